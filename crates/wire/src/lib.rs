@@ -1,1 +1,30 @@
-//! Placeholder until the first slice lands.
+//! CoAP on the wire: bytes to messages and back, without allocation.
+//!
+//! Every format error of a datagram is found by [`Message::parse`]; what comes out is a borrowed view
+//! that can be read without further checks. [`Writer`] goes the other way, into a slice of the caller.
+//! The crate knows the formats of RFC 7252 and its relatives and nothing of exchanges, time or sockets.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod code;
+mod encode;
+mod error;
+pub mod group;
+mod message;
+mod option;
+mod token;
+pub mod value;
+
+pub use code::{Class, Code};
+pub use encode::Writer;
+pub use error::{EncodeError, OptionError, ParseError, ParseErrorKind};
+pub use group::{
+    ALL_COAP_NODES_V4, DEFAULT_PORT, SECURE_PORT, Scope, all_coap_nodes, all_coap_nodes_v6,
+};
+pub use message::{Header, Message, Opt, Options, Type};
+pub use option::{Format, OptionNumber};
+pub use token::{MessageId, Token};
+pub use value::{BlockValue, ContentFormat, NoResponse, UintValue, decode_uint, encode_uint};
