@@ -1,1 +1,28 @@
-//! Placeholder until the first slice lands.
+//! The endpoint of CoAP group communication, as state machines without sockets, clocks or threads.
+//!
+//! Time is an argument, randomness a seed, bytes go in and bytes come out, so that the same endpoint
+//! runs under tokio, in the network simulator of the tests, and on a microcontroller.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod config;
+mod identity;
+mod message;
+mod path;
+mod rng;
+mod time;
+mod work;
+
+pub use config::{ConfigError, Profile, Transmission};
+pub use identity::{Arrival, GroupTuple, SecurityGroup, Sender};
+pub use identity::Identity;
+pub use message::{Options, Request, Response};
+pub use path::{Path, Route, SocketId, Transmit, is_group_address};
+pub use rng::{KeyedHash, Rng};
+pub use time::Instant;
+pub use work::{Task, Work, WorkFailure, WorkId, WorkResult};

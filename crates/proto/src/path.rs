@@ -1,0 +1,71 @@
+//! Where a datagram came from and where one goes.
+
+use core::net::{IpAddr, SocketAddr};
+
+/// One socket of the driver, by the number under which it was announced to the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u16);
+
+/// Everything about the way a datagram arrived.
+///
+/// `local` is the *destination* of the datagram as the operating system reports it (packet info), so
+/// whether it came by multicast is known and never guessed (GC-3.1-35).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// The socket that received it.
+    pub socket: SocketId,
+    /// Destination address and port of the datagram.
+    pub local: SocketAddr,
+    /// Index of the interface it came in by; 0 when unknown.
+    pub interface: u32,
+    /// Source address and port of the datagram.
+    pub peer: SocketAddr,
+}
+
+impl Path {
+    /// Did the datagram come by IP multicast (or IPv4 broadcast, which is treated alike)?
+    pub fn is_multicast(&self) -> bool {
+        is_group_address(self.local.ip())
+    }
+}
+
+/// The way a datagram is to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// The socket that sends it. Its own port is the source port.
+    pub socket: SocketId,
+    /// The source address, when it must be a particular one; never a multicast address.
+    pub source: Option<IpAddr>,
+    /// Index of the interface it must leave by; 0 leaves the choice to the routing table.
+    /// A multicast datagram is always pinned to an interface by the driver.
+    pub interface: u32,
+    /// Where it goes.
+    pub destination: SocketAddr,
+}
+
+impl Route {
+    /// Does it go to a group?
+    pub fn is_multicast(&self) -> bool {
+        is_group_address(self.destination.ip())
+    }
+}
+
+/// A datagram that the endpoint wants sent; its bytes are in the buffer given to `poll_transmit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// The way it leaves.
+    pub route: Route,
+    /// Its length in bytes.
+    pub len: usize,
+}
+
+/// Multicast, or the IPv4 limited broadcast address.
+pub fn is_group_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.is_multicast() || v4.is_broadcast(),
+            None => v6.is_multicast(),
+        },
+    }
+}
