@@ -41,7 +41,12 @@ impl Transmission {
     /// # Errors
     /// Outside of the limits.
     pub fn set_ack_timeout(&mut self, value: Duration) -> Result<&mut Self, ConfigError> {
-        self.ack_timeout = within("ACK_TIMEOUT", value, Duration::from_millis(1), Duration::from_secs(60))?;
+        self.ack_timeout = within(
+            "ACK_TIMEOUT",
+            value,
+            Duration::from_millis(1),
+            Duration::from_secs(60),
+        )?;
         Ok(self)
     }
 
@@ -86,7 +91,12 @@ impl Transmission {
     /// # Errors
     /// Outside of the limits.
     pub fn set_default_leisure(&mut self, value: Duration) -> Result<&mut Self, ConfigError> {
-        self.default_leisure = within("DEFAULT_LEISURE", value, Duration::ZERO, Duration::from_secs(3_600))?;
+        self.default_leisure = within(
+            "DEFAULT_LEISURE",
+            value,
+            Duration::ZERO,
+            Duration::from_secs(3_600),
+        )?;
         Ok(self)
     }
 
@@ -95,7 +105,12 @@ impl Transmission {
     /// # Errors
     /// Outside of the limits.
     pub fn set_max_latency(&mut self, value: Duration) -> Result<&mut Self, ConfigError> {
-        self.max_latency = within("MAX_LATENCY", value, Duration::from_millis(1), Duration::from_secs(3_600))?;
+        self.max_latency = within(
+            "MAX_LATENCY",
+            value,
+            Duration::from_millis(1),
+            Duration::from_secs(3_600),
+        )?;
         Ok(self)
     }
 
@@ -104,7 +119,12 @@ impl Transmission {
     /// # Errors
     /// Outside of the limits.
     pub fn set_processing_delay(&mut self, value: Duration) -> Result<&mut Self, ConfigError> {
-        self.processing_delay = within("PROCESSING_DELAY", value, Duration::ZERO, Duration::from_secs(60))?;
+        self.processing_delay = within(
+            "PROCESSING_DELAY",
+            value,
+            Duration::ZERO,
+            Duration::from_secs(60),
+        )?;
         Ok(self)
     }
 
@@ -208,7 +228,12 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-fn within<T: PartialOrd>(parameter: &'static str, value: T, low: T, high: T) -> Result<T, ConfigError> {
+fn within<T: PartialOrd>(
+    parameter: &'static str,
+    value: T,
+    low: T,
+    high: T,
+) -> Result<T, ConfigError> {
     let problem = if value < low {
         "is below its lower limit"
     } else if value > high {

@@ -19,8 +19,8 @@ mod time;
 mod work;
 
 pub use config::{ConfigError, Profile, Transmission};
-pub use identity::{Arrival, GroupTuple, SecurityGroup, Sender};
 pub use identity::Identity;
+pub use identity::{Arrival, GroupTuple, SecurityGroup, Sender};
 pub use message::{Options, Request, Response};
 pub use path::{Path, Route, SocketId, Transmit, is_group_address};
 pub use rng::{KeyedHash, Rng};

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use antiphon_wire::{Code, ContentFormat, EncodeError, Message, OptionNumber, UintValue, Writer};
+use antiphon_wire::{Code, ContentFormat, EncodeError, Message, OptionNumber, Writer, encode_uint};
 
 /// Options in the order of their numbers; equal numbers keep the order in which they were pushed.
 ///
@@ -48,7 +48,7 @@ impl Options {
 
     /// Adds an unsigned integer in its shortest form; zero is the empty value (RFC 7252 section 3.2).
     pub fn push_uint(&mut self, number: OptionNumber, value: u32) -> &mut Self {
-        self.push(number, UintValue::new(value).as_bytes())
+        self.push(number, encode_uint(value).as_bytes())
     }
 
     /// Replaces all options of this number by one.
@@ -69,7 +69,9 @@ impl Options {
 
     /// Every option of this number, in order.
     pub fn all(&self, number: OptionNumber) -> impl Iterator<Item = &[u8]> {
-        self.iter().filter(move |(n, _)| *n == number).map(|(_, v)| v)
+        self.iter()
+            .filter(move |(n, _)| *n == number)
+            .map(|(_, v)| v)
     }
 
     /// All options in ascending order.
@@ -154,7 +156,8 @@ impl Request {
         let path = path.trim_matches('/');
         if !path.is_empty() {
             for segment in path.split('/') {
-                self.options.push(OptionNumber::URI_PATH, segment.as_bytes());
+                self.options
+                    .push(OptionNumber::URI_PATH, segment.as_bytes());
             }
         }
         self
