@@ -1,0 +1,4 @@
+//! Tests of the network and of the run loop.
+
+mod network;
+mod simulation;
