@@ -1,0 +1,60 @@
+// node-coap as a client.
+//
+// node client.js get|put URI [PAYLOAD] [--non]      prints `CODE PAYLOAD`
+// node client.js collect URI SECONDS INTERFACE      prints `ADDRESS CODE PAYLOAD` for each answer, then `answers N`
+// Exit status 1 when there is no answer.
+'use strict'
+const coap = require('coap')
+const os = require('os')
+
+const words = process.argv.slice(2)
+const non = words.includes('--non')
+const [method, uri, first, name] = words.filter((word) => word !== '--non')
+const url = new URL(uri)
+const collects = method === 'collect'
+const host = url.hostname.replace(/^\[|\]$/g, '')
+const v6 = host.includes(':')
+
+const options = {
+  hostname: host,
+  port: Number(url.port || 5683),
+  pathname: url.pathname,
+  query: url.search.slice(1),
+  method: collects ? 'GET' : method.toUpperCase(),
+  confirmable: !collects && !non
+}
+
+if (!collects) {
+  const request = coap.request(options)
+  request.on('response', (response) => {
+    console.log(response.code, response.payload.toString())
+    process.exit(0)
+  })
+  request.on('error', (error) => {
+    console.error(error.message)
+    process.exit(1)
+  })
+  request.end(first)
+  setTimeout(() => process.exit(1), 10000)
+} else {
+  const agent = new coap.Agent({ type: v6 ? 'udp6' : 'udp4' })
+  const ask = () => {
+    const address = os.networkInterfaces()[name].find((a) => a.family === 'IPv4').address
+    agent._sock.setMulticastInterface(v6 ? `::%${name}` : address)
+    const milliseconds = Number(first) * 1000
+    const request = coap.request({ ...options, agent, multicast: true, multicastTimeout: milliseconds })
+    let answers = 0
+    request.on('response', (response) => {
+      answers += 1
+      console.log(response.rsinfo.address, response.code, response.payload.toString())
+    })
+    request.on('error', (error) => console.error(error.message))
+    request.end()
+    setTimeout(() => {
+      console.log('answers', answers)
+      process.exit(answers > 0 ? 0 : 1)
+    }, milliseconds)
+  }
+  // The interface can be chosen once the socket is bound.
+  agent._sock.bind(0, ask)
+}
