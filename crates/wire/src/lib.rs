@@ -13,9 +13,11 @@ mod code;
 mod encode;
 mod error;
 pub mod group;
+pub mod link;
 mod message;
 mod option;
 mod token;
+pub mod uri;
 pub mod value;
 
 pub use code::{Class, Code};
@@ -24,7 +26,9 @@ pub use error::{EncodeError, OptionError, ParseError, ParseErrorKind};
 pub use group::{
     ALL_COAP_NODES_V4, DEFAULT_PORT, SECURE_PORT, Scope, all_coap_nodes, all_coap_nodes_v6,
 };
+pub use link::{Filter, Link, LinkError, LinkErrorKind, LinkFormat, LinkWriter};
 pub use message::{Header, Message, Opt, Options, Type};
 pub use option::{Format, OptionNumber};
 pub use token::{MessageId, Token};
+pub use uri::{Host, Scheme, Uri, UriError, UriErrorKind, write_uri, write_uri_as};
 pub use value::{BlockValue, ContentFormat, NoResponse, UintValue, decode_uint, encode_uint};
