@@ -1,0 +1,239 @@
+use super::*;
+
+const LIFE: Duration = Duration::from_secs(145);
+
+fn peer(host: u8, port: u16) -> SocketAddr {
+    ([10, 0, 0, host], port).into()
+}
+
+fn table(limits: DedupLimits) -> Dedup {
+    Dedup::new(limits, &mut Rng::from_seed([9; 32]))
+}
+
+fn is_new(dedup: &mut Dedup, now: Instant, peer: SocketAddr, mid: u16, print: u64) -> bool {
+    matches!(
+        dedup.check(now, peer, MessageId(mid), print, LIFE),
+        Some(Seen::New(_))
+    )
+}
+
+#[test]
+fn a_message_is_new_once_and_a_duplicate_until_its_lifetime_ends() {
+    let mut dedup = table(DedupLimits::default());
+    let start = Instant::from_millis(5);
+    assert!(is_new(&mut dedup, start, peer(1, 7), 3, 11));
+    let last = start + LIFE - Duration::from_micros(1);
+    assert!(!is_new(&mut dedup, last, peer(1, 7), 3, 11));
+    assert!(dedup.lookup(last, peer(1, 7), MessageId(3), 11).is_some());
+    assert!(
+        dedup
+            .lookup(start + LIFE, peer(1, 7), MessageId(3), 11)
+            .is_none()
+    );
+    assert!(is_new(&mut dedup, start + LIFE, peer(1, 7), 3, 11));
+}
+
+#[test]
+fn another_port_address_or_message_id_is_another_message() {
+    let mut dedup = table(DedupLimits::default());
+    assert!(is_new(&mut dedup, Instant::ZERO, peer(1, 7), 3, 11));
+    assert!(is_new(&mut dedup, Instant::ZERO, peer(1, 8), 3, 11));
+    assert!(is_new(&mut dedup, Instant::ZERO, peer(2, 7), 3, 11));
+    assert!(is_new(&mut dedup, Instant::ZERO, peer(1, 7), 4, 11));
+    assert_eq!(dedup.len(), 4);
+}
+
+#[test]
+fn the_same_message_id_with_another_fingerprint_is_a_new_message_without_the_old_reply() {
+    let mut dedup = table(DedupLimits::default());
+    let Some(Seen::New(first)) = dedup.check(Instant::ZERO, peer(1, 7), MessageId(3), 11, LIFE)
+    else {
+        panic!("not new")
+    };
+    dedup.store_reply(first, b"old");
+    assert!(is_new(&mut dedup, Instant::ZERO, peer(1, 7), 3, 12));
+    let Some(Seen::Duplicate(again)) =
+        dedup.check(Instant::ZERO, peer(1, 7), MessageId(3), 12, LIFE)
+    else {
+        panic!("not a duplicate")
+    };
+    assert!(
+        !dedup.reply(again, &mut Vec::new()),
+        "the old message's reply does not answer the new one"
+    );
+    assert_eq!(dedup.len(), 1);
+}
+
+#[test]
+fn the_stored_reply_comes_back_byte_for_byte_until_younger_ones_take_its_place() {
+    let mut dedup = table(DedupLimits {
+        reply_bytes: 10,
+        ..DedupLimits::default()
+    });
+    let mut records = Vec::new();
+    for mid in 0..3 {
+        let Some(Seen::New(record)) =
+            dedup.check(Instant::ZERO, peer(1, 7), MessageId(mid), 1, LIFE)
+        else {
+            panic!("not new")
+        };
+        records.push(record);
+    }
+    dedup.store_reply(records[0], b"abcd");
+    dedup.store_reply(records[1], b"efgh");
+    let read = |dedup: &Dedup, record| {
+        let mut out = Vec::new();
+        dedup.reply(record, &mut out).then_some(out)
+    };
+    assert_eq!(read(&dedup, records[0]).unwrap(), b"abcd");
+    dedup.store_reply(records[2], b"ijkl");
+    assert_eq!(read(&dedup, records[0]), None);
+    assert_eq!(read(&dedup, records[1]).unwrap(), b"efgh");
+    assert_eq!(read(&dedup, records[2]).unwrap(), b"ijkl");
+    dedup.store_reply(records[1], b"longer than the ring");
+    assert_eq!(
+        read(&dedup, records[1]).unwrap(),
+        b"efgh",
+        "what does not fit is not kept"
+    );
+}
+
+#[test]
+fn a_flood_from_one_address_pushes_out_its_own_records_only() {
+    let mut dedup = table(DedupLimits {
+        records: 64,
+        records_per_address: 64,
+        ..DedupLimits::default()
+    });
+    for host in 1..=8 {
+        for mid in 0..4 {
+            assert!(is_new(&mut dedup, Instant::ZERO, peer(host, 7), mid, 1));
+        }
+    }
+    for n in 0..10_000u32 {
+        is_new(
+            &mut dedup,
+            Instant::ZERO,
+            peer(99, (n % 60_000) as u16),
+            (n / 7) as u16,
+            u64::from(n),
+        );
+    }
+    assert_eq!(dedup.len(), 64);
+    for host in 1..=8 {
+        for mid in 0..4 {
+            assert!(
+                !is_new(&mut dedup, Instant::ZERO, peer(host, 7), mid, 1),
+                "host {host} lost {mid}"
+            );
+        }
+    }
+    assert_eq!(dedup.evicted(), 10_000 - 32);
+}
+
+#[test]
+fn an_address_holds_no_more_than_its_share() {
+    let mut dedup = table(DedupLimits {
+        records: 100,
+        records_per_address: 10,
+        ..DedupLimits::default()
+    });
+    for mid in 0..11 {
+        assert!(is_new(&mut dedup, Instant::ZERO, peer(1, 7), mid, 1));
+    }
+    assert_eq!((dedup.len(), dedup.evicted()), (10, 1));
+    assert!(
+        !is_new(&mut dedup, Instant::ZERO, peer(1, 7), 1, 1),
+        "the second is still there"
+    );
+    assert!(
+        is_new(&mut dedup, Instant::ZERO, peer(1, 7), 0, 1),
+        "the first gave way"
+    );
+}
+
+#[test]
+fn a_flood_of_addresses_stays_within_the_stated_memory() {
+    let limits = DedupLimits {
+        records: 1_000,
+        records_per_address: 100,
+        addresses: 50,
+        reply_bytes: 1_000,
+    };
+    let stated = limits.memory_total();
+    let mut dedup = table(limits);
+    for n in 0..50_000u32 {
+        let address = SocketAddr::from((n.to_be_bytes(), 5683));
+        assert!(is_new(&mut dedup, Instant::ZERO, address, 1, 1));
+        assert!(dedup.by_address.len() <= 50);
+        assert!(dedup.rings.len() <= 51);
+    }
+    let held: usize = dedup
+        .rings
+        .iter()
+        .map(|r| r.records.capacity() * size_of::<Record>())
+        .sum::<usize>()
+        + dedup.rings.capacity() * size_of::<Ring>()
+        + dedup.index.capacity() * size_of::<Place>()
+        + dedup.replies.capacity();
+    assert!(held <= stated, "{held} of {stated}");
+}
+
+#[test]
+fn expired_records_are_reclaimed_while_others_arrive() {
+    let mut dedup = table(DedupLimits {
+        records: 1_000,
+        records_per_address: 1_000,
+        ..DedupLimits::default()
+    });
+    for host in 1..=10 {
+        for mid in 0..50 {
+            is_new(&mut dedup, Instant::ZERO, peer(host, 7), mid, 1);
+        }
+    }
+    assert_eq!(dedup.len(), 500);
+    let later = Instant::ZERO + LIFE;
+    for mid in 0..200 {
+        is_new(&mut dedup, later, peer(200, 7), mid, 1);
+    }
+    assert_eq!(
+        (dedup.len(), dedup.evicted()),
+        (200, 0),
+        "nothing had to give way"
+    );
+    assert_eq!(dedup.by_address.len(), 1, "empty rings are given back");
+}
+
+#[test]
+fn no_records_means_no_deduplication() {
+    let mut dedup = table(DedupLimits {
+        records: 0,
+        ..DedupLimits::default()
+    });
+    assert_eq!(
+        dedup.check(Instant::ZERO, peer(1, 7), MessageId(1), 1, LIFE),
+        None
+    );
+}
+
+#[test]
+fn a_reference_to_a_record_that_gave_way_finds_nothing() {
+    let mut dedup = table(DedupLimits {
+        records: 1,
+        records_per_address: 1,
+        ..DedupLimits::default()
+    });
+    let Some(Seen::New(old)) = dedup.check(Instant::ZERO, peer(1, 7), MessageId(1), 1, LIFE) else {
+        panic!("not new")
+    };
+    assert!(is_new(&mut dedup, Instant::ZERO, peer(1, 7), 2, 1));
+    dedup.store_reply(old, b"late");
+    assert!(!dedup.reply(old, &mut Vec::new()));
+    let young = dedup
+        .lookup(Instant::ZERO, peer(1, 7), MessageId(2), 1)
+        .unwrap();
+    assert!(
+        !dedup.reply(young, &mut Vec::new()),
+        "a late reply lands nowhere else"
+    );
+}

@@ -1,0 +1,542 @@
+//! Requests to one peer (RFC 7252 sections 4 and 5): tokens, matching, NSTART and PROBING_RATE.
+
+use alloc::collections::{BinaryHeap, VecDeque};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use antiphon_wire::{Message, MessageId, Token, Type, Writer};
+use hashbrown::HashMap;
+
+use crate::config::Transmission;
+use crate::message::Request;
+use crate::message_id::MessageIds;
+use crate::path::{Path, Route};
+use crate::reliability::Confirmables;
+use crate::rng::{KeyedHash, Rng};
+use crate::time::Instant;
+
+/// Names one exchange with one peer; never reused within an endpoint's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExchangeId(pub u64);
+
+/// Is a unicast request retransmitted until it is acknowledged?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reliability {
+    /// Confirmable: retransmitted with back-off (RFC 7252 section 4.2).
+    #[default]
+    Confirmable,
+    /// Non-confirmable: sent once (RFC 7252 section 4.3).
+    NonConfirmable,
+}
+
+/// Why a request to one peer got no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Nothing came back in time; for a Confirmable request after MAX_RETRANSMIT retransmissions.
+    TimedOut,
+    /// The peer rejected the message with a Reset.
+    Reset,
+    /// The datagram could not be sent, or the network said that it could not be delivered.
+    Unreachable(SendError),
+    /// The response was not acceptable: an unknown critical option (RFC 7252 section 5.4.1) or a format error.
+    Rejected,
+    /// The application gave it up.
+    Cancelled,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("no response in time"),
+            Self::Reset => f.write_str("rejected by the peer with a Reset"),
+            Self::Unreachable(error) => write!(f, "unreachable: {error}"),
+            Self::Rejected => f.write_str("the response could not be accepted"),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}
+
+impl core::error::Error for Failure {}
+
+/// Why a datagram was not sent or not delivered, as the operating system says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// There is no route (ENETUNREACH, EHOSTUNREACH, or an ICMP message of that meaning).
+    NoRoute,
+    /// Nobody listens on the port (ICMP port unreachable). Never the result of a multicast.
+    PortUnreachable,
+    /// The datagram is too large for the socket or the path (EMSGSIZE).
+    TooLarge,
+    /// The system had no buffer (ENOBUFS); the next attempt may succeed.
+    NoBuffer,
+    /// The interface or the source address is gone (ENODEV, EADDRNOTAVAIL).
+    InterfaceGone,
+    /// Sending is forbidden (EPERM, EACCES), for example by a firewall.
+    Forbidden,
+    /// Any other error, by its number.
+    Other(i32),
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoute => f.write_str("no route to the destination"),
+            Self::PortUnreachable => f.write_str("nobody listens on that port"),
+            Self::TooLarge => f.write_str("the datagram is too large for the path"),
+            Self::NoBuffer => f.write_str("the system has no buffer left"),
+            Self::InterfaceGone => f.write_str("the interface or source address is gone"),
+            Self::Forbidden => f.write_str("sending is forbidden by the system"),
+            Self::Other(code) => write!(f, "system error {code}"),
+        }
+    }
+}
+
+impl core::error::Error for SendError {}
+
+/// A request to one peer.
+#[derive(Clone, Debug)]
+pub struct UnicastRequest {
+    /// What is asked.
+    pub request: Request,
+    /// Where it goes: a unicast destination.
+    pub route: Route,
+    /// Confirmable or not.
+    pub reliability: Reliability,
+    /// How long to wait for the response after the acknowledgement, or after a Non-confirmable request. `None` is MAX_TRANSMIT_WAIT (93 s with the defaults).
+    pub response_timeout: Option<Duration>,
+}
+
+/// Why a unicast request was refused before anything was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// The destination is a group: use a collection.
+    GroupDestination,
+    /// The code is not a request method.
+    NotAMethod,
+    /// Port 0 cannot be sent to.
+    NoPort,
+    /// Too many exchanges are open.
+    TooMany,
+    /// The message does not fit the largest datagram.
+    TooLarge,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GroupDestination => {
+                "the destination is a group address; a group is asked by a collection"
+            }
+            Self::NotAMethod => "the code is not a request method",
+            Self::NoPort => "port 0 cannot be sent to",
+            Self::TooMany => "too many exchanges are open",
+            Self::TooLarge => "the request does not fit into the largest datagram",
+        })
+    }
+}
+
+impl core::error::Error for RequestError {}
+
+/// On whose behalf an exchange runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner<C> {
+    /// The application asked.
+    Application,
+    /// It completes a collection.
+    Completion(C),
+}
+
+/// Who waits for an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent<I> {
+    /// A request.
+    Request(ExchangeId),
+    /// A separate response to this incoming request.
+    Response(I),
+}
+
+/// An exchange that is over.
+pub(crate) struct Ended<C> {
+    pub(crate) id: ExchangeId,
+    pub(crate) owner: Owner<C>,
+    pub(crate) request_sent: Option<Instant>,
+}
+
+struct Exchange<C> {
+    owner: Owner<C>,
+    unicast: UnicastRequest,
+    token: Token,
+    mid: Option<MessageId>,
+    sent: Option<Instant>,
+    deadline: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Peer {
+    outstanding: usize,
+    queue: VecDeque<ExchangeId>,
+    /// Until then nothing more goes to a peer that does not respond (PROBING_RATE).
+    held_until: Instant,
+    unanswered_bytes: u32,
+}
+
+pub(crate) struct Exchanges<C> {
+    parameters: Transmission,
+    limit: usize,
+    table: HashMap<ExchangeId, Exchange<C>, KeyedHash>,
+    by_token: HashMap<Token, ExchangeId, KeyedHash>,
+    by_mid: HashMap<(PeerKey, u16), ExchangeId, KeyedHash>,
+    peers: HashMap<PeerKey, Peer, KeyedHash>,
+    ready: VecDeque<ExchangeId>,
+    timers: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
+    next_id: u64,
+    next_serial: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Deadline(ExchangeId),
+    Release(PeerKey),
+}
+
+/// Why a request to one peer has not left yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// NSTART: as many exchanges with this peer are open as are allowed.
+    Nstart,
+    /// PROBING_RATE: the peer did not respond before; this much time remains.
+    ProbingRate(Duration),
+}
+
+impl<C: Clone> Exchanges<C> {
+    pub(crate) fn new(parameters: Transmission, limit: usize, rng: &mut Rng) -> Self {
+        Self {
+            parameters,
+            limit,
+            table: HashMap::with_hasher(rng.keyed_hash()),
+            by_token: HashMap::with_hasher(rng.keyed_hash()),
+            by_mid: HashMap::with_hasher(rng.keyed_hash()),
+            peers: HashMap::with_hasher(rng.keyed_hash()),
+            ready: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            next_id: 1,
+            next_serial: 0,
+        }
+    }
+
+    /// Takes a request; it leaves as soon as NSTART and PROBING_RATE allow.
+    pub(crate) fn start(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        owner: Owner<C>,
+        unicast: UnicastRequest,
+    ) -> Result<ExchangeId, RequestError> {
+        if unicast.route.is_multicast() {
+            return Err(RequestError::GroupDestination);
+        }
+        if !unicast.request.method.is_request() {
+            return Err(RequestError::NotAMethod);
+        }
+        if unicast.route.destination.port() == 0 {
+            return Err(RequestError::NoPort);
+        }
+        if self.table.len() >= self.limit {
+            return Err(RequestError::TooMany);
+        }
+        let token = self.fresh_token(rng);
+        let id = ExchangeId(self.next_id);
+        self.next_id += 1;
+        let peer = peer_key(unicast.route.destination);
+        self.by_token.insert(token, id);
+        self.table.insert(
+            id,
+            Exchange {
+                owner,
+                unicast,
+                token,
+                mid: None,
+                sent: None,
+                deadline: None,
+            },
+        );
+        self.peers.entry(peer).or_default().queue.push_back(id);
+        self.release(now, peer);
+        Ok(id)
+    }
+
+    /// Changes the parameters for exchanges that start from now on.
+    pub(crate) fn set_parameters(&mut self, parameters: Transmission) {
+        self.parameters = parameters;
+    }
+
+    /// Writes the next request that may leave.
+    pub(crate) fn poll_transmit<I: Clone>(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        mids: &mut MessageIds,
+        confirmables: &mut Confirmables<Sent<I>>,
+        out: &mut Vec<u8>,
+    ) -> Option<Route> {
+        while let Some(id) = self.ready.pop_front() {
+            let Some(exchange) = self.table.get_mut(&id) else {
+                continue;
+            };
+            let destination = exchange.unicast.route.destination;
+            let mid = mids.next(rng, destination);
+            let kind = match exchange.unicast.reliability {
+                Reliability::Confirmable => Type::Con,
+                Reliability::NonConfirmable => Type::Non,
+            };
+            write_request(out, kind, mid, exchange.token, &exchange.unicast.request);
+            exchange.mid = Some(mid);
+            exchange.sent = Some(now);
+            self.by_mid.insert((peer_key(destination), mid.0), id);
+            if let Some(peer) = self.peers.get_mut(&peer_key(destination)) {
+                peer.unanswered_bytes = u32::try_from(out.len()).unwrap_or(u32::MAX);
+            }
+            match kind {
+                Type::Con => confirmables.start(
+                    now,
+                    rng,
+                    &self.parameters,
+                    Sent::Request(id),
+                    exchange.unicast.route,
+                    out.clone(),
+                ),
+                _ => self.await_response(now, id),
+            }
+            return self.table.get(&id).map(|e| e.unicast.route);
+        }
+        None
+    }
+
+    /// The peer acknowledged the request without a response: a separate response follows.
+    pub(crate) fn acknowledged(&mut self, now: Instant, id: ExchangeId) {
+        self.await_response(now, id);
+    }
+
+    /// Finds the exchange of a response: by its token, from the peer that was asked, to the socket that asked (RFC 7252 section 5.3.2).
+    pub(crate) fn matching(&self, path: &Path, message: &Message<'_>) -> Option<ExchangeId> {
+        let id = *self.by_token.get(&message.token())?;
+        let exchange = self.table.get(&id)?;
+        let route = &exchange.unicast.route;
+        let same = exchange.sent.is_some()
+            && route.socket == path.socket
+            && same_peer(route.destination, path.peer);
+        // A piggybacked response must acknowledge the very message that asked.
+        let acknowledges =
+            message.kind() != Type::Ack || exchange.mid == Some(message.message_id());
+        (same && acknowledges).then_some(id)
+    }
+
+    /// The exchange whose request had this Message ID.
+    pub(crate) fn sent_with(&self, peer: SocketAddr, mid: MessageId) -> Option<ExchangeId> {
+        self.by_mid.get(&(peer_key(peer), mid.0)).copied()
+    }
+
+    /// The Message ID under which a request was sent, and to whom.
+    pub(crate) fn sent_as(&self, id: ExchangeId) -> Option<(SocketAddr, MessageId)> {
+        let exchange = self.table.get(&id)?;
+        Some((exchange.unicast.route.destination, exchange.mid?))
+    }
+
+    /// Ends an exchange. With `responded`, the peer is known to respond; otherwise what was sent to it counts against PROBING_RATE.
+    pub(crate) fn end(
+        &mut self,
+        now: Instant,
+        id: ExchangeId,
+        responded: bool,
+    ) -> Option<Ended<C>> {
+        let exchange = self.table.remove(&id)?;
+        self.by_token.remove(&exchange.token);
+        let destination = peer_key(exchange.unicast.route.destination);
+        if let Some(mid) = exchange.mid {
+            self.by_mid.remove(&(destination, mid.0));
+        }
+        if let Some(peer) = self.peers.get_mut(&destination) {
+            match exchange.sent {
+                Some(sent) => {
+                    peer.outstanding = peer.outstanding.saturating_sub(1);
+                    if responded {
+                        peer.held_until = Instant::ZERO;
+                    } else {
+                        let pause = per_rate(peer.unanswered_bytes, self.parameters.probing_rate());
+                        peer.held_until = peer.held_until.max(sent + pause);
+                    }
+                }
+                None if self.ready.contains(&id) => {
+                    self.ready.retain(|other| *other != id);
+                    peer.outstanding = peer.outstanding.saturating_sub(1);
+                }
+                None => peer.queue.retain(|other| *other != id),
+            }
+        }
+        self.release(now, destination);
+        Some(Ended {
+            id,
+            owner: exchange.owner,
+            request_sent: exchange.sent,
+        })
+    }
+
+    /// The next exchange whose response did not come in time.
+    pub(crate) fn poll_timeout(&mut self, now: Instant) -> Option<ExchangeId> {
+        while let Some(Reverse((due, _, timer))) = self.timers.peek().copied() {
+            if due > now {
+                return None;
+            }
+            self.timers.pop();
+            match timer {
+                Timer::Release(peer) => self.release(now, peer),
+                Timer::Deadline(id) => {
+                    if self.table.get(&id).is_some_and(|e| e.deadline == Some(due)) {
+                        return Some(id);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// When [`poll_timeout`](Self::poll_timeout) has work next.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((due, _, _))| *due)
+    }
+
+    /// Why this request has not left yet.
+    pub(crate) fn waiting(&self, now: Instant, id: ExchangeId) -> Option<Waiting> {
+        let exchange = self.table.get(&id)?;
+        if exchange.sent.is_some() || self.ready.contains(&id) {
+            return None;
+        }
+        let peer = self
+            .peers
+            .get(&peer_key(exchange.unicast.route.destination))?;
+        if peer.held_until > now {
+            return Some(Waiting::ProbingRate(peer.held_until.since(now)));
+        }
+        Some(Waiting::Nstart)
+    }
+
+    /// Exchanges towards this destination that have been sent and are not over.
+    pub(crate) fn sent_to(&self, destination: SocketAddr) -> Vec<ExchangeId> {
+        self.table
+            .iter()
+            .filter(|(_, e)| {
+                e.sent.is_some() && same_peer(e.unicast.route.destination, destination)
+            })
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Open exchanges.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Is there something to send at once?
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    fn await_response(&mut self, now: Instant, id: ExchangeId) {
+        let wait = self.parameters.max_transmit_wait();
+        if let Some(exchange) = self.table.get_mut(&id) {
+            let deadline = now + exchange.unicast.response_timeout.unwrap_or(wait);
+            exchange.deadline = Some(deadline);
+            self.schedule(deadline, Timer::Deadline(id));
+        }
+    }
+
+    /// Lets as many waiting requests go as NSTART and PROBING_RATE allow.
+    fn release(&mut self, now: Instant, destination: PeerKey) {
+        let nstart = self.parameters.nstart();
+        let Some(peer) = self.peers.get_mut(&destination) else {
+            return;
+        };
+        if peer.held_until > now {
+            let due = peer.held_until;
+            // Also with an empty queue: the pause is remembered for as long as it lasts, then the peer is forgotten.
+            self.schedule(due, Timer::Release(destination));
+            return;
+        }
+        while peer.outstanding < nstart {
+            let Some(id) = peer.queue.pop_front() else {
+                break;
+            };
+            peer.outstanding += 1;
+            self.ready.push_back(id);
+        }
+        if peer.outstanding == 0 && peer.queue.is_empty() {
+            self.peers.remove(&destination);
+        }
+    }
+
+    fn schedule(&mut self, due: Instant, timer: Timer) {
+        self.next_serial += 1;
+        self.timers.push(Reverse((due, self.next_serial, timer)));
+    }
+
+    /// Eight random bytes that no open exchange has: an off-path attacker cannot guess them.
+    fn fresh_token(&mut self, rng: &mut Rng) -> Token {
+        loop {
+            let mut bytes = [0; 8];
+            rng.fill(&mut bytes);
+            if let Some(token) = Token::new(&bytes)
+                && !self.by_token.contains_key(&token)
+            {
+                return token;
+            }
+        }
+    }
+}
+
+/// A peer's address and port, without scope id and flow label: what a map of peers is keyed by.
+pub(crate) type PeerKey = (IpAddr, u16);
+
+/// The key of a peer.
+pub(crate) fn peer_key(peer: SocketAddr) -> PeerKey {
+    (peer.ip(), peer.port())
+}
+
+/// The same peer, whatever the scope id and flow label of a link-local address say.
+pub(crate) fn same_peer(a: SocketAddr, b: SocketAddr) -> bool {
+    a.ip() == b.ip() && a.port() == b.port()
+}
+
+/// How long `bytes` take at `rate` bytes per second.
+pub(crate) fn per_rate(bytes: u32, rate: u32) -> Duration {
+    Duration::from_micros(u64::from(bytes) * 1_000_000 / u64::from(rate.max(1)))
+}
+
+/// An upper bound of the encoded length of a message.
+pub(crate) fn encoded_bound(options: &crate::message::Options, payload: &[u8]) -> usize {
+    // Header, token, marker; each option has at most five bytes before its value.
+    let options: usize = options.iter().map(|(_, value)| value.len() + 5).sum();
+    4 + 8 + 1 + options + payload.len()
+}
+
+/// Writes a request into `out`, replacing what is there; leaves it empty if an option value cannot be encoded.
+pub(crate) fn write_request(
+    out: &mut Vec<u8>,
+    kind: Type,
+    mid: MessageId,
+    token: Token,
+    request: &Request,
+) {
+    out.clear();
+    out.resize(encoded_bound(&request.options, &request.payload), 0);
+    let written = Writer::new(out, kind, request.method, mid, token).and_then(|mut writer| {
+        request.options.write(&mut writer)?;
+        if !request.payload.is_empty() {
+            writer.payload(&request.payload)?;
+        }
+        Ok(writer.finish())
+    });
+    out.truncate(written.unwrap_or(0));
+}

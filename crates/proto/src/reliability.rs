@@ -1,0 +1,153 @@
+//! Confirmable messages on their way: retransmission with back-off (RFC 7252 section 4.2).
+//!
+//! Both requests and separate responses are sent this way. What is sent again is the same bytes, always.
+
+use alloc::collections::BinaryHeap;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use antiphon_wire::{Header, MessageId};
+use hashbrown::HashMap;
+
+use crate::config::Transmission;
+use crate::exchange::{PeerKey, peer_key};
+use crate::path::Route;
+use crate::rng::{KeyedHash, Rng};
+use crate::time::Instant;
+
+/// Confirmable messages that wait for their acknowledgement. `O` says who sent one.
+pub(crate) struct Confirmables<O> {
+    waiting: HashMap<Key, Confirmable<O>, KeyedHash>,
+    timers: BinaryHeap<Reverse<(Instant, u64, Key)>>,
+    next_serial: u64,
+}
+
+/// Message IDs are a peer's own.
+type Key = (PeerKey, u16);
+
+struct Confirmable<O> {
+    owner: O,
+    route: Route,
+    bytes: Vec<u8>,
+    timeout: Duration,
+    due: Instant,
+    serial: u64,
+    left: u32,
+}
+
+/// What became due.
+pub(crate) enum Due<O> {
+    /// The message is to be sent again.
+    Retransmit(Route, Vec<u8>),
+    /// MAX_RETRANSMIT is exhausted.
+    GivenUp(O),
+}
+
+impl<O: Clone> Confirmables<O> {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        Self {
+            waiting: HashMap::with_hasher(rng.keyed_hash()),
+            timers: BinaryHeap::new(),
+            next_serial: 0,
+        }
+    }
+
+    /// Starts the retransmission of a message that is sent for the first time now.
+    ///
+    /// The first timeout is random between ACK_TIMEOUT and ACK_TIMEOUT * ACK_RANDOM_FACTOR.
+    pub(crate) fn start(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        parameters: &Transmission,
+        owner: O,
+        route: Route,
+        bytes: Vec<u8>,
+    ) {
+        let spread = parameters
+            .ack_timeout_max()
+            .saturating_sub(parameters.ack_timeout());
+        let timeout = parameters
+            .ack_timeout()
+            .saturating_add(rng.duration_up_to(spread));
+        let mid = Header::peek(&bytes).map_or(0, |header| header.message_id.0);
+        let key = (peer_key(route.destination), mid);
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let due = now + timeout;
+        self.timers.push(Reverse((due, serial, key)));
+        self.waiting.insert(
+            key,
+            Confirmable {
+                owner,
+                route,
+                bytes,
+                timeout,
+                due,
+                serial,
+                left: parameters.max_retransmit(),
+            },
+        );
+    }
+
+    /// An ACK or RST from `peer` for `mid` came in: whose message was it? It is sent no more.
+    pub(crate) fn settle(&mut self, peer: SocketAddr, mid: MessageId) -> Option<O> {
+        self.waiting
+            .remove(&(peer_key(peer), mid.0))
+            .map(|c| c.owner)
+    }
+
+    /// Whose message waits under this Message ID? It goes on.
+    pub(crate) fn owner(&self, peer: SocketAddr, mid: MessageId) -> Option<&O> {
+        self.waiting.get(&(peer_key(peer), mid.0)).map(|c| &c.owner)
+    }
+
+    /// The next message that is due at `now`.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Due<O>> {
+        while let Some(Reverse((due, serial, key))) = self.timers.peek().copied() {
+            let Some(entry) = self
+                .waiting
+                .get_mut(&key)
+                .filter(|c| c.serial == serial && c.due == due)
+            else {
+                self.timers.pop(); // settled or replaced meanwhile
+                continue;
+            };
+            if due > now {
+                return None;
+            }
+            self.timers.pop();
+            if entry.left == 0 {
+                return self.waiting.remove(&key).map(|c| Due::GivenUp(c.owner));
+            }
+            entry.left -= 1;
+            entry.timeout = entry.timeout.saturating_mul(2);
+            entry.due = now + entry.timeout;
+            self.timers.push(Reverse((entry.due, serial, key)));
+            return Some(Due::Retransmit(entry.route, entry.bytes.clone()));
+        }
+        None
+    }
+
+    /// When [`poll`](Self::poll) has something next.
+    pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
+        while let Some(Reverse((due, serial, key))) = self.timers.peek().copied() {
+            if self
+                .waiting
+                .get(&key)
+                .is_some_and(|c| c.serial == serial && c.due == due)
+            {
+                return Some(due);
+            }
+            self.timers.pop();
+        }
+        None
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
