@@ -243,3 +243,6 @@ fn within<T: PartialOrd>(
     };
     Err(ConfigError { parameter, problem })
 }
+
+#[cfg(test)]
+mod tests;

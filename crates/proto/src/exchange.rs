@@ -540,3 +540,6 @@ pub(crate) fn write_request(
     });
     out.truncate(written.unwrap_or(0));
 }
+
+#[cfg(test)]
+mod tests;

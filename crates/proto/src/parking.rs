@@ -133,3 +133,6 @@ impl<T> ParkingLot<T> {
         (self.full, self.expired)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,3 +151,6 @@ impl<O: Clone> Confirmables<O> {
         self.waiting.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+use alloc::vec;
+
+use super::*;
+use crate::path::SocketId;
+
+const MID: MessageId = MessageId(0x1234);
+
+fn route() -> Route {
+    Route {
+        socket: SocketId(1),
+        source: None,
+        interface: 0,
+        destination: ([10, 0, 0, 1], 5683).into(),
+    }
+}
+
+fn message() -> Vec<u8> {
+    vec![0x40, 0x01, 0x12, 0x34]
+}
+
+fn started(parameters: &Transmission) -> Confirmables<u8> {
+    let mut rng = Rng::from_seed([1; 32]);
+    let mut confirmables = Confirmables::new(&mut rng);
+    confirmables.start(Instant::ZERO, &mut rng, parameters, 7, route(), message());
+    confirmables
+}
+
+fn exact(ack_timeout: u64) -> Transmission {
+    let mut parameters = Transmission::default();
+    parameters
+        .set_ack_timeout(Duration::from_secs(ack_timeout))
+        .unwrap();
+    parameters.set_ack_random_permille(1_000).unwrap();
+    parameters
+}
+
+#[test]
+fn backs_off_exponentially_and_gives_up_after_max_retransmit() {
+    let mut confirmables = started(&exact(2));
+    let mut sent = Vec::new();
+    let gave_up = loop {
+        let due = confirmables.next_timeout().unwrap();
+        assert!(
+            confirmables.poll(due - Duration::from_micros(1)).is_none(),
+            "not a moment early"
+        );
+        match confirmables.poll(due).unwrap() {
+            Due::Retransmit(to, bytes) => {
+                assert_eq!(
+                    (to, bytes),
+                    (route(), message()),
+                    "the same bytes to the same place"
+                );
+                sent.push(due.as_micros() / 1_000_000);
+            }
+            Due::GivenUp(owner) => {
+                assert_eq!(owner, 7);
+                break due.as_micros() / 1_000_000;
+            }
+        }
+    };
+    assert_eq!(sent, [2, 6, 14, 30]);
+    assert_eq!(gave_up, 62);
+    assert_eq!((confirmables.len(), confirmables.next_timeout()), (0, None));
+}
+
+#[test]
+fn the_first_timeout_is_spread_between_ack_timeout_and_the_random_factor() {
+    let mut rng = Rng::from_seed([5; 32]);
+    let parameters = Transmission::default();
+    let (mut low, mut high) = (u64::MAX, 0);
+    for _ in 0..500 {
+        let mut confirmables = Confirmables::new(&mut rng);
+        confirmables.start(Instant::ZERO, &mut rng, &parameters, 0, route(), message());
+        let due = confirmables.next_timeout().unwrap().as_micros();
+        (low, high) = (low.min(due), high.max(due));
+    }
+    assert!((2_000_000..2_050_000).contains(&low), "{low}");
+    assert!((2_950_000..=3_000_000).contains(&high), "{high}");
+}
+
+#[test]
+fn an_acknowledgement_from_the_right_peer_ends_it() {
+    let mut confirmables = started(&exact(2));
+    let stranger = ([10, 0, 0, 2], 5683).into();
+    assert_eq!(confirmables.settle(stranger, MID), None);
+    assert_eq!(confirmables.settle(route().destination, MessageId(1)), None);
+    assert_eq!(confirmables.owner(route().destination, MID), Some(&7));
+    assert_eq!(confirmables.settle(route().destination, MID), Some(7));
+    assert_eq!(confirmables.next_timeout(), None);
+    assert!(confirmables.poll(Instant::from_millis(1_000_000)).is_none());
+}
+
+#[test]
+fn no_retransmission_with_max_retransmit_zero() {
+    let mut parameters = exact(2);
+    parameters.set_max_retransmit(0).unwrap();
+    let mut confirmables = started(&parameters);
+    assert!(matches!(
+        confirmables.poll(Instant::from_millis(2_000)),
+        Some(Due::GivenUp(7))
+    ));
+}
