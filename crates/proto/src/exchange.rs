@@ -287,7 +287,7 @@ impl<C: Clone> Exchanges<C> {
                 continue;
             };
             let destination = exchange.unicast.route.destination;
-            let mid = mids.next(rng, destination);
+            let mid = mids.next(now, rng, destination);
             let kind = match exchange.unicast.reliability {
                 Reliability::Confirmable => Type::Con,
                 Reliability::NonConfirmable => Type::Non,
