@@ -17,7 +17,11 @@ fn bench(parameters: Transmission, limit: usize) -> Bench {
     let mut rng = Rng::from_seed([4; 32]);
     Bench {
         now: Instant::ZERO,
-        mids: MessageIds::new(&mut rng),
+        mids: MessageIds::new(
+            &Transmission::default(),
+            MessageIds::DEFAULT_LIMIT,
+            &mut rng,
+        ),
         confirmables: Confirmables::new(&mut rng),
         exchanges: Exchanges::new(parameters, limit, &mut rng),
         rng,
