@@ -42,3 +42,61 @@ fn the_newer_scopes_are_allowed() {
     assert_eq!(Scope::from_value(14), Some(Scope::Global));
     assert_eq!(Scope::from_value(6), None);
 }
+
+#[test]
+fn scopes_have_numbers_and_names() {
+    let expected = [
+        (Scope::Interface, 1, "interface"),
+        (Scope::Link, 2, "link"),
+        (Scope::Realm, 3, "realm"),
+        (Scope::Admin, 4, "admin"),
+        (Scope::Site, 5, "site"),
+        (Scope::Organisation, 8, "organisation"),
+        (Scope::Global, 14, "global"),
+    ];
+    assert_eq!(Scope::ALL, expected.map(|(scope, _, _)| scope));
+    for (scope, value, name) in expected {
+        assert_eq!(scope as u8, value);
+        assert_eq!(scope.name(), name);
+        assert_eq!(
+            alloc::format!("{scope:12}|").trim_end_matches([' ', '|']),
+            name
+        );
+        assert_eq!(Scope::from_name(name), Some(scope));
+        assert_eq!(Scope::from_name(&name.to_uppercase()), Some(scope));
+        assert_eq!(
+            Scope::from_name(&alloc::format!("{name}-Local")),
+            Some(scope)
+        );
+    }
+    for value in [0, 6, 7, 9, 10, 11, 12, 13, 15, 18] {
+        assert_eq!(Scope::from_value(value), None);
+    }
+    for name in [
+        "",
+        "-local",
+        "links",
+        "link-",
+        "local",
+        "\u{e9}-local",
+        "e\u{301}ocal",
+    ] {
+        assert_eq!(Scope::from_name(name), None, "{name}");
+    }
+}
+
+#[test]
+fn an_address_has_a_scope_if_it_is_multicast() {
+    let of = |text: &str| Scope::of(text.parse().unwrap());
+    assert_eq!(of("ff02::fd"), Some(Scope::Link));
+    assert_eq!(of("ff35:30:2001:db8::1"), Some(Scope::Site));
+    assert_eq!(of("ff0e::1"), Some(Scope::Global));
+    assert_eq!(of("ff0f::1"), None);
+    assert_eq!(of("fe02::1"), None);
+    assert_eq!(of("2001:db8::2"), None);
+}
+
+#[test]
+fn ports_are_the_registered_ones() {
+    assert_eq!((DEFAULT_PORT, SECURE_PORT), (5683, 5684));
+}

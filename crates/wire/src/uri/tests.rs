@@ -1,6 +1,6 @@
-use std::format;
-use std::string::String;
-use std::vec::Vec;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::*;
 use crate::{Code, MessageId, Token, Type};
