@@ -86,6 +86,8 @@ extern crate alloc;
 
 mod address;
 mod datagram;
+mod disk;
+mod failure;
 mod host;
 mod link;
 mod network;
@@ -102,6 +104,8 @@ mod trace;
 
 pub use address::{HostId, Interface, RouterId, Scope, SegmentId, is_link_local};
 pub use datagram::{Arrival, DEFAULT_HOP_LIMIT, Delivery, Outgoing, SendError, SocketError};
+pub use disk::{Disk, DiskError, Operation};
+pub use failure::seed_from_env;
 pub use host::HostCounters;
 pub use link::{Impairment, NatFilter, Router, Segment};
 pub use network::Network;

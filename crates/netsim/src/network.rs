@@ -9,6 +9,7 @@ use crate::address::{
     without_zone,
 };
 use crate::datagram::{DEFAULT_HOP_LIMIT, Delivery, Flight, Outgoing, SendError};
+use crate::failure;
 use crate::host::Host;
 use crate::link::{Copies, Router, Segment};
 use crate::pcap::Capture;
@@ -251,7 +252,7 @@ impl Network {
     /// impairment or island holds it back.
     ///
     /// # Panics
-    /// If there is no such segment.
+    /// If there is no such segment, or the addresses are of different families.
     pub fn inject(
         &mut self,
         segment: SegmentId,
@@ -260,6 +261,7 @@ impl Network {
         bytes: impl Into<Vec<u8>>,
     ) {
         let (src, dst) = (without_zone(src), without_zone(dst));
+        assert_eq!(src.is_ipv4(), dst.is_ipv4(), "{src} cannot send to {dst}");
         let flight = self.flight(None, src, dst, DEFAULT_HOP_LIMIT, bytes.into());
         self.spread(&flight, None, segment, Copies::one());
     }
@@ -661,7 +663,10 @@ impl Drop for Network {
     /// A network that goes while its thread panics is the network of a failing test: it tells how to see that again.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprint!("{}", self.report());
+            eprint!(
+                "{}",
+                failure::report(self.seed, &self.trace, REPORTED_LINES)
+            );
         }
     }
 }

@@ -109,7 +109,7 @@ impl<N: Node> Simulation<N> {
     }
 
     /// Takes a host down at once and hands back what was running on it: all that it had in memory is the caller's to
-    /// lose. What it kept on its disk can be taken out, crashed, and given
+    /// lose. Its [`Disk`](crate::Disk) can be taken out, crashed, and given
     /// to the next one.
     pub fn crash(&mut self, host: HostId) -> Option<N> {
         self.network.take_down(host);

@@ -4,9 +4,11 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::fmt;
 use core::net::SocketAddr;
+use std::io;
 
 use crate::address::HostId;
 use crate::datagram::SendError;
+use crate::pcap::PcapWriter;
 use crate::time::Time;
 
 /// Why a copy of a datagram ended before its receiver.
@@ -206,6 +208,23 @@ impl Trace {
     /// A number over all events there ever were: equal for equal runs.
     pub fn digest(&self) -> u64 {
         self.digest.0
+    }
+
+    /// Writes the datagrams among the events that are still held, each once as it was sent, as a pcap file. Returns how
+    /// many they were.
+    ///
+    /// # Errors
+    /// Those of the sink.
+    pub fn write_pcap<W: io::Write>(&self, sink: W) -> io::Result<u64> {
+        let mut writer = PcapWriter::new(sink)?;
+        for entry in &self.entries {
+            if let (What::Sent | What::Injected, Some((src, dst))) = (&entry.what, entry.path) {
+                writer.write(entry.at, src, dst, entry.hop_limit, &entry.bytes)?;
+            }
+        }
+        let packets = writer.packets();
+        writer.finish()?;
+        Ok(packets)
     }
 
     /// The last `lines` events as text, under a line that names the seed.
