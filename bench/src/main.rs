@@ -1,2 +1,34 @@
-//! Measurements.
-fn main() {}
+//! Measurements, as ratios within one run: the machine's own speed cancels out.
+//!
+//! `cargo run --release -p antiphon-bench -- all` prints everything; `bench/README.md` keeps a table of one run.
+
+mod codec;
+mod measure;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: antiphon-bench [codec | icount parse|serialize N | all]
+
+  codec     parse and serialize against a minimal hand-written codec and against coap-lite
+  icount    does one thing N times and nothing else, for an instruction counter
+  all       every measurement but icount";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match *words {
+        ["codec"] | ["all"] => codec::run(),
+        ["icount", what, count] => {
+            let Some(count) = count.parse().ok().filter(|_| codec::repeat(what, 0)) else {
+                eprintln!("{USAGE}");
+                return ExitCode::from(2);
+            };
+            codec::repeat(what, count);
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
