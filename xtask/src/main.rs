@@ -1,6 +1,7 @@
 //! Developer commands, run as `cargo xtask COMMAND`.
 
 mod conformance;
+mod mutants;
 mod needs;
 mod process;
 
@@ -16,6 +17,11 @@ cargo xtask COMMAND
   conformance       write docs/conformance.md: each requirement, its status, the tests that prove it
       --check         write nothing; fail when docs/conformance.md is not up to date
       --closed CAP    also fail when a row of capability CAP is open (may be repeated)
+  mutants           break the code at random places and see whether a test notices
+      --seed S        which sample (default 1)
+      --count N       how many mutants that compile (default 200)
+      --package P     may be repeated (default antiphon-wire and antiphon-proto)
+      --result FILE   where the summary goes (default target/mutants/sample.md)
   help              this text
 ";
 
@@ -30,6 +36,7 @@ fn main() -> ExitCode {
         Some("test") => return test(&root),
         Some("peers") => needs::install(&root, rest.iter().any(|a| a == "--long")),
         Some("conformance") => conformance::run(&root, rest),
+        Some("mutants") => mutants::run(&root, rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())

@@ -1,0 +1,3 @@
+//! Other implementations in the lab.
+
+mod control;
