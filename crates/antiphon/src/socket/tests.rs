@@ -1,0 +1,715 @@
+//! Real sockets on the loopback interface. IPv4 multicast works there without any set-up; IPv6 multicast
+//! needs a namespace and is tested in the lab.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+use std::io;
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::interfaces;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nothing has to come to count as silence; deliveries on loopback take microseconds.
+const SILENCE: Duration = Duration::from_millis(60);
+
+/// What a test keeps of an [`Arrival`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Got {
+    source: SocketAddr,
+    destination: Option<IpAddr>,
+    cast: Cast,
+    interface: u32,
+    payload: Result<Vec<u8>, Truncated>,
+}
+
+trait Receive {
+    async fn ready(&self) -> io::Result<()>;
+    fn take(&self, batch: &mut RecvBatch) -> io::Result<usize>;
+
+    /// Receives until `count` datagrams are there.
+    async fn collect(&self, count: usize, batch: &mut RecvBatch) -> Vec<Got> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            timeout(PATIENCE, self.ready())
+                .await
+                .unwrap_or_else(|_| panic!("{} of {count} arrived", all.len()))
+                .unwrap();
+            let taken = self.take(batch).unwrap();
+            assert_eq!(taken, batch.len());
+            if taken == 0 {
+                // Woken by an error report, which a test keeps for later: look again.
+                tokio::task::yield_now().await;
+            }
+            all.extend(batch.iter().map(|arrival| Got {
+                source: arrival.source,
+                destination: arrival.destination,
+                cast: arrival.cast,
+                interface: arrival.interface,
+                payload: arrival.payload.map(<[u8]>::to_vec),
+            }));
+        }
+        assert_eq!(all.len(), count);
+        all
+    }
+
+    async fn one(&self) -> Got {
+        self.collect(1, &mut RecvBatch::default()).await.remove(0)
+    }
+
+    /// Passes when nothing comes.
+    async fn silent(&self) {
+        let mut batch = RecvBatch::default();
+        let came = timeout(SILENCE, async {
+            loop {
+                self.ready().await.unwrap();
+                if self.take(&mut batch).unwrap() > 0 {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert!(came.is_err(), "{:?}", batch.iter().collect::<Vec<_>>());
+    }
+}
+
+impl Receive for UnicastSocket {
+    async fn ready(&self) -> io::Result<()> {
+        self.readable().await
+    }
+    fn take(&self, batch: &mut RecvBatch) -> io::Result<usize> {
+        self.recv_batch(batch)
+    }
+}
+
+impl Receive for GroupSocket {
+    async fn ready(&self) -> io::Result<()> {
+        self.readable().await
+    }
+    fn take(&self, batch: &mut RecvBatch) -> io::Result<usize> {
+        self.recv_batch(batch)
+    }
+}
+
+fn lo() -> u32 {
+    interfaces::by_address(Ipv4Addr::LOCALHOST.into())
+        .unwrap()
+        .index
+}
+
+fn bind(address: &str) -> UnicastSocket {
+    UnicastSocket::bind(address.parse().unwrap(), &SocketOptions::default()).unwrap()
+}
+
+fn open(group: Ipv4Addr, port: u16) -> GroupSocket {
+    GroupSocket::open(group.into(), port, lo(), &SocketOptions::default()).unwrap()
+}
+
+/// A group that no other test or program uses: the port is held by `keeper` as long as that lives.
+fn own_group(keeper: &UnicastSocket, last: u8) -> (Ipv4Addr, u16) {
+    let port = keeper.local_addr().port();
+    let [high, low] = port.to_be_bytes();
+    (Ipv4Addr::new(239, high, low, last), port)
+}
+
+fn send(socket: &UnicastSocket, outgoing: Outgoing, payload: &[u8]) -> Sent {
+    let mut batch = SendBatch::new(1, payload.len().max(1));
+    batch.push(outgoing, payload).unwrap();
+    let sent = socket.send_batch(&mut batch).unwrap();
+    assert!(batch.failures().is_empty(), "{:?}", batch.failures());
+    sent
+}
+
+const SENT: Sent = Sent {
+    sent: 1,
+    failed: 0,
+    waiting: 0,
+};
+
+#[tokio::test]
+async fn unicast_arrives_whole_with_its_path() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let (a, b) = (bind(address), bind(address));
+        assert_eq!(send(&a, Outgoing::to(b.local_addr()), b"hello"), SENT);
+        let got = b.one().await;
+        assert_eq!(got.source, a.local_addr());
+        assert_eq!(got.destination, Some(b.local_addr().ip()));
+        assert_eq!(got.cast, Cast::Unicast);
+        assert_eq!(got.payload, Ok(b"hello".to_vec()));
+        if cfg!(not(antiphon_portable_sockets)) {
+            assert_eq!(got.interface, lo());
+        }
+        a.silent().await;
+    }
+}
+
+#[tokio::test]
+async fn an_empty_datagram_arrives_as_an_empty_datagram() {
+    let (a, b) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"));
+    send(&a, Outgoing::to(b.local_addr()), b"");
+    assert_eq!(b.one().await.payload, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn every_group_socket_gets_its_copy_and_knows_that_it_came_by_multicast() {
+    let sender = bind("127.0.0.1:0");
+    let (group, port) = own_group(&sender, 1);
+    let (first, second) = (open(group, port), open(group, port));
+    assert_eq!(first.group(), SocketAddr::new(group.into(), port));
+    assert_eq!(first.members(), [lo()]);
+    let to = Outgoing::to(first.group()).through(lo());
+    assert_eq!(send(&sender, to, b"all"), SENT);
+    for socket in [&first, &second] {
+        let got = socket.one().await;
+        assert_eq!(got.source, sender.local_addr());
+        assert_eq!(got.destination, Some(group.into()));
+        assert_eq!(got.cast, Cast::Multicast);
+        assert_eq!(got.payload, Ok(b"all".to_vec()));
+        if cfg!(not(antiphon_portable_sockets)) {
+            assert_eq!(got.interface, lo());
+        }
+    }
+    // Bound to 127.0.0.1 on the very port: groups do not reach it.
+    sender.silent().await;
+}
+
+#[tokio::test]
+async fn two_groups_on_one_port_stay_apart() {
+    let sender = bind("127.0.0.1:0");
+    let (one, port) = own_group(&sender, 1);
+    let (two, _) = own_group(&sender, 2);
+    let (first, second) = (open(one, port), open(two, port));
+    send(&sender, Outgoing::to(first.group()).through(lo()), b"1");
+    send(&sender, Outgoing::to(second.group()).through(lo()), b"2");
+    assert_eq!(first.one().await.payload, Ok(b"1".to_vec()));
+    assert_eq!(second.one().await.payload, Ok(b"2".to_vec()));
+    first.silent().await;
+    second.silent().await;
+}
+
+#[cfg(not(antiphon_portable_sockets))]
+#[tokio::test]
+async fn a_wildcard_socket_does_not_hear_groups_that_others_joined() {
+    let wildcard = bind("0.0.0.0:0");
+    let sender = bind("127.0.0.1:0");
+    let (group, port) = own_group(&wildcard, 1);
+    // The wildcard's port stays open to group sockets.
+    let socket = open(group, port);
+    send(&sender, Outgoing::to(socket.group()).through(lo()), b"all");
+    assert_eq!(socket.one().await.payload, Ok(b"all".to_vec()));
+    wildcard.silent().await;
+    // And unicast goes to the wildcard alone, with the address it was sent to.
+    let to: SocketAddr = (Ipv4Addr::new(127, 0, 0, 9), port).into();
+    send(&sender, Outgoing::to(to), b"one");
+    let got = wildcard.one().await;
+    assert_eq!(got.destination, Some(to.ip()));
+    assert_eq!(got.cast, Cast::Unicast);
+    socket.silent().await;
+}
+
+#[cfg(not(antiphon_portable_sockets))]
+#[tokio::test]
+async fn arrival_by_multicast_names_an_address_to_answer_from() {
+    let sender = bind("127.0.0.1:0");
+    let (group, port) = own_group(&sender, 1);
+    let socket = open(group, port);
+    send(&sender, Outgoing::to(socket.group()).through(lo()), b"x");
+    let mut batch = RecvBatch::default();
+    timeout(PATIENCE, socket.readable()).await.unwrap().unwrap();
+    assert_eq!(socket.recv_batch(&mut batch).unwrap(), 1);
+    let arrival = batch.iter().next().unwrap();
+    let answer_from = arrival.answer_from.unwrap();
+    assert!(!answer_from.is_multicast());
+    // It is a local address: a socket can be bound to it.
+    UnicastSocket::bind(SocketAddr::new(answer_from, 0), &SocketOptions::default()).unwrap();
+}
+
+#[cfg(not(antiphon_portable_sockets))]
+#[tokio::test]
+async fn multicast_leaves_with_the_address_that_the_socket_is_bound_to() {
+    for (bound, seen) in [("127.0.0.7:0", "127.0.0.7"), ("0.0.0.0:0", "127.0.0.1")] {
+        let sender = bind(bound);
+        let (group, port) = own_group(&sender, 1);
+        let socket = open(group, port);
+        let to = Outgoing::to(socket.group()).through(lo());
+        send(&sender, to, b"bound");
+        assert_eq!(
+            socket.one().await.source.ip(),
+            seen.parse::<IpAddr>().unwrap()
+        );
+        // Another choice of the caller's counts for more.
+        let chosen = IpAddr::from(Ipv4Addr::new(127, 0, 0, 8));
+        send(&sender, to.from(chosen), b"chosen");
+        assert_eq!(socket.one().await.source.ip(), chosen);
+    }
+}
+
+#[cfg(not(antiphon_portable_sockets))]
+#[tokio::test]
+async fn a_broadcast_is_told_from_unicast() {
+    // 127.255.255.255 is the broadcast address of 127/8.
+    let receiver = bind("0.0.0.0:0");
+    let sender = bind("127.0.0.1:0");
+    socket2::SockRef::from(sender.port.fd_for_tests())
+        .set_broadcast(true)
+        .unwrap();
+    let to: SocketAddr = (
+        Ipv4Addr::new(127, 255, 255, 255),
+        receiver.local_addr().port(),
+    )
+        .into();
+    assert_eq!(send(&sender, Outgoing::to(to), b"x"), SENT);
+    let got = receiver.one().await;
+    assert_eq!(got.cast, Cast::Broadcast);
+    assert_eq!(got.destination, Some(to.ip()));
+}
+
+#[cfg(not(antiphon_portable_sockets))]
+#[tokio::test]
+async fn the_source_address_is_chosen_per_datagram() {
+    let sender = bind("0.0.0.0:0");
+    let receiver = bind("127.0.0.1:0");
+    let mut batch = SendBatch::default();
+    let sources: Vec<IpAddr> = (2..=5)
+        .map(|last| Ipv4Addr::new(127, 0, 0, last).into())
+        .collect();
+    for source in &sources {
+        let outgoing = Outgoing::to(receiver.local_addr()).from(*source);
+        batch.push(outgoing, b"from").unwrap();
+    }
+    assert_eq!(sender.send_batch(&mut batch).unwrap().sent, 4);
+    let got = receiver.collect(4, &mut RecvBatch::default()).await;
+    let seen: Vec<IpAddr> = got.iter().map(|one| one.source.ip()).collect();
+    assert_eq!(seen, sources);
+    assert!(
+        got.iter()
+            .all(|one| one.source.port() == sender.local_addr().port())
+    );
+    // IPv6: the one address there is, chosen explicitly and with the interface.
+    let (sender, receiver) = (bind("[::]:0"), bind("[::1]:0"));
+    let outgoing = Outgoing::to(receiver.local_addr())
+        .from(Ipv6Addr::LOCALHOST.into())
+        .through(lo());
+    assert_eq!(send(&sender, outgoing, b"six"), SENT);
+    assert_eq!(
+        receiver.one().await.source.ip(),
+        IpAddr::from(Ipv6Addr::LOCALHOST)
+    );
+}
+
+#[cfg(not(antiphon_portable_sockets))]
+#[tokio::test]
+async fn a_source_address_that_is_not_local_is_a_failure_of_that_datagram_alone() {
+    let (sender, receiver) = (bind("0.0.0.0:0"), bind("127.0.0.1:0"));
+    let to = Outgoing::to(receiver.local_addr());
+    let mut batch = SendBatch::default();
+    batch.push(to.tagged(1), b"a").unwrap();
+    batch
+        .push(
+            to.tagged(2).from(Ipv4Addr::new(203, 0, 113, 7).into()),
+            b"b",
+        )
+        .unwrap();
+    batch.push(to.tagged(3), b"c").unwrap();
+    let sent = sender.send_batch(&mut batch).unwrap();
+    assert_eq!(
+        sent,
+        Sent {
+            sent: 2,
+            failed: 1,
+            waiting: 0
+        }
+    );
+    let failures: Vec<_> = batch.take_failures().collect();
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0].tag, 2);
+    assert_eq!(failures[0].destination, receiver.local_addr());
+    assert!(batch.failures().is_empty());
+    let got = receiver.collect(2, &mut RecvBatch::default()).await;
+    let payloads: Vec<_> = got.into_iter().map(|one| one.payload.unwrap()).collect();
+    assert_eq!(payloads, [b"a".to_vec(), b"c".to_vec()]);
+}
+
+#[tokio::test]
+async fn a_hundred_datagrams_go_and_come_in_batches_in_order() {
+    let (a, b) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"));
+    let mut batch = SendBatch::new(100, 16);
+    for number in 0..100_u8 {
+        batch
+            .push(Outgoing::to(b.local_addr()), &[number; 3])
+            .unwrap();
+    }
+    assert!(batch.is_full());
+    assert_eq!(batch.len(), 100);
+    assert!(batch.slot().is_none());
+    let refused = batch.push(Outgoing::to(b.local_addr()), b"x").unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+    let sent = a.send_batch(&mut batch).unwrap();
+    assert_eq!(
+        sent,
+        Sent {
+            sent: 100,
+            failed: 0,
+            waiting: 0
+        }
+    );
+    assert!(batch.is_empty() && !batch.is_full());
+    // A batch larger and one smaller than what one system call takes, each ending within the hundred.
+    let mut got = b.collect(60, &mut RecvBatch::new(60, 16)).await;
+    got.extend(b.collect(40, &mut RecvBatch::new(7, 16)).await);
+    for (number, one) in (0..100_u8).zip(got) {
+        assert_eq!(one.payload, Ok(vec![number; 3]));
+    }
+    assert!(b.recv_batch(&mut RecvBatch::default()).unwrap() == 0);
+}
+
+#[tokio::test]
+async fn a_datagram_longer_than_its_room_is_flagged_and_withheld() {
+    let (a, b) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"));
+    let to = Outgoing::to(b.local_addr());
+    for length in [10, 11, 9, 500] {
+        send(&a, to, &vec![7; length]);
+    }
+    let got = b.collect(4, &mut RecvBatch::new(8, 10)).await;
+    let payloads: Vec<_> = got.into_iter().map(|one| one.payload).collect();
+    let full = if cfg!(antiphon_portable_sockets) {
+        11
+    } else {
+        500
+    };
+    assert_eq!(
+        payloads,
+        [
+            Ok(vec![7; 10]),
+            Err(Truncated { length: 11 }),
+            Ok(vec![7; 9]),
+            Err(Truncated { length: full }),
+        ]
+    );
+}
+
+#[cfg(not(antiphon_portable_sockets))]
+#[tokio::test]
+async fn datagrams_that_found_the_buffer_full_are_counted() {
+    let options = SocketOptions {
+        receive_buffer: Some(1),
+        ..SocketOptions::default()
+    };
+    let small = UnicastSocket::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+    let sender = bind("127.0.0.1:0");
+    assert_eq!(small.dropped(), Some(0));
+    let mut batch = SendBatch::new(64, 1000);
+    for _ in 0..64 {
+        batch
+            .push(Outgoing::to(small.local_addr()), &[1; 1000])
+            .unwrap();
+    }
+    assert_eq!(sender.send_batch(&mut batch).unwrap().sent, 64);
+    let mut received = RecvBatch::new(64, 1000);
+    timeout(PATIENCE, small.readable()).await.unwrap().unwrap();
+    let kept = small.recv_batch(&mut received).unwrap();
+    assert!((1..64).contains(&kept), "{kept}");
+    // The count comes with the next datagram that is queued after the drops.
+    send(&sender, Outgoing::to(small.local_addr()), b"after");
+    small.one().await;
+    assert_eq!(small.dropped(), Some(64 - kept as u64));
+}
+
+#[cfg(not(antiphon_portable_sockets))]
+#[tokio::test]
+async fn port_unreachable_is_reported_and_harms_nothing_else() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let (socket, peer) = (bind(address), bind(address));
+        let nobody = bind(address).local_addr();
+        let long: Vec<u8> = (0..200).collect();
+        assert_eq!(send(&socket, Outgoing::to(nobody), b"\x40\x01ab"), SENT);
+        assert_eq!(send(&socket, Outgoing::to(nobody), &long), SENT);
+        // The next send gets the blame from the kernel, and must not take it.
+        assert_eq!(send(&socket, Outgoing::to(peer.local_addr()), b"ok"), SENT);
+        assert_eq!(peer.one().await.payload, Ok(b"ok".to_vec()));
+        send(&peer, Outgoing::to(socket.local_addr()), b"back");
+        assert_eq!(socket.one().await.payload, Ok(b"back".to_vec()));
+        timeout(PATIENCE, socket.readable()).await.unwrap().unwrap();
+        let failure = socket.poll_error().unwrap();
+        assert_eq!(failure.destination, nobody);
+        assert_eq!(failure.offender, Some(nobody.ip()));
+        assert_eq!(failure.reason, Unreachable::Port);
+        assert_eq!(failure.quote(), b"\x40\x01ab");
+        let failure = socket.poll_error().unwrap();
+        assert_eq!(failure.quote(), &long[..QUOTE]);
+        assert_eq!(socket.poll_error(), None);
+        socket.silent().await;
+    }
+}
+
+#[cfg(not(antiphon_portable_sockets))]
+#[tokio::test]
+async fn an_error_report_wakes_a_reader_that_waits() {
+    let socket = bind("127.0.0.1:0");
+    let nobody = bind("127.0.0.1:0").local_addr();
+    let waiting = async {
+        socket.readable().await.unwrap();
+        assert_eq!(socket.recv_batch(&mut RecvBatch::default()).unwrap(), 0);
+        socket.poll_error().unwrap()
+    };
+    let sending = async {
+        tokio::task::yield_now().await;
+        send(&socket, Outgoing::to(nobody), b"x");
+    };
+    let (failure, ()) = timeout(PATIENCE, async { tokio::join!(waiting, sending) })
+        .await
+        .unwrap();
+    assert_eq!(failure.destination, nobody);
+}
+
+#[cfg(not(antiphon_portable_sockets))]
+#[tokio::test]
+async fn what_the_kernel_refuses_at_once_is_named() {
+    let socket = bind("127.0.0.1:0");
+    let mut batch = SendBatch::new(4, LARGEST_DATAGRAM);
+    let peer = bind("127.0.0.1:0");
+    // One byte more than an IPv4 packet can hold.
+    batch
+        .push(Outgoing::to(peer.local_addr()).tagged(1), &[0; 65_508])
+        .unwrap();
+    // IPv6 from an IPv4 socket.
+    let six: SocketAddr = "[::1]:9".parse().unwrap();
+    batch.push(Outgoing::to(six).tagged(2), b"x").unwrap();
+    // An interface that does not exist.
+    batch
+        .push(
+            Outgoing::to(peer.local_addr())
+                .through(2_000_000_000)
+                .tagged(3),
+            b"x",
+        )
+        .unwrap();
+    batch
+        .push(Outgoing::to(peer.local_addr()), &[5; 65_507])
+        .unwrap();
+    let sent = socket.send_batch(&mut batch).unwrap();
+    assert_eq!(
+        sent,
+        Sent {
+            sent: 1,
+            failed: 3,
+            waiting: 0
+        }
+    );
+    let failures: Vec<_> = batch
+        .failures()
+        .iter()
+        .map(|failure| (failure.tag, failure.reason()))
+        .collect();
+    assert_eq!(failures[0], (1, Unreachable::TooBig { mtu: None }));
+    assert_eq!(
+        failures[1],
+        (2, Unreachable::Other(nix::libc::EAFNOSUPPORT))
+    );
+    assert_eq!(failures[2].0, 3);
+    let got = peer
+        .collect(1, &mut RecvBatch::new(1, LARGEST_DATAGRAM))
+        .await;
+    assert_eq!(got[0].payload, Ok(vec![5; 65_507]));
+}
+
+#[tokio::test]
+async fn what_names_no_path_is_refused_before_it_is_queued() {
+    let group: SocketAddr = "239.1.2.3:5683".parse().unwrap();
+    let link: SocketAddr = "[ff02::fd]:5683".parse().unwrap();
+    let link_two: SocketAddr = "[ff02::fd%2]:5683".parse().unwrap();
+    let site: SocketAddr = "[ff05::fd]:5683".parse().unwrap();
+    let peer: SocketAddr = "[fe80::1]:5683".parse().unwrap();
+    let here: SocketAddr = "127.0.0.1:5683".parse().unwrap();
+    let mut batch = SendBatch::new(4, 8);
+    for outgoing in [
+        Outgoing::to(group),
+        Outgoing::to(link),
+        Outgoing::to(site),
+        Outgoing::to(peer),
+        Outgoing::to(link_two).through(3),
+        Outgoing::to(group).through(0),
+        Outgoing::to(here).hops(0),
+        Outgoing::to(here).from(Ipv6Addr::LOCALHOST.into()),
+        Outgoing::to(here).from(Ipv4Addr::new(239, 1, 2, 3).into()),
+    ] {
+        let error = batch.push(outgoing, b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{outgoing:?}");
+    }
+    let error = batch.push(Outgoing::to(here), b"nine byte").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    assert!(batch.is_empty());
+    for outgoing in [
+        Outgoing::to(group).through(1),
+        Outgoing::to(link_two),
+        Outgoing::to(link_two).through(2),
+        Outgoing::to(peer).through(1),
+    ] {
+        batch.push(outgoing, b"x").unwrap();
+    }
+    let paths: Vec<_> = batch
+        .queue
+        .iter()
+        .map(|waiting| (waiting.outgoing.destination, waiting.outgoing.interface))
+        .collect();
+    assert_eq!(paths[1], (link_two, Some(2)));
+    assert_eq!(paths[2], (link_two, Some(2)));
+    assert_eq!(paths[3], ("[fe80::1%1]:5683".parse().unwrap(), Some(1)));
+    assert_eq!(batch.len(), 4);
+    batch.clear();
+    assert!(batch.is_empty());
+}
+
+#[tokio::test]
+async fn leaving_ends_reception_and_joining_again_resumes_it() {
+    let sender = bind("127.0.0.1:0");
+    let (group, port) = own_group(&sender, 1);
+    let mut socket = open(group, port);
+    let to = Outgoing::to(socket.group()).through(lo());
+    send(&sender, to, b"1");
+    assert_eq!(socket.one().await.payload, Ok(b"1".to_vec()));
+
+    socket.leave(lo()).unwrap();
+    assert!(socket.members().is_empty());
+    send(&sender, to, b"2");
+    socket.silent().await;
+    assert!(matches!(
+        socket.leave(lo()),
+        Err(JoinError::NotMember(interface)) if interface == lo()
+    ));
+
+    socket.join(lo()).unwrap();
+    send(&sender, to, b"3");
+    assert_eq!(socket.one().await.payload, Ok(b"3".to_vec()));
+    assert!(matches!(
+        socket.join(lo()),
+        Err(JoinError::AlreadyMember(interface)) if interface == lo()
+    ));
+
+    // An interface that returned, with the same index and after one that is no more.
+    socket.rejoin(lo(), lo()).unwrap();
+    assert_eq!(socket.members(), [lo()]);
+    socket.rejoin(2_000_000_000, lo()).unwrap();
+    assert_eq!(socket.members(), [lo()]);
+    send(&sender, to, b"4");
+    assert_eq!(socket.one().await.payload, Ok(b"4".to_vec()));
+}
+
+#[tokio::test]
+async fn joining_says_clearly_what_is_wrong() {
+    let keeper = bind("127.0.0.1:0");
+    let (group, port) = own_group(&keeper, 1);
+    let options = SocketOptions::default();
+    let no_such = 2_000_000_000;
+    let mut socket = open(group, port);
+    for error in [
+        socket.join(no_such).unwrap_err(),
+        GroupSocket::open(group.into(), port, no_such, &options).unwrap_err(),
+        GroupSocket::open("ff02::fd".parse().unwrap(), port, no_such, &options).unwrap_err(),
+        GroupSocket::open("ff05::fd".parse().unwrap(), port, no_such, &options).unwrap_err(),
+    ] {
+        if cfg!(antiphon_portable_sockets) {
+            continue;
+        }
+        assert!(
+            matches!(error, JoinError::NoSuchInterface(index) if index == no_such),
+            "{error:?}"
+        );
+        assert_eq!(
+            error.to_string(),
+            "there is no interface with index 2000000000"
+        );
+    }
+    assert!(matches!(
+        GroupSocket::open(group.into(), port, 0, &options),
+        Err(JoinError::NoSuchInterface(0))
+    ));
+    assert_eq!(socket.members(), [lo()]);
+    assert!(matches!(
+        GroupSocket::open(Ipv4Addr::LOCALHOST.into(), port, lo(), &options),
+        Err(JoinError::NotMulticast(address)) if address == IpAddr::from(Ipv4Addr::LOCALHOST)
+    ));
+    let error = UnicastSocket::bind(SocketAddr::new(group.into(), port), &options).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn a_group_of_link_scope_has_one_socket_per_interface() {
+    let keeper = bind("127.0.0.1:0");
+    let port = keeper.local_addr().port();
+    let options = SocketOptions::default();
+    for group in ["ff02::fd", "ff01::fd"] {
+        let mut socket = GroupSocket::open(group.parse().unwrap(), port, lo(), &options).unwrap();
+        assert_eq!(
+            socket.group(),
+            format!("[{group}%{}]:{port}", lo()).parse().unwrap()
+        );
+        assert!(matches!(
+            socket.join(lo() + 1),
+            Err(JoinError::OneInterfaceOnly { interface, .. }) if interface == lo() + 1
+        ));
+        assert!(matches!(
+            socket.rejoin(lo(), lo() + 1),
+            Err(JoinError::OneInterfaceOnly { .. })
+        ));
+        assert_eq!(socket.members(), [lo()]);
+        socket.rejoin(lo(), lo()).unwrap();
+    }
+    let socket = GroupSocket::open("ff05::fd".parse().unwrap(), port, lo(), &options).unwrap();
+    assert_eq!(
+        socket.group(),
+        format!("[ff05::fd]:{port}").parse().unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_second_socket_does_not_steal_a_unicast_address() {
+    for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+        let first = bind(address);
+        let error = UnicastSocket::bind(first.local_addr(), &SocketOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{address}");
+    }
+    // IPv6 takes no IPv4: both wildcards live on one port.
+    let six = bind("[::]:0");
+    bind(&format!("0.0.0.0:{}", six.local_addr().port()));
+    // Sharing is a choice.
+    let shared = SocketOptions {
+        share_port: true,
+        ..SocketOptions::default()
+    };
+    let first = UnicastSocket::bind("127.0.0.1:0".parse().unwrap(), &shared).unwrap();
+    UnicastSocket::bind(first.local_addr(), &shared).unwrap();
+}
+
+#[test]
+fn addresses_have_one_canonical_form() {
+    for (given, expected) in [
+        ("[::ffff:192.0.2.1]:5683", "192.0.2.1:5683"),
+        ("192.0.2.1:1", "192.0.2.1:1"),
+        ("[fe80::1%3]:5683", "[fe80::1%3]:5683"),
+        ("[2001:db8::1%3]:5683", "[2001:db8::1]:5683"),
+        ("[ff02::fd%3]:5683", "[ff02::fd%3]:5683"),
+        ("[ff01::fd%3]:5683", "[ff01::fd%3]:5683"),
+        (
+            "[ff32:30:2001:db8::1%3]:5683",
+            "[ff32:30:2001:db8::1%3]:5683",
+        ),
+        ("[ff03::fd%3]:5683", "[ff03::fd]:5683"),
+        ("[ff05::fd%3]:5683", "[ff05::fd]:5683"),
+    ] {
+        let given: SocketAddr = given.parse().unwrap();
+        assert_eq!(canonical(given), expected.parse().unwrap(), "{given}");
+    }
+    let flow: SocketAddr = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 1, 77, 0).into();
+    assert_eq!(canonical(flow), "[::1]:1".parse().unwrap());
+    for narrow in ["fe80::1", "ff11::1", "ff02::1", "ff32:30::1"] {
+        assert!(needs_interface(narrow.parse().unwrap()), "{narrow}");
+    }
+    assert!(!needs_interface("ff0e::1".parse().unwrap()));
+    assert!(!needs_interface("::1".parse().unwrap()));
+    assert!(!needs_interface("224.0.0.1".parse().unwrap()));
+    assert_eq!(wildcard(Ipv4Addr::LOCALHOST.into()), Ipv4Addr::UNSPECIFIED);
+    assert_eq!(wildcard(Ipv6Addr::LOCALHOST.into()), Ipv6Addr::UNSPECIFIED);
+}
