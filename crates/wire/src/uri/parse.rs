@@ -221,13 +221,16 @@ fn first_bad(bytes: &[u8], plain: fn(u8) -> bool) -> Option<usize> {
 }
 
 /// Whether a value of Uri-Host can stand in a URI: a name, its characters beyond ASCII to be encoded, or an
-/// address (RFC 7252, section 6.5, step 2).
+/// address (RFC 7252, section 6.5, step 2). A `%` cannot: by section 6.4 encodings are resolved in the value,
+/// so that it would be read as another host than the one that was meant.
 pub(super) fn is_host(value: &[u8]) -> bool {
     match value {
         [] => false,
         [b'[', literal @ .., b']'] => {
             core::str::from_utf8(literal).is_ok_and(|literal| literal.parse::<Ipv6Addr>().is_ok())
         }
-        name => first_bad(name, |byte| !byte.is_ascii() || is_name_char(byte)).is_none(),
+        name => name
+            .iter()
+            .all(|byte| !byte.is_ascii() || is_name_char(*byte)),
     }
 }

@@ -617,7 +617,8 @@ fn options_that_make_no_uri_are_refused() {
     assert!(host(b"a:1").is_err());
     assert_eq!(host(b"[2001:db8::1]").unwrap(), "coap://[2001:db8::1]/");
     assert_eq!(host(b"192.0.2.9").unwrap(), "coap://192.0.2.9/");
-    assert_eq!(host(b"a%41").unwrap(), "coap://a%41/");
+    // Read again this would be another host.
+    assert!(host(b"a%41").is_err());
     let port = |value| composed(&[(OptionNumber::URI_PORT, value)], at);
     assert!(port(b"").is_err());
     assert!(port(b"\0\0").is_err());

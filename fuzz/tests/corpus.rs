@@ -1,0 +1,93 @@
+//! The committed corpora run through their targets, with any compiler and without the fuzzing engine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+fn committed(target: &str) -> BTreeMap<String, Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target);
+    let files = fs::read_dir(folder).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        (
+            entry.file_name().into_string().unwrap(),
+            fs::read(entry.path()).unwrap(),
+        )
+    });
+    files.collect()
+}
+
+fn run(target: &str, body: fn(&[u8])) {
+    let corpus = committed(target);
+    assert!(!corpus.is_empty());
+    corpus.values().for_each(|bytes| body(bytes));
+}
+
+#[test]
+fn message() {
+    run("message", antiphon_fuzz::message);
+}
+
+#[test]
+fn option_values() {
+    run("option_values", antiphon_fuzz::option_values);
+}
+
+#[test]
+fn uri() {
+    run("uri", antiphon_fuzz::uri);
+}
+
+#[test]
+fn link_format() {
+    run("link_format", antiphon_fuzz::link_format);
+}
+
+#[test]
+fn the_listed_samples_are_committed() {
+    for (target, samples) in antiphon_fuzz::corpus::all() {
+        let corpus = committed(target);
+        for (name, bytes) in samples {
+            assert_eq!(
+                corpus.get(name),
+                Some(&bytes),
+                "{target}/{name}: run make_corpus"
+            );
+        }
+    }
+}
+
+/// The listed samples of a target.
+fn listed(target: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let mut all = antiphon_fuzz::corpus::all().into_iter();
+    all.find(|(name, _)| *name == target).unwrap().1
+}
+
+/// What a sample is named is what it is.
+#[test]
+fn samples_named_bad_are_refused_and_the_others_are_not() {
+    let is_bad = |name: &str| name.starts_with("bad-");
+    for (name, bytes) in listed("message") {
+        assert_eq!(
+            antiphon_wire::Message::parse(&bytes).is_err(),
+            is_bad(name),
+            "{name}"
+        );
+    }
+    for (name, bytes) in listed("uri") {
+        let text = std::str::from_utf8(&bytes).unwrap();
+        assert_eq!(
+            antiphon_wire::Uri::parse(text).is_err(),
+            is_bad(name),
+            "{name}"
+        );
+    }
+    for (name, bytes) in listed("link_format") {
+        let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        let (query, document) = bytes.split_at(end);
+        let refused = antiphon_wire::LinkFormat::parse(document).any(|link| link.is_err())
+            || !query.is_empty() && antiphon_wire::Filter::parse(query).is_none();
+        assert_eq!(refused, is_bad(name), "{name}");
+    }
+}
