@@ -1,2 +1,31 @@
-//! The antiphon command.
-fn main() {}
+//! The `antiphon` command: ask a whole CoAP group, and see who answered and who did not.
+
+mod args;
+mod cbor;
+mod decode;
+mod duration;
+mod exit;
+mod failure;
+mod hex;
+mod members;
+mod payload;
+mod render;
+mod senml;
+mod table;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    match cli.run() {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            let style = terminal::Style::stderr();
+            eprintln!("{} {}", style.bad("antiphon:"), terminal::block(&failure.message));
+            ExitCode::from(failure.code)
+        }
+    }
+}
