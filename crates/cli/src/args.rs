@@ -1,9 +1,12 @@
 //! The command line as a whole; each subcommand describes its own arguments.
 
+use antiphon_wire::Code;
 use clap::{Parser, Subcommand};
 
 use crate::decode::{self, DecodeArgs};
 use crate::failure::Failure;
+use crate::request::{BareArgs, BodyArgs, NotifyArgs};
+use crate::serve::ServeArgs;
 
 /// Ask a whole CoAP group, and see who answered and who did not.
 #[derive(Debug, Parser)]
@@ -30,6 +33,32 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Ask for a representation
+    #[command(after_help = GET_EXAMPLES)]
+    Get(BareArgs),
+    /// Set a resource to a value
+    #[command(after_help = PUT_EXAMPLES)]
+    Put(BodyArgs),
+    /// Hand something to a resource
+    #[command(after_help = POST_EXAMPLES)]
+    Post(BodyArgs),
+    /// Remove a resource
+    #[command(after_help = DELETE_EXAMPLES)]
+    Delete(BareArgs),
+    /// Ask for a part of a representation, by what the payload says
+    #[command(after_help = FETCH_EXAMPLES)]
+    Fetch(BodyArgs),
+    /// Change a part of a resource
+    #[command(after_help = PATCH_EXAMPLES)]
+    Patch(BodyArgs),
+    /// Change a part of a resource, with the same result however often it is done
+    #[command(name = "ipatch", after_help = IPATCH_EXAMPLES)]
+    Ipatch(BodyArgs),
+    /// Tell a group something; nobody answers
+    #[command(after_help = NOTIFY_EXAMPLES)]
+    Notify(NotifyArgs),
+    /// Be a member: serve resources to groups, as a file describes them
+    Serve(ServeArgs),
     /// Show a datagram as text, or where it is malformed
     Decode(DecodeArgs),
 }
@@ -38,10 +67,68 @@ impl Cli {
     /// Runs the subcommand: its exit code, or why it has none.
     pub(crate) fn run(&self) -> Result<u8, Failure> {
         match &self.command {
+            Command::Get(args) => args.run(Code::GET),
+            Command::Put(args) => args.run(Code::PUT),
+            Command::Post(args) => args.run(Code::POST),
+            Command::Delete(args) => args.run(Code::DELETE),
+            Command::Fetch(args) => args.run(Code::FETCH),
+            Command::Patch(args) => args.run(Code::PATCH),
+            Command::Ipatch(args) => args.run(Code::IPATCH),
+            Command::Notify(args) => args.run(),
+            Command::Serve(args) => args.run(),
             Command::Decode(args) => decode::run(args),
         }
     }
 }
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  Everything that every device on this network offers:
+    antiphon get coap://224.0.1.187/.well-known/core --interface eth0
+  The status of a floor, and who of it is missing; silent members are asked one by one:
+    antiphon get coap://[ff05::fd]/status -u -i eth0 --members floor-3.txt --repeat 2 --complete
+  One member:
+    antiphon get coap://10.0.0.7/temperature -u --accept cbor
+  What would be sent:
+    antiphon get coap://[ff05::fd]/gp/lights/status --dry-run";
+
+const PUT_EXAMPLES: &str = "\
+Examples:
+  antiphon put coap://224.0.1.187/light on -u -i eth0 --members lights.txt
+  antiphon put coap://[ff05::fd]/gp/lights/level '{\"level\": 40}' --content-format cbor -u -i eth0
+  antiphon put coap://10.0.0.7/config @config.json --content-format cbor -u
+  antiphon put coap://10.0.0.7/blob @firmware.bin --content-format octets -u --dry-run";
+
+const POST_EXAMPLES: &str = "\
+Examples:
+  antiphon post coap://10.0.0.7/log 'door open' -u
+  sensor-reading | antiphon post coap://10.0.0.7/data - --content-format senml-json -u
+  A POST to a group is repeated only if that does no harm:
+    antiphon post coap://224.0.1.187/scene evening -u -i eth0 --repeat 2 --idempotent";
+
+const DELETE_EXAMPLES: &str = "\
+Examples:
+  antiphon delete coap://10.0.0.7/log/17 -u
+  antiphon delete coap://224.0.1.187/alarm -u -i eth0 --members floor-3.txt";
+
+const FETCH_EXAMPLES: &str = "\
+Examples:
+  antiphon fetch coap://224.0.1.187/config '[\"name\", \"version\"]' --content-format cbor -u -i eth0";
+
+const PATCH_EXAMPLES: &str = "\
+Examples:
+  antiphon patch coap://10.0.0.7/config '[{\"op\":\"remove\",\"path\":\"/old\"}]' --content-format json-patch -u";
+
+const IPATCH_EXAMPLES: &str = "\
+Examples:
+  antiphon ipatch coap://10.0.0.7/config '{\"name\":\"lamp\"}' --content-format merge-patch -u";
+
+const NOTIFY_EXAMPLES: &str = "\
+Examples:
+  antiphon notify coap://224.0.1.187/alarm 'fire on floor 3' -u -i eth0 --repeat 2 --idempotent
+  antiphon notify coap://224.0.1.187/light off --put -u -i eth0
+  Members that are set to confirm answer, and who does not is named:
+    antiphon notify coap://224.0.1.187/alarm test -u -i eth0 --confirm --members floor-3.txt";
 
 #[cfg(test)]
 mod tests {

@@ -55,7 +55,10 @@ impl CborError {
         if error.is_end_of_input() {
             return Self::new(at, "the data end inside an item that starts");
         }
-        Self::new(error.position().unwrap_or(at), "not a well-formed CBOR item")
+        Self::new(
+            error.position().unwrap_or(at),
+            "not a well-formed CBOR item",
+        )
     }
 }
 
@@ -89,7 +92,9 @@ fn item(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CborError> {
         ));
     }
     Ok(match decoder.datatype().map_err(fail)? {
-        Type::U8 | Type::U16 | Type::U32 | Type::U64 => Value::Unsigned(decoder.u64().map_err(fail)?),
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 => {
+            Value::Unsigned(decoder.u64().map_err(fail)?)
+        }
         Type::I8 | Type::I16 | Type::I32 | Type::I64 | Type::Int => {
             let number = i128::from(decoder.int().map_err(fail)?);
             match u64::try_from(-1 - number) {
@@ -147,7 +152,12 @@ fn item(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CborError> {
                 decoder.set_position(at + 3);
                 Value::Float(half_to_f64(u16::from_be_bytes([high, low])))
             }
-            _ => return Err(CborError::new(at, "the data end inside an item that starts")),
+            _ => {
+                return Err(CborError::new(
+                    at,
+                    "the data end inside an item that starts",
+                ));
+            }
         },
         Type::F32 => Value::Float(f64::from(decoder.f32().map_err(fail)?)),
         Type::F64 => Value::Float(decoder.f64().map_err(fail)?),
@@ -184,7 +194,11 @@ fn half_to_f64(bits: u16) -> f64 {
         31 => f64::NAN,
         _ => (mantissa + 1024.0) * f64::powi(2.0, exponent - 25),
     };
-    if bits & 0x8000 == 0 { magnitude } else { -magnitude }
+    if bits & 0x8000 == 0 {
+        magnitude
+    } else {
+        -magnitude
+    }
 }
 
 /// The half-precision bits of a number that fits without loss.
@@ -483,7 +497,11 @@ fn float(x: f64) -> String {
     if x.is_nan() {
         "NaN".into()
     } else if x.is_infinite() {
-        if x > 0.0 { "Infinity".into() } else { "-Infinity".into() }
+        if x > 0.0 {
+            "Infinity".into()
+        } else {
+            "-Infinity".into()
+        }
     } else {
         format!("{x:?}")
     }

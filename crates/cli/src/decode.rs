@@ -3,7 +3,8 @@
 use std::io::Read;
 
 use antiphon_wire::{
-    BlockValue, Class, ContentFormat, Format, Header, Message, NoResponse, Opt, OptionNumber, ParseError, ParseErrorKind, Type,
+    BlockValue, Class, ContentFormat, Format, Header, Message, NoResponse, Opt, OptionNumber,
+    ParseError, ParseErrorKind, Type,
 };
 use clap::Args;
 use serde_json::json;
@@ -67,7 +68,9 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<u8, Failure> {
 fn input(args: &DecodeArgs) -> Result<Vec<u8>, Failure> {
     let from_stdin = args.input.as_slice() == ["-"];
     if args.binary && !from_stdin {
-        return Err(Failure::usage("--binary reads standard input: give - as the input"));
+        return Err(Failure::usage(
+            "--binary reads standard input: give - as the input",
+        ));
     }
     let text = if from_stdin {
         let mut bytes = Vec::new();
@@ -81,8 +84,9 @@ fn input(args: &DecodeArgs) -> Result<Vec<u8>, Failure> {
         if args.binary {
             return Ok(bytes);
         }
-        String::from_utf8(bytes)
-            .map_err(|_| Failure::usage("standard input is not hexadecimal text; for raw bytes give --binary"))?
+        String::from_utf8(bytes).map_err(|_| {
+            Failure::usage("standard input is not hexadecimal text; for raw bytes give --binary")
+        })?
     } else {
         args.input.join(" ")
     };
@@ -112,10 +116,14 @@ pub(crate) fn code_name(code: antiphon_wire::Code) -> String {
 fn code_note(kind: Type, code: antiphon_wire::Code) -> Option<&'static str> {
     match kind {
         Type::Con | Type::Non if code.is_empty() => Some("an empty message: a ping"),
-        Type::Ack if code.is_empty() => Some("an empty message: an acknowledgement, the response comes separately"),
+        Type::Ack if code.is_empty() => {
+            Some("an empty message: an acknowledgement, the response comes separately")
+        }
         Type::Rst if code.is_empty() => Some("an empty message: a reset"),
         Type::Rst => Some("a reset must be empty: a receiver ignores this message"),
-        Type::Ack if code.is_request() => Some("a request cannot be an acknowledgement: a receiver ignores this message"),
+        Type::Ack if code.is_request() => {
+            Some("a request cannot be an acknowledgement: a receiver ignores this message")
+        }
         _ if code.is_reserved() => Some("a reserved code class: a receiver rejects this message"),
         _ if code.name().is_none() => Some("an unknown code"),
         _ => None,
@@ -131,7 +139,11 @@ pub(crate) fn message_text(message: &Message<'_>, style: Style) -> String {
     };
     let mut out = format!(
         "{}  message ID {} (0x{:04x}), {token}, {} bytes\n",
-        style.bold(&format!("{} {}", type_name(message.kind()), code_name(message.code()))),
+        style.bold(&format!(
+            "{} {}",
+            type_name(message.kind()),
+            code_name(message.code())
+        )),
         message.message_id().0,
         message.message_id().0,
         message.as_bytes().len()
@@ -182,7 +194,14 @@ pub(crate) fn options_text(message: &Message<'_>, style: Style) -> String {
                 Cell::new(option.number.name().unwrap_or("unknown")),
                 Cell::new(option.number.0.to_string()),
                 Cell::new(option.value.len().to_string()),
-                Cell::toned(value, if problem.is_some() { Tone::Warn } else { Tone::Plain }),
+                Cell::toned(
+                    value,
+                    if problem.is_some() {
+                        Tone::Warn
+                    } else {
+                        Tone::Plain
+                    },
+                ),
             ]
         })
         .collect();
@@ -209,7 +228,11 @@ fn explained<'a>(message: &Message<'a>) -> impl Iterator<Item = (Opt<'a>, Option
     let mut last = None;
     let mut occurrence = 0;
     message.options().map(move |option| {
-        occurrence = if last == Some(option.number) { occurrence + 1 } else { 0 };
+        occurrence = if last == Some(option.number) {
+            occurrence + 1
+        } else {
+            0
+        };
         last = Some(option.number);
         let fate = if option.number.is_critical() {
             "critical: the message is rejected"
@@ -250,13 +273,20 @@ fn uint_value(option: &Opt<'_>, number: u32) -> String {
             .ok()
             .and_then(|n| ContentFormat(n).name())
             .map(str::to_owned),
-        OptionNumber::BLOCK1 | OptionNumber::BLOCK2 | OptionNumber::Q_BLOCK1 | OptionNumber::Q_BLOCK2 => {
+        OptionNumber::BLOCK1
+        | OptionNumber::BLOCK2
+        | OptionNumber::Q_BLOCK1
+        | OptionNumber::Q_BLOCK2 => {
             return match BlockValue::decode(option.value) {
                 Some(block) => format!(
                     "block {} of {} bytes, {}",
                     block.num(),
                     block.size(),
-                    if block.more() { "more follow" } else { "the last" }
+                    if block.more() {
+                        "more follow"
+                    } else {
+                        "the last"
+                    }
                 ),
                 None => format!("{number} (reserved block size)"),
             };
@@ -333,7 +363,10 @@ pub(crate) fn message_json(message: &Message<'_>) -> serde_json::Value {
 
 /// What a receiver does with this datagram (RFC 7252 sections 3 and 4).
 fn fate(datagram: &[u8], error: &ParseError) -> &'static str {
-    if matches!(error.kind, ParseErrorKind::TooShort | ParseErrorKind::Version(_)) {
+    if matches!(
+        error.kind,
+        ParseErrorKind::TooShort | ParseErrorKind::Version(_)
+    ) {
         return "a receiver ignores it silently";
     }
     match Header::peek(datagram).map(|header| header.kind) {
@@ -344,7 +377,11 @@ fn fate(datagram: &[u8], error: &ParseError) -> &'static str {
 
 /// The malformed datagram with a mark below the byte where it goes wrong.
 fn error_text(datagram: &[u8], error: &ParseError, style: Style) -> String {
-    let mut out = format!("{}: {error}, of {}\n", style.bad("malformed"), datagram.len());
+    let mut out = format!(
+        "{}: {error}, of {}\n",
+        style.bad("malformed"),
+        datagram.len()
+    );
     if let Some(header) = Header::peek(datagram) {
         out.push_str(&format!(
             "  the header reads {} {}, message ID {} (0x{:04x})\n",
@@ -365,7 +402,11 @@ fn error_text(datagram: &[u8], error: &ParseError, style: Style) -> String {
         out.push_str(format!("  {start:04x}  {}", hex::spaced(bytes)).trim_end());
         out.push('\n');
         if marked / ROW == row {
-            out.push_str(&format!("{}{}\n", " ".repeat(8 + 3 * (marked % ROW)), style.bad("^^")));
+            out.push_str(&format!(
+                "{}{}\n",
+                " ".repeat(8 + 3 * (marked % ROW)),
+                style.bad("^^")
+            ));
         }
     }
     out
@@ -424,22 +465,49 @@ mod tests {
     fn explains_typed_values() {
         // Content-Format 60, Block2 0/1/64, No-Response 26, payload {"on": true}.
         let shown = text("50 45 0001 c1 3c b1 0a d1 de 1a ff a1626f6ef5");
-        assert!(shown.contains("Content-Format      12      1  60 (application/cbor)\n"), "{shown}");
-        assert!(shown.contains("Block2              23      1  block 0 of 64 bytes, more follow\n"), "{shown}");
-        assert!(shown.contains("No-Response        258      1  26 (not wanted: 2.xx, 4.xx, 5.xx)\n"), "{shown}");
-        assert!(shown.ends_with("payload  application/cbor, 5 bytes\n  {\"on\": true}\n"), "{shown}");
+        assert!(
+            shown.contains("Content-Format      12      1  60 (application/cbor)\n"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("Block2              23      1  block 0 of 64 bytes, more follow\n"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("No-Response        258      1  26 (not wanted: 2.xx, 4.xx, 5.xx)\n"),
+            "{shown}"
+        );
+        assert!(
+            shown.ends_with("payload  application/cbor, 5 bytes\n  {\"on\": true}\n"),
+            "{shown}"
+        );
     }
 
     #[test]
     fn tells_what_becomes_of_options_that_are_not_right() {
         // If-None-Match with a byte (critical), option 2053 unknown (critical), option 2054 unknown (elective).
         let shown = text("40 01 0001 51 00 e0 06f3 10");
-        assert!(shown.contains("option value of 1 bytes, allowed are 0 to 0; critical: the message is rejected"), "{shown}");
-        assert!(shown.contains("unknown          2053      0  h''  (critical: the message is rejected)"), "{shown}");
-        assert!(shown.contains("unknown          2054      0  h''  (elective: the option is ignored)"), "{shown}");
+        assert!(
+            shown.contains(
+                "option value of 1 bytes, allowed are 0 to 0; critical: the message is rejected"
+            ),
+            "{shown}"
+        );
+        assert!(
+            shown
+                .contains("unknown          2053      0  h''  (critical: the message is rejected)"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("unknown          2054      0  h''  (elective: the option is ignored)"),
+            "{shown}"
+        );
         // Two Uri-Hosts.
         let shown = text("40 01 0001 31 61 01 62");
-        assert!(shown.contains("\"b\"  (option occurs more often than allowed; critical"), "{shown}");
+        assert!(
+            shown.contains("\"b\"  (option occurs more often than allowed; critical"),
+            "{shown}"
+        );
         // Two ETags: fine in a request, not in a response.
         assert!(!text("40 01 0001 41 61 01 62").contains("more often"));
         assert!(text("40 45 0001 41 61 01 62").contains("more often than allowed; elective"));
@@ -455,8 +523,14 @@ mod tests {
                0000  51 01 7d 41 86 ff\n                       ^^\n"
         );
         let short = text("40 01");
-        assert!(short.starts_with("malformed: shorter than the header of four bytes at byte 2, of 2\n"), "{short}");
-        assert!(short.ends_with("  0000  40 01\n              ^^\n"), "{short}");
+        assert!(
+            short.starts_with("malformed: shorter than the header of four bytes at byte 2, of 2\n"),
+            "{short}"
+        );
+        assert!(
+            short.ends_with("  0000  40 01\n              ^^\n"),
+            "{short}"
+        );
         assert!(text("").ends_with("  0000\n        ^^\n"), "{}", text(""));
         assert!(text("80 01 0001").contains("ignores it silently"));
         assert!(text("41 01 0001").contains("answers with a reset"));
@@ -488,8 +562,14 @@ mod tests {
 
         let broken = hex::parse("50 01 0001 f0").unwrap();
         let json = error_json(&broken, &Message::parse(&broken).unwrap_err());
-        assert_eq!((&json["ok"], &json["kind"], &json["offset"]), (&json!(false), &json!("OptionDelta15"), &json!(4)));
+        assert_eq!(
+            (&json["ok"], &json["kind"], &json["offset"]),
+            (&json!(false), &json!("OptionDelta15"), &json!(4))
+        );
         let version = hex::parse("90 01 0001").unwrap();
-        assert_eq!(error_json(&version, &Message::parse(&version).unwrap_err())["kind"], "Version");
+        assert_eq!(
+            error_json(&version, &Message::parse(&version).unwrap_err())["kind"],
+            "Version"
+        );
     }
 }

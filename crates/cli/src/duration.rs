@@ -61,10 +61,27 @@ mod tests {
         ] {
             assert_eq!(parse(text), Ok(Duration::from_micros(us)), "{text}");
         }
-        for text in ["", "s", "-1", "+1", "1e3", "5 s", "5d", "5S", "1..2", "NaN", "inf", "24.1h", "99999999999999999999"] {
+        for text in [
+            "",
+            "s",
+            "-1",
+            "+1",
+            "1e3",
+            "5 s",
+            "5d",
+            "5S",
+            "1..2",
+            "NaN",
+            "inf",
+            "24.1h",
+            "99999999999999999999",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
-        assert_eq!(parse("5d").unwrap_err(), "\"d\" is no unit of time (us, ms, s, m, h)");
+        assert_eq!(
+            parse("5d").unwrap_err(),
+            "\"d\" is no unit of time (us, ms, s, m, h)"
+        );
     }
 
     #[test]

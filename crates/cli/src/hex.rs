@@ -38,7 +38,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u8>, HexError> {
         let Some(digit) = c.to_digit(16) else {
             return Err(HexError {
                 at: i + 1,
-                what: format!("{} is not a hexadecimal digit", crate::terminal::quoted(&c.to_string())),
+                what: format!(
+                    "{} is not a hexadecimal digit",
+                    crate::terminal::quoted(&c.to_string())
+                ),
             });
         };
         match high.take() {
@@ -78,7 +81,13 @@ pub(crate) fn dump(bytes: &[u8]) -> String {
         .map(|(i, chunk)| {
             let text: String = chunk
                 .iter()
-                .map(|&b| if (0x20..0x7f).contains(&b) { b as char } else { '.' })
+                .map(|&b| {
+                    if (0x20..0x7f).contains(&b) {
+                        b as char
+                    } else {
+                        '.'
+                    }
+                })
                 .collect();
             format!("{:04x}  {:<47}  {text}", i * 16, spaced(chunk))
         })
@@ -152,11 +161,20 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_and_at_which_character() {
-        assert_eq!(parse("51 0g").unwrap_err().to_string(), "\"g\" is not a hexadecimal digit at character 5");
-        assert_eq!(parse("51 0 1").unwrap_err().to_string(), "half a byte (one lonely digit) at character 4");
+        assert_eq!(
+            parse("51 0g").unwrap_err().to_string(),
+            "\"g\" is not a hexadecimal digit at character 5"
+        );
+        assert_eq!(
+            parse("51 0 1").unwrap_err().to_string(),
+            "half a byte (one lonely digit) at character 4"
+        );
         assert_eq!(parse("510").unwrap_err().at, 3);
         assert_eq!(parse("510x01").unwrap_err().at, 4);
-        assert_eq!(parse("\u{1b}").unwrap_err().to_string(), "\"\\u001b\" is not a hexadecimal digit at character 1");
+        assert_eq!(
+            parse("\u{1b}").unwrap_err().to_string(),
+            "\"\\u001b\" is not a hexadecimal digit at character 1"
+        );
     }
 
     #[test]

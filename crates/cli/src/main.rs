@@ -1,5 +1,7 @@
 //! The `antiphon` command: ask a whole CoAP group, and see who answered and who did not.
 
+#![allow(dead_code)]
+
 mod args;
 mod cbor;
 mod decode;
@@ -10,7 +12,9 @@ mod hex;
 mod members;
 mod payload;
 mod render;
+mod request;
 mod senml;
+mod serve;
 mod table;
 mod terminal;
 
@@ -24,7 +28,11 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             let style = terminal::Style::stderr();
-            eprintln!("{} {}", style.bad("antiphon:"), terminal::block(&failure.message));
+            eprintln!(
+                "{} {}",
+                style.bad("antiphon:"),
+                terminal::block(&failure.message)
+            );
             ExitCode::from(failure.code)
         }
     }

@@ -44,7 +44,10 @@ impl FromStr for MemberAddress {
                 None if behind.is_empty() => (host, None),
                 None => return Err(refuse()),
             }
-        } else if let Some((host, port)) = text.rsplit_once(':').filter(|(host, _)| !host.contains(':')) {
+        } else if let Some((host, port)) = text
+            .rsplit_once(':')
+            .filter(|(host, _)| !host.contains(':'))
+        {
             (host, Some(port_of(port)?))
         } else {
             (text, None)
@@ -66,9 +69,17 @@ impl FromStr for MemberAddress {
 }
 
 impl MemberAddress {
-    fn checked(ip: IpAddr, zone: Option<String>, port: Option<u16>, text: &str) -> Result<Self, String> {
+    fn checked(
+        ip: IpAddr,
+        zone: Option<String>,
+        port: Option<u16>,
+        text: &str,
+    ) -> Result<Self, String> {
         if ip.is_multicast() {
-            return Err(format!("{} is a group's address, not a member's", quoted(text)));
+            return Err(format!(
+                "{} is a group's address, not a member's",
+                quoted(text)
+            ));
         }
         if ip.is_unspecified() {
             return Err(format!("{} is nobody's address", quoted(text)));
@@ -84,7 +95,11 @@ impl MemberAddress {
 
 impl fmt::Display for MemberAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let zone = self.zone.as_ref().map(|zone| format!("%{zone}")).unwrap_or_default();
+        let zone = self
+            .zone
+            .as_ref()
+            .map(|zone| format!("%{zone}"))
+            .unwrap_or_default();
         match (self.ip, self.port) {
             (IpAddr::V6(ip), Some(port)) => write!(f, "[{ip}{zone}]:{port}"),
             (ip, Some(port)) => write!(f, "{ip}:{port}"),
@@ -105,9 +120,16 @@ pub(crate) struct Member {
 /// Reads a members file, TOML or text by its name.
 pub(crate) fn read(path: &Path) -> Result<Vec<Member>, Failure> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::local(format!("{shown}: {error}")))?;
-    let is_toml = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
-    let parsed = if is_toml { from_toml(&text) } else { from_text(&text) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::local(format!("{shown}: {error}")))?;
+    let is_toml = path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("toml"));
+    let parsed = if is_toml {
+        from_toml(&text)
+    } else {
+        from_text(&text)
+    };
     parsed.map_err(|error| Failure::usage(format!("{shown}:{error}")))
 }
 
@@ -247,20 +269,31 @@ impl Found {
             return fail("the name is empty".into());
         }
         if member.addresses.is_empty() && member.id.is_none() {
-            return fail(format!("{} has neither an address nor an id", quoted(&member.name)));
+            return fail(format!(
+                "{} has neither an address nor an id",
+                quoted(&member.name)
+            ));
         }
         if let Some(first) = self.names.insert(member.name.clone(), line) {
-            return fail(format!("{} is already named in line {first}", quoted(&member.name)));
+            return fail(format!(
+                "{} is already named in line {first}",
+                quoted(&member.name)
+            ));
         }
         for address in &member.addresses {
             if let Some(first) = self.addresses.insert(address.clone(), line) {
-                return fail(format!("the address {address} is already used in line {first}"));
+                return fail(format!(
+                    "the address {address} is already used in line {first}"
+                ));
             }
         }
         if let Some(id) = &member.id
             && let Some(first) = self.ids.insert(id.clone(), line)
         {
-            return fail(format!("the id {} is already used in line {first}", quoted(id)));
+            return fail(format!(
+                "the id {} is already used in line {first}",
+                quoted(id)
+            ));
         }
         self.members.push(member);
         Ok(())
@@ -314,14 +347,29 @@ mod tests {
     #[test]
     fn text_errors_name_the_line() {
         for (text, expected) in [
-            ("a 10.0.0.1\nb 10.0.0.300\n", "2: \"10.0.0.300\" is no IP address"),
+            (
+                "a 10.0.0.1\nb 10.0.0.300\n",
+                "2: \"10.0.0.300\" is no IP address",
+            ),
             ("a\n", "1: \"a\" has neither an address nor an id"),
-            ("a 10.0.0.1\na 10.0.0.2", "2: \"a\" is already named in line 1"),
-            ("a 10.0.0.1\n\nb 10.0.0.1", "3: the address 10.0.0.1 is already used in line 1"),
-            ("a id=x\nb id=x", "2: the id \"x\" is already used in line 1"),
+            (
+                "a 10.0.0.1\na 10.0.0.2",
+                "2: \"a\" is already named in line 1",
+            ),
+            (
+                "a 10.0.0.1\n\nb 10.0.0.1",
+                "3: the address 10.0.0.1 is already used in line 1",
+            ),
+            (
+                "a id=x\nb id=x",
+                "2: the id \"x\" is already used in line 1",
+            ),
             ("a 10.0.0.1:0", "1: \"0\" is no port"),
             ("a 10.0.0.1:99999", "1: \"99999\" is no port"),
-            ("a 224.0.1.187", "1: \"224.0.1.187\" is a group's address, not a member's"),
+            (
+                "a 224.0.1.187",
+                "1: \"224.0.1.187\" is a group's address, not a member's",
+            ),
             ("a 0.0.0.0", "1: \"0.0.0.0\" is nobody's address"),
             ("id=x", "1: a name must stand before id=x"),
             ("a id=", "1: id= has no value"),
@@ -329,18 +377,34 @@ mod tests {
             ("a \u{1b}[2J", "1: \"\\u001b[2J\" is no IP address"),
             ("# nothing\n", "1: no member is named"),
         ] {
-            assert_eq!(from_text(text).unwrap_err().to_string(), expected, "{text:?}");
+            assert_eq!(
+                from_text(text).unwrap_err().to_string(),
+                expected,
+                "{text:?}"
+            );
         }
     }
 
     #[test]
     fn toml_errors_name_the_line() {
         for (text, line, part) in [
-            ("[[member]]\nname = \"a\"\nadresses = []\n", 3, "unknown field `adresses`"),
-            ("[[member]]\nname = \"a\"\naddresses = [\n  \"10.0.0.1\",\n  \"x\"]\n", 5, "\"x\" is no IP address"),
+            (
+                "[[member]]\nname = \"a\"\nadresses = []\n",
+                3,
+                "unknown field `adresses`",
+            ),
+            (
+                "[[member]]\nname = \"a\"\naddresses = [\n  \"10.0.0.1\",\n  \"x\"]\n",
+                5,
+                "\"x\" is no IP address",
+            ),
             ("[[member]]\nid = \"a\"\n", 1, "missing field `name`"),
             ("[[member]]\nname = 1\n", 2, "expected a string"),
-            ("[[member]]\nname=\"a\"\nid=\"x\"\n[[member]]\nname=\"a\"\nid=\"y\"\n", 4, "already named in line 1"),
+            (
+                "[[member]]\nname=\"a\"\nid=\"x\"\n[[member]]\nname=\"a\"\nid=\"y\"\n",
+                4,
+                "already named in line 1",
+            ),
             ("x = \n", 1, ""),
             ("", 1, "no member is named"),
         ] {
@@ -352,11 +416,31 @@ mod tests {
 
     #[test]
     fn addresses_are_read_in_every_form() {
-        for text in ["10.0.0.1", "10.0.0.1:5683", "fe80::1%eth0", "[fe80::1%2]:5684", "::1", "[::1]:1"] {
+        for text in [
+            "10.0.0.1",
+            "10.0.0.1:5683",
+            "fe80::1%eth0",
+            "[fe80::1%2]:5684",
+            "::1",
+            "[::1]:1",
+        ] {
             assert_eq!(text.parse::<MemberAddress>().unwrap().to_string(), text);
         }
         assert_eq!("[::1]".parse::<MemberAddress>().unwrap().to_string(), "::1");
-        for text in ["", "x", "10.0.0", "10.0.0.1:", "10.0.0.1:+1", "[::1", "[::1]x", "[10.0.0.1]:1", "::1%", "ff02::1", "10.0.0.1%eth0", "::"] {
+        for text in [
+            "",
+            "x",
+            "10.0.0",
+            "10.0.0.1:",
+            "10.0.0.1:+1",
+            "[::1",
+            "[::1]x",
+            "[10.0.0.1]:1",
+            "::1%",
+            "ff02::1",
+            "10.0.0.1%eth0",
+            "::",
+        ] {
             assert!(text.parse::<MemberAddress>().is_err(), "{text}");
         }
         let with_port: MemberAddress = "10.0.0.1:7".parse().unwrap();
@@ -367,7 +451,10 @@ mod tests {
 
     #[test]
     fn an_argument_names_a_member() {
-        assert_eq!(shape(&from_argument("10.0.0.1").unwrap()), "10.0.0.1 [\"10.0.0.1\"] None");
+        assert_eq!(
+            shape(&from_argument("10.0.0.1").unwrap()),
+            "10.0.0.1 [\"10.0.0.1\"] None"
+        );
         assert_eq!(
             shape(&from_argument("lamp=10.0.0.1,fe80::1%eth0").unwrap()),
             "lamp [\"10.0.0.1\", \"fe80::1%eth0\"] None"

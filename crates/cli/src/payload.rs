@@ -53,7 +53,11 @@ impl FormatChoice {
 }
 
 /// Reads `source`: `-` is standard input, `@path` a file, `@@...` text that begins with `@`, anything else the text itself.
-pub(crate) fn read(source: &str, form: Form, choice: Option<FormatChoice>) -> Result<Payload, Failure> {
+pub(crate) fn read(
+    source: &str,
+    form: Form,
+    choice: Option<FormatChoice>,
+) -> Result<Payload, Failure> {
     read_from(source, form, choice, &mut std::io::stdin().lock())
 }
 
@@ -68,7 +72,8 @@ fn read_from(
     } else if let Some(text) = source.strip_prefix("@@") {
         (format!("@{text}").into_bytes(), true, false)
     } else if let Some(path) = source.strip_prefix('@') {
-        let mut file = std::fs::File::open(path).map_err(|error| Failure::local(format!("{path}: {error}")))?;
+        let mut file = std::fs::File::open(path)
+            .map_err(|error| Failure::local(format!("{path}: {error}")))?;
         (limited(&mut file, path)?, false, path.ends_with(".json"))
     } else {
         (source.as_bytes().to_vec(), true, false)
@@ -83,7 +88,8 @@ fn read_from(
     let bytes = match form {
         Form::Json => from_json(&raw, choice)?,
         Form::Hex => {
-            let text = core::str::from_utf8(&raw).map_err(|_| Failure::usage("the payload is not hexadecimal text"))?;
+            let text = core::str::from_utf8(&raw)
+                .map_err(|_| Failure::usage("the payload is not hexadecimal text"))?;
             hex::parse(text).map_err(|error| Failure::usage(format!("payload: {error}")))?
         }
         Form::Auto | Form::Raw => raw,
@@ -93,7 +99,9 @@ fn read_from(
         Some(FormatChoice::Absent) => None,
         None if bytes.is_empty() => None,
         None if form == Form::Json => Some(ContentFormat::JSON),
-        None if form == Form::Raw && core::str::from_utf8(&bytes).is_ok() => Some(ContentFormat::TEXT),
+        None if form == Form::Raw && core::str::from_utf8(&bytes).is_ok() => {
+            Some(ContentFormat::TEXT)
+        }
         None => Some(ContentFormat::OCTETS),
     };
     Ok(Payload { bytes, format })
@@ -126,7 +134,9 @@ fn limited(from: &mut dyn Read, name: &str) -> Result<Vec<u8>, Failure> {
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::local(format!("{name}: {error}")))?;
     if bytes.len() as u64 > LONGEST {
-        return Err(Failure::usage(format!("{name}: longer than {LONGEST} bytes")));
+        return Err(Failure::usage(format!(
+            "{name}: longer than {LONGEST} bytes"
+        )));
     }
     Ok(bytes)
 }
@@ -136,7 +146,12 @@ mod tests {
     use super::*;
     use crate::exit;
 
-    fn given(source: &str, form: Form, format: Option<&str>, stdin: &[u8]) -> Result<Payload, Failure> {
+    fn given(
+        source: &str,
+        form: Form,
+        format: Option<&str>,
+        stdin: &[u8],
+    ) -> Result<Payload, Failure> {
         let choice = format.map(|name| FormatChoice::parse(name).unwrap());
         let mut stdin = stdin;
         read_from(source, form, choice, &mut stdin)
@@ -145,13 +160,31 @@ mod tests {
     #[test]
     fn comes_from_argument_file_and_standard_input() {
         let text = given("on", Form::Auto, None, b"").unwrap();
-        assert_eq!((text.bytes.as_slice(), text.format), (&b"on"[..], Some(ContentFormat::TEXT)));
-        assert_eq!(given("@@home", Form::Auto, None, b"").unwrap().bytes, b"@home");
-        assert_eq!(given("-", Form::Auto, None, b"piped").unwrap().bytes, b"piped");
-        assert_eq!(given("-", Form::Auto, None, &[0xff]).unwrap().format, Some(ContentFormat::OCTETS));
+        assert_eq!(
+            (text.bytes.as_slice(), text.format),
+            (&b"on"[..], Some(ContentFormat::TEXT))
+        );
+        assert_eq!(
+            given("@@home", Form::Auto, None, b"").unwrap().bytes,
+            b"@home"
+        );
+        assert_eq!(
+            given("-", Form::Auto, None, b"piped").unwrap().bytes,
+            b"piped"
+        );
+        assert_eq!(
+            given("-", Form::Auto, None, &[0xff]).unwrap().format,
+            Some(ContentFormat::OCTETS)
+        );
         assert_eq!(given("", Form::Auto, None, b"").unwrap().format, None);
-        assert_eq!(given("on", Form::Auto, Some("none"), b"").unwrap().format, None);
-        assert_eq!(given("on", Form::Auto, Some("999"), b"").unwrap().format, Some(ContentFormat(999)));
+        assert_eq!(
+            given("on", Form::Auto, Some("none"), b"").unwrap().format,
+            None
+        );
+        assert_eq!(
+            given("on", Form::Auto, Some("999"), b"").unwrap().format,
+            Some(ContentFormat(999))
+        );
 
         let missing = given("@/no/such/file", Form::Auto, None, b"").unwrap_err();
         assert_eq!(missing.code, exit::LOCAL);
@@ -161,26 +194,50 @@ mod tests {
 
     #[test]
     fn json_becomes_cbor_where_that_is_meant() {
-        let cbor = |source: &str, form| given(source, form, Some("cbor"), b"{\"on\":true}").unwrap().bytes;
+        let cbor = |source: &str, form| {
+            given(source, form, Some("cbor"), b"{\"on\":true}")
+                .unwrap()
+                .bytes
+        };
         let item = hex::parse("a1626f6ef5").unwrap();
         assert_eq!(cbor("{\"on\":true}", Form::Auto), item);
         assert_eq!(cbor("-", Form::Json), item);
-        assert_eq!(cbor("-", Form::Auto), b"{\"on\":true}", "standard input is taken as it is");
-        assert_eq!(cbor("{\"on\":true}", Form::Raw), b"{\"on\":true}");
-        assert_eq!(given("a1626f6ef5", Form::Hex, Some("cbor"), b"").unwrap().bytes, item);
         assert_eq!(
-            given(r#"[{"n":"t","v":3}]"#, Form::Auto, Some("senml-cbor"), b"").unwrap().bytes,
+            cbor("-", Form::Auto),
+            b"{\"on\":true}",
+            "standard input is taken as it is"
+        );
+        assert_eq!(cbor("{\"on\":true}", Form::Raw), b"{\"on\":true}");
+        assert_eq!(
+            given("a1626f6ef5", Form::Hex, Some("cbor"), b"")
+                .unwrap()
+                .bytes,
+            item
+        );
+        assert_eq!(
+            given(r#"[{"n":"t","v":3}]"#, Form::Auto, Some("senml-cbor"), b"")
+                .unwrap()
+                .bytes,
             hex::parse("81a2006174 02 03").unwrap()
         );
         let json = given("{\"on\":true}", Form::Json, None, b"").unwrap();
-        assert_eq!((json.bytes.as_slice(), json.format), (&b"{\"on\":true}"[..], Some(ContentFormat::JSON)));
+        assert_eq!(
+            (json.bytes.as_slice(), json.format),
+            (&b"{\"on\":true}"[..], Some(ContentFormat::JSON))
+        );
     }
 
     #[test]
     fn a_json_file_is_converted_too() {
-        let path = std::env::temp_dir().join(format!("antiphon-payload-{}.json", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("antiphon-payload-{}.json", std::process::id()));
         std::fs::write(&path, "[1]").unwrap();
-        let read = given(&format!("@{}", path.display()), Form::Auto, Some("cbor"), b"");
+        let read = given(
+            &format!("@{}", path.display()),
+            Form::Auto,
+            Some("cbor"),
+            b"",
+        );
         std::fs::remove_file(&path).unwrap();
         assert_eq!(read.unwrap().bytes, [0x81, 0x01]);
     }
@@ -194,7 +251,14 @@ mod tests {
             given("4g", Form::Hex, None, b"").unwrap_err().message,
             "payload: \"g\" is not a hexadecimal digit at character 2"
         );
-        assert!(FormatChoice::parse("yaml").unwrap_err().contains("\"yaml\" is no known Content-Format"));
-        assert_eq!(FormatChoice::parse("application/cbor"), Ok(FormatChoice::Format(ContentFormat::CBOR)));
+        assert!(
+            FormatChoice::parse("yaml")
+                .unwrap_err()
+                .contains("\"yaml\" is no known Content-Format")
+        );
+        assert_eq!(
+            FormatChoice::parse("application/cbor"),
+            Ok(FormatChoice::Format(ContentFormat::CBOR))
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Payloads for people: by their Content-Format, on one line or as a block, harmless to a terminal.
 
 use antiphon_wire::ContentFormat;
+use antiphon_wire::link::LinkFormat;
 use serde_json::json;
 
 use crate::cbor::{self, Value};
@@ -80,7 +81,8 @@ pub(crate) fn payload(format: Option<ContentFormat>, bytes: &[u8]) -> Rendered {
     if is_json(format) {
         return match Value::from_json(bytes) {
             Ok(value) => item(format, value),
-            Err(error) => text_or_bytes(bytes).complaining(format!("not JSON: {}", terminal::line(&error.to_string()))),
+            Err(error) => text_or_bytes(bytes)
+                .complaining(format!("not JSON: {}", terminal::line(&error.to_string()))),
         };
     }
     if is_cbor(format) {
@@ -93,14 +95,19 @@ pub(crate) fn payload(format: Option<ContentFormat>, bytes: &[u8]) -> Rendered {
         ContentFormat::CBOR_SEQ => match cbor::read_sequence(bytes) {
             Ok(items) => {
                 let lines: Vec<String> = items.iter().map(Value::diagnostic).collect();
-                let blocks: Vec<String> = items.iter().map(|i| i.diagnostic_block(BLOCK_WIDTH)).collect();
+                let blocks: Vec<String> = items
+                    .iter()
+                    .map(|i| i.diagnostic_block(BLOCK_WIDTH))
+                    .collect();
                 Rendered::new(lines.join(", "), blocks.join("\n"))
             }
             Err(error) => bytes_of(bytes).complaining(format!("not a CBOR sequence: {error}")),
         },
         ContentFormat::TEXT | ContentFormat::XML => match core::str::from_utf8(bytes) {
             Ok(text) => text_of(text),
-            Err(error) => bytes_of(bytes).complaining(format!("not UTF-8 at byte {}", error.valid_up_to())),
+            Err(error) => {
+                bytes_of(bytes).complaining(format!("not UTF-8 at byte {}", error.valid_up_to()))
+            }
         },
         _ => bytes_of(bytes),
     }
@@ -121,8 +128,46 @@ fn item(format: ContentFormat, value: Value) -> Rendered {
     Rendered::new(value.diagnostic(), value.diagnostic_block(BLOCK_WIDTH))
 }
 
+/// One link a line, attributes behind it: `</light>  rt=light, ct=0`.
 fn links(bytes: &[u8]) -> Rendered {
-    text_or_bytes(bytes)
+    let mut lines = Vec::new();
+    for link in LinkFormat::parse(bytes) {
+        let link = match link {
+            Ok(link) => link,
+            Err(error) => {
+                return text_or_bytes(bytes).complaining(format!("not link-format: {error}"));
+            }
+        };
+        let attributes: Vec<String> = link
+            .attributes()
+            .map(|attribute| match attribute.value {
+                Some(value) => format!(
+                    "{}={}",
+                    terminal::line(attribute.name),
+                    terminal::line(&value.to_string())
+                ),
+                None => terminal::line(attribute.name),
+            })
+            .collect();
+        lines.push((
+            format!("<{}>", terminal::line(link.target)),
+            attributes.join(", "),
+        ));
+    }
+    let width = lines
+        .iter()
+        .map(|(target, _)| terminal::columns(target))
+        .max()
+        .unwrap_or(0);
+    let block: Vec<String> = lines
+        .iter()
+        .map(|(target, attributes)| {
+            let pad = " ".repeat(width.min(40).saturating_sub(terminal::columns(target)));
+            format!("{target}{pad}  {attributes}").trim_end().to_owned()
+        })
+        .collect();
+    let targets: Vec<&str> = lines.iter().map(|(target, _)| target.as_str()).collect();
+    Rendered::new(targets.join(", "), block.join("\n"))
 }
 
 fn text_or_bytes(bytes: &[u8]) -> Rendered {
@@ -133,7 +178,10 @@ fn text_or_bytes(bytes: &[u8]) -> Rendered {
 }
 
 fn text_of(text: &str) -> Rendered {
-    Rendered::new(terminal::line(text.trim_end()), terminal::block(text.trim_end()))
+    Rendered::new(
+        terminal::line(text.trim_end()),
+        terminal::block(text.trim_end()),
+    )
 }
 
 fn bytes_of(bytes: &[u8]) -> Rendered {
@@ -141,7 +189,8 @@ fn bytes_of(bytes: &[u8]) -> Rendered {
 }
 
 fn looks_like_text(text: &str) -> bool {
-    text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
+    text.chars()
+        .all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
 }
 
 /// A payload as JSON: text as a string, JSON and CBOR as values, and `null` for what only its bytes can say.
@@ -150,9 +199,16 @@ pub(crate) fn payload_json(format: Option<ContentFormat>, bytes: &[u8]) -> serde
     let shown = match format {
         _ if bytes.is_empty() => None,
         None => text().filter(|t| t.as_str().is_some_and(looks_like_text)),
-        Some(format) if is_json(format) => Value::from_json(bytes).ok().map(|v| v.to_json()).or_else(text),
+        Some(format) if is_json(format) => Value::from_json(bytes)
+            .ok()
+            .map(|v| v.to_json())
+            .or_else(text),
         Some(format) if is_cbor(format) => cbor::read(bytes).ok().map(|value| {
-            let value = if is_senml(format) { senml::with_names(value) } else { value };
+            let value = if is_senml(format) {
+                senml::with_names(value)
+            } else {
+                value
+            };
             value.to_json()
         }),
         Some(ContentFormat::CBOR_SEQ) => cbor::read_sequence(bytes)
@@ -180,16 +236,34 @@ mod tests {
     #[test]
     fn shows_each_format_in_its_own_way() {
         assert_eq!(shown(0, b"21.5 C\n").line, "21.5 C");
-        assert_eq!(shown(50, b"{\"b\":1,\"a\":[true,1.50]}").line, "{\"b\": 1, \"a\": [true, 1.5]}");
-        assert_eq!(shown(60, &[0xa1, 0x61, 0x61, 0x41, 0xff]).line, "{\"a\": h'ff'}");
+        assert_eq!(
+            shown(50, b"{\"b\":1,\"a\":[true,1.50]}").line,
+            "{\"b\": 1, \"a\": [true, 1.5]}"
+        );
+        assert_eq!(
+            shown(60, &[0xa1, 0x61, 0x61, 0x41, 0xff]).line,
+            "{\"a\": h'ff'}"
+        );
         assert_eq!(shown(63, &[1, 2]).block, "1\n2");
-        assert_eq!(shown(110, br#"[{"n":"t","v":3,"u":"Cel"}]"#).line, "t = 3 Cel");
+        assert_eq!(
+            shown(110, br#"[{"n":"t","v":3,"u":"Cel"}]"#).line,
+            "t = 3 Cel"
+        );
         assert_eq!(
             shown(112, &hex::parse("81 a3 00 6174 01 6343656c 02 03").unwrap()).line,
             "t = 3 Cel"
         );
+        let links = shown(40, b"</light>;rt=\"light x\";ct=0,</very/long>;obs");
+        assert_eq!(links.line, "</light>, </very/long>");
+        assert_eq!(
+            links.block,
+            "</light>      rt=light x, ct=0\n</very/long>  obs"
+        );
         assert_eq!(shown(42, b"abc").line, "h'616263'");
-        assert_eq!(shown(9999, b"abc").block, "0000  61 62 63                                         abc");
+        assert_eq!(
+            shown(9999, b"abc").block,
+            "0000  61 62 63                                         abc"
+        );
         assert_eq!(shown(0, b"").line, "");
         assert_eq!(payload(None, b"not found").line, "not found");
         assert_eq!(payload(None, b"\x01").line, "h'01'");
@@ -202,8 +276,13 @@ mod tests {
             (0, &[0x61, 0xff][..], "not UTF-8 at byte 1"),
             (50, b"{", "not JSON: "),
             (50, b"{\"\x1b\":1,\"\x1b\":1}", "not JSON: "),
-            (60, &[0x82, 0x01], "not CBOR: the data end inside an item that starts at byte 2"),
+            (
+                60,
+                &[0x82, 0x01],
+                "not CBOR: the data end inside an item that starts at byte 2",
+            ),
             (63, &[0x82], "not a CBOR sequence: "),
+            (40, b"</a>,b", "not link-format: "),
             (110, b"[1]", "not a SenML pack"),
             (112, &[0x01], "not a SenML pack"),
         ] {
@@ -220,8 +299,14 @@ mod tests {
         for format in [0, 40, 41, 42, 50, 60, 63, 110, 112, 9999] {
             for bytes in [&evil[..], &cbor_text] {
                 let shown = shown(format, bytes);
-                for text in [Some(shown.line), Some(shown.block), shown.complaint].into_iter().flatten() {
-                    assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{format}: {text:?}");
+                for text in [Some(shown.line), Some(shown.block), shown.complaint]
+                    .into_iter()
+                    .flatten()
+                {
+                    assert!(
+                        !text.contains(|c: char| c.is_control() && c != '\n'),
+                        "{format}: {text:?}"
+                    );
                 }
             }
         }
@@ -230,12 +315,27 @@ mod tests {
     #[test]
     fn as_json() {
         assert_eq!(payload_json(Some(ContentFormat::TEXT), b"on"), json!("on"));
-        assert_eq!(payload_json(Some(ContentFormat::JSON), b"{\"a\":1}"), json!({"a": 1}));
+        assert_eq!(
+            payload_json(Some(ContentFormat::JSON), b"{\"a\":1}"),
+            json!({"a": 1})
+        );
         assert_eq!(payload_json(Some(ContentFormat::JSON), b"{"), json!("{"));
-        assert_eq!(payload_json(Some(ContentFormat::CBOR), &[0x81, 0xf5]), json!([true]));
-        assert_eq!(payload_json(Some(ContentFormat::CBOR), &[0x81]), json!(null));
-        assert_eq!(payload_json(Some(ContentFormat::SENML_CBOR), &[0x81, 0xa1, 0x02, 0x03]), json!([{"v": 3}]));
-        assert_eq!(payload_json(Some(ContentFormat::OCTETS), b"on"), json!(null));
+        assert_eq!(
+            payload_json(Some(ContentFormat::CBOR), &[0x81, 0xf5]),
+            json!([true])
+        );
+        assert_eq!(
+            payload_json(Some(ContentFormat::CBOR), &[0x81]),
+            json!(null)
+        );
+        assert_eq!(
+            payload_json(Some(ContentFormat::SENML_CBOR), &[0x81, 0xa1, 0x02, 0x03]),
+            json!([{"v": 3}])
+        );
+        assert_eq!(
+            payload_json(Some(ContentFormat::OCTETS), b"on"),
+            json!(null)
+        );
         assert_eq!(payload_json(None, b""), json!(null));
         assert_eq!(payload_json(None, b"gone"), json!("gone"));
     }

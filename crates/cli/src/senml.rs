@@ -53,9 +53,10 @@ pub(crate) fn with_names(pack: Value) -> Value {
         };
         let name = label.and_then(|label| LABELS.iter().find(|(l, _)| *l == label));
         match (name, value) {
-            (Some((_, "vd")), Value::Bytes(bytes)) => {
-                (Value::Text("vd".into()), Value::Text(hex::base64url(&bytes)))
-            }
+            (Some((_, "vd")), Value::Bytes(bytes)) => (
+                Value::Text("vd".into()),
+                Value::Text(hex::base64url(&bytes)),
+            ),
             (Some((_, name)), value) => (Value::Text((*name).into()), value),
             (None, value) => (key, value),
         }
@@ -194,7 +195,11 @@ impl Record {
 /// A number without the noise that adding a base value leaves behind.
 fn short(x: f64) -> String {
     let rounded = format!("{x:.9e}").parse::<f64>().unwrap_or(x);
-    let close = if (rounded - x).abs() <= x.abs() * 1e-14 { rounded } else { x };
+    let close = if (rounded - x).abs() <= x.abs() * 1e-14 {
+        rounded
+    } else {
+        x
+    };
     format!("{close}")
 }
 
@@ -210,7 +215,10 @@ fn moment(seconds: f64) -> String {
         };
     }
     let whole = seconds.floor();
-    let (days, of_day) = ((whole as i64).div_euclid(86_400), (whole as i64).rem_euclid(86_400));
+    let (days, of_day) = (
+        (whole as i64).div_euclid(86_400),
+        (whole as i64).rem_euclid(86_400),
+    );
     let (year, month, day) = civil(days);
     let fraction = match ((seconds - whole) * 1000.0).round() as u32 {
         0 => String::new(),
@@ -233,7 +241,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     (year, month, day)
 }
@@ -260,8 +272,14 @@ mod tests {
                 "urn:dev:ow:10e2073a01080063:open = true / (2010-06-08T18:01:16.001Z)",
             ]
         );
-        assert_eq!(lines(r#"[{"bv":20,"n":"t","v":0.1,"t":-5},{"n":"w","s":3,"t":2}]"#), ["t = 20.1 (5 s ago)", "w = sum 3 (in 2 s)"]);
-        assert_eq!(lines(r#"[{"bn":"only base"},{"vs":"a\nb"},{"n":"x","vd":"_-8"}]"#), ["only base = \"a\\nb\"", "only basex = h'ffef'"]);
+        assert_eq!(
+            lines(r#"[{"bv":20,"n":"t","v":0.1,"t":-5},{"n":"w","s":3,"t":2}]"#),
+            ["t = 20.1 (5 s ago)", "w = sum 3 (in 2 s)"]
+        );
+        assert_eq!(
+            lines(r#"[{"bn":"only base"},{"vs":"a\nb"},{"n":"x","vd":"_-8"}]"#),
+            ["only base = \"a\\nb\"", "only basex = h'ffef'"]
+        );
     }
 
     #[test]
@@ -277,8 +295,19 @@ mod tests {
 
     #[test]
     fn what_is_no_pack_is_not_resolved() {
-        for json in ["{}", "[1]", "[{\"v\":\"x\"}]", "[{\"bn\":1,\"v\":1}]", "[{\"vb\":1}]", "[{\"vd\":\"!\"}]"] {
-            assert_eq!(resolve(&Value::from_json(json.as_bytes()).unwrap()), None, "{json}");
+        for json in [
+            "{}",
+            "[1]",
+            "[{\"v\":\"x\"}]",
+            "[{\"bn\":1,\"v\":1}]",
+            "[{\"vb\":1}]",
+            "[{\"vd\":\"!\"}]",
+        ] {
+            assert_eq!(
+                resolve(&Value::from_json(json.as_bytes()).unwrap()),
+                None,
+                "{json}"
+            );
         }
         assert_eq!(resolve(&Value::Array(vec![])), Some(vec![]));
     }

@@ -56,7 +56,9 @@ impl Table {
         Self {
             columns: columns
                 .iter()
-                .map(|&(title, align, width)| (title.to_owned(), align, width.max(terminal::columns(title))))
+                .map(|&(title, align, width)| {
+                    (title.to_owned(), align, width.max(terminal::columns(title)))
+                })
                 .collect(),
             style,
             room,
@@ -120,15 +122,29 @@ mod tests {
 
     #[test]
     fn aligns_and_widens_and_cuts_only_the_last_column() {
-        let columns = [("member", Align::Left, 8), ("ms", Align::Right, 4), ("value", Align::Left, 0)];
+        let columns = [
+            ("member", Align::Left, 8),
+            ("ms", Align::Right, 4),
+            ("value", Align::Left, 0),
+        ];
         let mut table = Table::new(&columns, Style::PLAIN, Some(30));
         assert_eq!(table.header(), "member      ms  value");
         let row = |table: &mut Table, name: &str, ms: &str, value: &str| {
-            table.row(&[Cell::new(name), Cell::new(ms), Cell::toned(value, Tone::Bad)])
+            table.row(&[
+                Cell::new(name),
+                Cell::new(ms),
+                Cell::toned(value, Tone::Bad),
+            ])
         };
         assert_eq!(row(&mut table, "lamp", "7", "on"), "lamp         7  on");
-        assert_eq!(row(&mut table, "kitchen-1", "12345", "on"), "kitchen-1  12345  on");
-        assert_eq!(row(&mut table, "台所", "8", "abcdefghijklmnop"), "台所           8  abcdefghijk…");
+        assert_eq!(
+            row(&mut table, "kitchen-1", "12345", "on"),
+            "kitchen-1  12345  on"
+        );
+        assert_eq!(
+            row(&mut table, "台所", "8", "abcdefghijklmnop"),
+            "台所           8  abcdefghijk…"
+        );
         assert_eq!(row(&mut table, "", "", ""), "");
 
         let mut unlimited = Table::new(&columns, Style::PLAIN, None);

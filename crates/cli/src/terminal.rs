@@ -171,14 +171,20 @@ pub(crate) fn width() -> Option<usize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
-    let from_shell = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    Some(from_shell.filter(|&w| w >= 40).unwrap_or_else(|| {
-        terminal_size().unwrap_or(100)
-    }))
+    let from_shell = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    Some(
+        from_shell
+            .filter(|&w| w >= 40)
+            .unwrap_or_else(|| terminal_size().unwrap_or(100)),
+    )
 }
 
 fn terminal_size() -> Option<usize> {
-    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)).filter(|&w| w >= 40)
+    terminal_size::terminal_size()
+        .map(|(width, _)| usize::from(width.0))
+        .filter(|&w| w >= 40)
 }
 
 #[cfg(test)]

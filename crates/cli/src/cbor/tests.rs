@@ -59,7 +59,14 @@ fn every_half_survives_the_way_to_a_float_and_back() {
             assert_eq!(f64_to_half(value), Some(bits), "{bits:#06x}");
         }
     }
-    for lossy in [0.1, 65_505.0, 65_520.0, 1.0 + f64::powi(2.0, -11), f64::powi(2.0, -25), 3.0 * f64::powi(2.0, -25)] {
+    for lossy in [
+        0.1,
+        65_505.0,
+        65_520.0,
+        1.0 + f64::powi(2.0, -11),
+        f64::powi(2.0, -25),
+        3.0 * f64::powi(2.0, -25),
+    ] {
         assert_eq!(f64_to_half(lossy), None, "{lossy}");
     }
 }
@@ -78,7 +85,10 @@ fn writes_the_shortest_form() {
         ("100000.0", "fa47c35000"),
         ("1.1", "fb3ff199999999999a"),
         ("[]", "80"),
-        ("{\"on\": true, \"level\": [1, null, \"x\"]}", "a2626f6ef5656c6576656c8301f66178"),
+        (
+            "{\"on\": true, \"level\": [1, null, \"x\"]}",
+            "a2626f6ef5656c6576656c8301f66178",
+        ),
     ] {
         assert_eq!(
             hex::plain(&Value::from_json(json.as_bytes()).unwrap().to_bytes()),
@@ -93,7 +103,12 @@ fn writes_the_shortest_form() {
 
 #[test]
 fn what_was_read_is_written_again() {
-    for bytes in ["a3016161f9c400d81844deadbeef8101f7", "f6", "f8ff", "c249010000000000000000"] {
+    for bytes in [
+        "a3016161f9c400d81844deadbeef8101f7",
+        "f6",
+        "f8ff",
+        "c249010000000000000000",
+    ] {
         let raw = hex::parse(bytes).unwrap();
         assert_eq!(read(&raw).unwrap().to_bytes(), raw);
     }
@@ -132,8 +147,16 @@ fn nesting_is_bounded_in_both_directions() {
         bytes
     };
     assert!(read(&nest(MAX_NESTING)).is_ok());
-    assert_eq!(read(&nest(MAX_NESTING + 1)).unwrap_err().offset, MAX_NESTING + 1);
-    assert!(read(&vec![0xc1; 100_000]).unwrap_err().to_string().contains("nested deeper"));
+    assert_eq!(
+        read(&nest(MAX_NESTING + 1)).unwrap_err().offset,
+        MAX_NESTING + 1
+    );
+    assert!(
+        read(&vec![0xc1; 100_000])
+            .unwrap_err()
+            .to_string()
+            .contains("nested deeper")
+    );
 
     let json = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
     assert!(Value::from_json(json(MAX_NESTING).as_bytes()).is_ok());
@@ -144,7 +167,9 @@ fn nesting_is_bounded_in_both_directions() {
 
 #[test]
 fn json_with_a_repeated_key_or_a_tail_is_refused() {
-    let twice = Value::from_json(b"{\"a\":1,\"a\":2}").unwrap_err().to_string();
+    let twice = Value::from_json(b"{\"a\":1,\"a\":2}")
+        .unwrap_err()
+        .to_string();
     assert!(twice.contains("\"a\" occurs twice"), "{twice}");
     assert!(Value::from_json(b"1 2").is_err());
     assert!(Value::from_json(b"").is_err());
@@ -162,7 +187,10 @@ fn becomes_json_by_section_6_1() {
 #[test]
 fn a_wide_item_is_broken_into_lines() {
     let value = Value::from_json(b"{\"name\":\"kitchen\",\"list\":[1,2,3]}").unwrap();
-    assert_eq!(value.diagnostic_block(80), "{\"name\": \"kitchen\", \"list\": [1, 2, 3]}");
+    assert_eq!(
+        value.diagnostic_block(80),
+        "{\"name\": \"kitchen\", \"list\": [1, 2, 3]}"
+    );
     assert_eq!(
         value.diagnostic_block(24),
         "{\n  \"name\": \"kitchen\",\n  \"list\": [1, 2, 3]\n}"
@@ -172,7 +200,10 @@ fn a_wide_item_is_broken_into_lines() {
 #[test]
 fn sequences_are_read_to_the_end() {
     assert_eq!(read_sequence(&[]).unwrap(), vec![]);
-    assert_eq!(read_sequence(&[1, 2]).unwrap(), vec![Value::Unsigned(1), Value::Unsigned(2)]);
+    assert_eq!(
+        read_sequence(&[1, 2]).unwrap(),
+        vec![Value::Unsigned(1), Value::Unsigned(2)]
+    );
     assert_eq!(read_sequence(&[1, 0x18]).unwrap_err().offset, 1);
 }
 

@@ -1,0 +1,69 @@
+//! `antiphon serve`: a member of groups, described by a TOML file.
+
+mod config;
+mod report;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::exit;
+use crate::failure::Failure;
+use crate::terminal::Style;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example of a configuration:
+  [server]
+  listen = [\"0.0.0.0:5683\"]
+
+  [[group]]
+  name = \"floor-3\"
+  address = \"224.0.1.187\"
+  interfaces = [\"eth0\"]
+  unsecured = true                 # stated: messages to this group are not protected
+
+  [[resource]]
+  path = \"/light\"
+  rt = [\"light\"]
+  value = \"off\"
+  writable = true
+  access = \"unsecured\"             # stated: anyone may read and switch it
+  on-group = \"respond\"             # ignore (default), silent, respond
+
+Examples:
+  antiphon serve --config lamp.toml --check
+  antiphon serve --config lamp.toml
+
+docs/cli.md describes every key.")]
+pub(crate) struct ServeArgs {
+    /// The configuration, in TOML
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// Only check the configuration: show what would be served to whom, and what deserves a second look
+    #[arg(long)]
+    check: bool,
+
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl ServeArgs {
+    /// Runs the subcommand.
+    pub(crate) fn run(&self) -> Result<u8, Failure> {
+        let config = config::read(&self.config)?;
+        if self.check {
+            if self.json {
+                println!("{}", report::as_json(&config));
+            } else {
+                print!("{}", report::as_text(&config, Style::stdout()));
+            }
+            return Ok(exit::ALL);
+        }
+        Err(Failure::local(
+            "this build does not serve yet: give --check",
+        ))
+    }
+}

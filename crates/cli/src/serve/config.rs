@@ -1,0 +1,895 @@
+//! The configuration of a member: strict, and every complaint names its line.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use antiphon_wire::{
+    ALL_COAP_NODES_V4, Class, ContentFormat, DEFAULT_PORT, SECURE_PORT, Scope, all_coap_nodes_v6,
+};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::cbor::Value as Item;
+use crate::failure::Failure;
+use crate::members::line_of;
+use crate::terminal::quoted;
+use crate::{duration, hex, render, senml};
+
+/// A member, checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) server: Server,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) applications: Vec<Application>,
+    pub(crate) resources: Vec<Resource>,
+}
+
+/// What holds for the whole member.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) discoverable: Discoverable,
+    pub(crate) profile: Profile,
+    pub(crate) link: Link,
+    pub(crate) leisure: Option<Duration>,
+    /// Largest payload of an answer to a group request, in bytes.
+    pub(crate) group_answer_limit: Option<usize>,
+}
+
+/// What `/.well-known/core` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Discoverable {
+    /// Resources and groups.
+    #[default]
+    All,
+    /// Groups only.
+    Groups,
+    /// Nothing; there is no such resource.
+    Off,
+}
+
+/// Which text of groupcomm-bis wins where the texts differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Profile {
+    #[default]
+    Current,
+    Seed03,
+}
+
+/// The kind of network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) enum Link {
+    #[default]
+    #[serde(rename = "ethernet")]
+    Ethernet,
+    #[serde(rename = "6lowpan")]
+    SixLowpan,
+}
+
+/// A CoAP group to join.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) address: GroupAddress,
+    pub(crate) interfaces: Vec<String>,
+    pub(crate) leisure: Option<Duration>,
+}
+
+/// Where a group is: an address, or a host name that is resolved at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GroupAddress {
+    Literal(SocketAddr),
+    Name { host: String, port: u16 },
+}
+
+impl fmt::Display for GroupAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GroupAddress::Literal(address) => write!(f, "{address}"),
+            GroupAddress::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// An application group, by one of the naming forms.
+#[derive(Debug)]
+pub(crate) struct Application {
+    pub(crate) name: String,
+    /// Indices into [`Config::groups`].
+    pub(crate) groups: Vec<usize>,
+    pub(crate) naming: Naming,
+}
+
+/// Where in a request the name of an application group stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// `/BASE/DELIMITER/NAME/...`
+    Path {
+        base: Vec<String>,
+        delimiter: Option<String>,
+    },
+    /// `?NAME`
+    QueryName,
+    /// `?INDICATOR=NAME`
+    Query { indicator: String },
+    /// The whole authority.
+    Authority,
+    /// `NAME.DOMAIN`
+    HostLabel { domain: String },
+    /// The port.
+    Port,
+}
+
+/// A resource.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    pub(crate) path: String,
+    pub(crate) title: Option<String>,
+    pub(crate) rt: Vec<String>,
+    pub(crate) interfaces: Vec<String>,
+    pub(crate) format: Option<ContentFormat>,
+    pub(crate) hidden: bool,
+    /// Index into [`Config::applications`].
+    pub(crate) application: Option<usize>,
+    pub(crate) access: Access,
+    pub(crate) on_group: OnGroup,
+    pub(crate) suppress: Vec<Class>,
+    pub(crate) answer: Vec<Class>,
+    pub(crate) consider_no_response: bool,
+    pub(crate) leisure: Option<Leisure>,
+    pub(crate) limit: Option<usize>,
+    pub(crate) source: Source,
+    pub(crate) writable: bool,
+}
+
+/// Who may use a resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Access {
+    /// Proven senders only.
+    #[default]
+    Verified,
+    /// Anyone may read.
+    Public,
+    /// Anyone may do everything.
+    Unsecured,
+}
+
+/// What becomes of requests that come through a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OnGroup {
+    /// They are not processed.
+    #[default]
+    Ignore,
+    /// They are processed and not answered.
+    Silent,
+    /// Success is answered.
+    Respond,
+}
+
+/// The interval in which answers are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leisure {
+    Fixed(Duration),
+    /// S * G / R.
+    Estimated {
+        response_size: u32,
+        group_size: u32,
+        rate: u32,
+    },
+}
+
+/// Where a representation comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// These bytes, until they are replaced.
+    Fixed(Vec<u8>),
+    /// The content of a file.
+    File(PathBuf),
+    /// What a program writes.
+    Command(Vec<String>),
+    /// A number that counts requests.
+    Counter(u64),
+}
+
+/// What is wrong, and in which line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ConfigError {
+    line: usize,
+    what: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.line, self.what)
+    }
+}
+
+/// Reads and checks a configuration file. Paths in it are relative to its folder.
+pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::local(format!("{shown}: {error}")))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    parse(&text, folder).map_err(|error| Failure::usage(format!("{shown}:{error}")))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawConfig {
+    #[serde(default)]
+    server: RawServer,
+    #[serde(default)]
+    group: Vec<Spanned<RawGroup>>,
+    #[serde(default)]
+    application_group: Vec<Spanned<RawApplication>>,
+    #[serde(default)]
+    resource: Vec<Spanned<RawResource>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawServer {
+    listen: Vec<Spanned<String>>,
+    discoverable: Discoverable,
+    profile: Profile,
+    link: Link,
+    leisure: Option<Spanned<String>>,
+    group_answer_limit: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawGroup {
+    name: Option<Spanned<String>>,
+    address: Spanned<String>,
+    #[serde(default)]
+    interfaces: Vec<String>,
+    leisure: Option<Spanned<String>>,
+    #[serde(default)]
+    unsecured: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawApplication {
+    name: Spanned<String>,
+    groups: Vec<Spanned<String>>,
+    #[serde(default)]
+    naming: RawNaming,
+    base: Option<String>,
+    delimiter: Option<String>,
+    indicator: Option<String>,
+    domain: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawNaming {
+    #[default]
+    Path,
+    QueryName,
+    Query,
+    Authority,
+    HostLabel,
+    Port,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawResource {
+    path: Spanned<String>,
+    title: Option<String>,
+    #[serde(default)]
+    rt: Vec<String>,
+    #[serde(default, rename = "if")]
+    interfaces: Vec<String>,
+    content_format: Option<Spanned<toml::Value>>,
+    #[serde(default)]
+    hidden: bool,
+    application_group: Option<Spanned<String>>,
+    #[serde(default)]
+    access: Access,
+    #[serde(default)]
+    on_group: OnGroup,
+    #[serde(default)]
+    suppress: Vec<Spanned<String>>,
+    #[serde(default)]
+    answer: Vec<Spanned<String>>,
+    #[serde(default)]
+    consider_no_response: bool,
+    leisure: Option<Spanned<RawLeisure>>,
+    limit: Option<usize>,
+    value: Option<Spanned<String>>,
+    value_hex: Option<Spanned<String>>,
+    file: Option<PathBuf>,
+    command: Option<Vec<String>>,
+    counter: Option<u64>,
+    #[serde(default)]
+    writable: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawLeisure {
+    Fixed(String),
+    Estimated(RawEstimate),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawEstimate {
+    response_size: u32,
+    group_size: u32,
+    rate: u32,
+}
+
+/// Turns offsets into lines.
+#[derive(Clone, Copy)]
+struct Lines<'a>(&'a str);
+
+impl Lines<'_> {
+    fn fail<T>(self, at: usize, what: impl Into<String>) -> Result<T, ConfigError> {
+        Err(ConfigError {
+            line: line_of(self.0, at),
+            what: what.into(),
+        })
+    }
+
+    fn duration(self, text: &Spanned<String>) -> Result<Duration, ConfigError> {
+        duration::parse(text.get_ref()).or_else(|what| self.fail(text.span().start, what))
+    }
+}
+
+fn parse(text: &str, folder: &Path) -> Result<Config, ConfigError> {
+    let lines = Lines(text);
+    let raw: RawConfig = toml::from_str(text).map_err(|error| ConfigError {
+        line: error.span().map_or(1, |span| line_of(text, span.start)),
+        what: error.message().to_owned(),
+    })?;
+    let server = server(raw.server, lines)?;
+
+    let mut groups: Vec<Group> = Vec::new();
+    for entry in raw.group {
+        let group = group(&entry, lines)?;
+        if groups.iter().any(|other| other.name == group.name) {
+            return lines.fail(
+                entry.span().start,
+                format!("a second group {}", quoted(&group.name)),
+            );
+        }
+        groups.push(group);
+    }
+
+    let mut applications: Vec<Application> = Vec::new();
+    for entry in raw.application_group {
+        let application = application(&entry, &groups, lines)?;
+        if applications
+            .iter()
+            .any(|other| other.name == application.name)
+        {
+            return lines.fail(
+                entry.span().start,
+                format!("a second application group {}", quoted(&application.name)),
+            );
+        }
+        applications.push(application);
+    }
+
+    let mut resources: Vec<Resource> = Vec::new();
+    let mut paths: HashMap<(Option<usize>, String), usize> = HashMap::new();
+    for entry in raw.resource {
+        let at = entry.span().start;
+        let resource = resource(entry.into_inner(), at, &applications, folder, lines)?;
+        let key = (resource.application, resource.path.clone());
+        if let Some(first) = paths.insert(key, line_of(text, at)) {
+            return lines.fail(
+                at,
+                format!(
+                    "a second resource {}, the first is in line {first}",
+                    quoted(&resource.path)
+                ),
+            );
+        }
+        resources.push(resource);
+    }
+    if resources.is_empty() {
+        return lines.fail(text.len(), "no [[resource]]: there is nothing to serve");
+    }
+    Ok(Config {
+        server,
+        groups,
+        applications,
+        resources,
+    })
+}
+
+fn server(raw: RawServer, lines: Lines<'_>) -> Result<Server, ConfigError> {
+    let mut listen = Vec::new();
+    for text in &raw.listen {
+        let at = text.span().start;
+        let address: SocketAddr = match text.get_ref().parse() {
+            Ok(address) => address,
+            Err(_) => match text.get_ref().parse::<IpAddr>() {
+                Ok(ip) => SocketAddr::new(ip, DEFAULT_PORT),
+                Err(_) => {
+                    return lines.fail(
+                        at,
+                        format!("{} is no address to listen on", quoted(text.get_ref())),
+                    );
+                }
+            },
+        };
+        if address.ip().is_multicast() {
+            return lines.fail(
+                at,
+                format!("{address} is a group: it belongs into a [[group]]"),
+            );
+        }
+        if address.port() == SECURE_PORT {
+            return lines.fail(
+                at,
+                "port 5684 is for coaps, which this version does not serve",
+            );
+        }
+        if listen.contains(&address) {
+            return lines.fail(at, format!("{address} is given twice"));
+        }
+        listen.push(address);
+    }
+    if listen.is_empty() {
+        listen.push(SocketAddr::new(
+            IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            DEFAULT_PORT,
+        ));
+    }
+    Ok(Server {
+        listen,
+        discoverable: raw.discoverable,
+        profile: raw.profile,
+        link: raw.link,
+        leisure: raw
+            .leisure
+            .as_ref()
+            .map(|text| lines.duration(text))
+            .transpose()?,
+        group_answer_limit: raw.group_answer_limit,
+    })
+}
+
+fn group(entry: &Spanned<RawGroup>, lines: Lines<'_>) -> Result<Group, ConfigError> {
+    let raw = entry.get_ref();
+    let at = raw.address.span().start;
+    let text = raw.address.get_ref();
+    let Some(address) = group_address(text) else {
+        return lines.fail(
+            at,
+            format!(
+                "{} is neither a group's address nor a host name",
+                quoted(text)
+            ),
+        );
+    };
+    let port = match &address {
+        GroupAddress::Literal(address) => address.port(),
+        GroupAddress::Name { port, .. } => *port,
+    };
+    if port == SECURE_PORT {
+        return lines.fail(at, "the port of a group is never 5684");
+    }
+    if let GroupAddress::Literal(address) = &address {
+        if !address.ip().is_multicast() {
+            return lines.fail(at, format!("{} is not a multicast address", address.ip()));
+        }
+        if let IpAddr::V6(ip) = address.ip()
+            && Scope::of(ip) == Some(Scope::Global)
+        {
+            return lines.fail(
+                at,
+                "a group of global scope needs security, which this version does not have",
+            );
+        }
+    }
+    if !raw.unsecured {
+        return lines.fail(
+            entry.span().start,
+            "this version cannot protect messages to a group: state unsecured = true, or leave the group out",
+        );
+    }
+    let name = match &raw.name {
+        Some(name) if name.get_ref().is_empty() => {
+            return lines.fail(name.span().start, "the name is empty");
+        }
+        Some(name) => name.get_ref().clone(),
+        None => address.to_string(),
+    };
+    Ok(Group {
+        name,
+        address,
+        interfaces: raw.interfaces.clone(),
+        leisure: raw
+            .leisure
+            .as_ref()
+            .map(|text| lines.duration(text))
+            .transpose()?,
+    })
+}
+
+/// `224.0.1.187`, `[ff05::fd]:5683`, `ff05::fd`, `all-coap-nodes` (IPv4), `all-coap-nodes-site`, or a host name with or without port.
+fn group_address(text: &str) -> Option<GroupAddress> {
+    let literal = |ip: IpAddr| Some(GroupAddress::Literal(SocketAddr::new(ip, DEFAULT_PORT)));
+    if text == "all-coap-nodes" {
+        return literal(ALL_COAP_NODES_V4.into());
+    }
+    if let Some(scope) = text.strip_prefix("all-coap-nodes-") {
+        return literal(all_coap_nodes_v6(Scope::from_name(scope)?).into());
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return (address.port() != 0).then_some(GroupAddress::Literal(address));
+    }
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return literal(ip);
+    }
+    if let Some(ip) = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .and_then(|ip| ip.parse::<Ipv6Addr>().ok())
+    {
+        return literal(ip.into());
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok().filter(|&port| port != 0)?),
+        None => (text, DEFAULT_PORT),
+    };
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    // Digits and dots alone are a mistyped address, never a name.
+    let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let valid =
+        !numeric && host.len() <= 253 && host.trim_end_matches('.').split('.').all(is_label);
+    valid.then(|| GroupAddress::Name {
+        host: host.to_ascii_lowercase(),
+        port,
+    })
+}
+
+fn application(
+    entry: &Spanned<RawApplication>,
+    groups: &[Group],
+    lines: Lines<'_>,
+) -> Result<Application, ConfigError> {
+    let raw = entry.get_ref();
+    let at = entry.span().start;
+    let name = raw.name.get_ref();
+    if name.is_empty() {
+        return lines.fail(raw.name.span().start, "the name is empty");
+    }
+    let mut indices = Vec::new();
+    for group in &raw.groups {
+        match groups.iter().position(|g| g.name == *group.get_ref()) {
+            Some(index) => indices.push(index),
+            None => {
+                return lines.fail(
+                    group.span().start,
+                    format!("there is no group {}", quoted(group.get_ref())),
+                );
+            }
+        }
+    }
+    if indices.is_empty() {
+        return lines.fail(at, "an application group needs at least one group");
+    }
+    let belongs = |given: bool, key: &str, naming: RawNaming| {
+        if given && raw.naming != naming {
+            return lines.fail(at, format!("{key} has no meaning with this naming"));
+        }
+        Ok(())
+    };
+    belongs(raw.base.is_some(), "base", RawNaming::Path)?;
+    belongs(raw.delimiter.is_some(), "delimiter", RawNaming::Path)?;
+    belongs(raw.indicator.is_some(), "indicator", RawNaming::Query)?;
+    belongs(raw.domain.is_some(), "domain", RawNaming::HostLabel)?;
+    let naming = match raw.naming {
+        RawNaming::Path => Naming::Path {
+            base: segments(raw.base.as_deref().unwrap_or_default()),
+            delimiter: match raw.delimiter.as_deref() {
+                None => Some("gp".into()),
+                Some("") => None,
+                Some(delimiter) => Some(delimiter.into()),
+            },
+        },
+        RawNaming::QueryName => Naming::QueryName,
+        RawNaming::Query => Naming::Query {
+            indicator: raw.indicator.clone().unwrap_or_else(|| "gp".into()),
+        },
+        RawNaming::Authority => Naming::Authority,
+        RawNaming::HostLabel => match &raw.domain {
+            Some(domain) => Naming::HostLabel {
+                domain: domain.clone(),
+            },
+            None => {
+                return lines.fail(
+                    at,
+                    "naming = \"host-label\" needs the domain behind the label",
+                );
+            }
+        },
+        RawNaming::Port if name.parse::<u16>().is_ok_and(|port| port != 0) => Naming::Port,
+        RawNaming::Port => {
+            return lines.fail(
+                at,
+                format!("{} is no port, as naming = \"port\" wants", quoted(name)),
+            );
+        }
+    };
+    Ok(Application {
+        name: name.clone(),
+        groups: indices,
+        naming,
+    })
+}
+
+fn segments(path: &str) -> Vec<String> {
+    path.split('/')
+        .filter(|s| !s.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn resource(
+    raw: RawResource,
+    at: usize,
+    applications: &[Application],
+    folder: &Path,
+    lines: Lines<'_>,
+) -> Result<Resource, ConfigError> {
+    let path = raw.path.get_ref();
+    let path_at = raw.path.span().start;
+    if !path.starts_with('/') {
+        return lines.fail(
+            path_at,
+            format!("the path {} does not begin with /", quoted(path)),
+        );
+    }
+    if path.contains(['?', '#', '%']) || path.chars().any(char::is_control) {
+        return lines.fail(
+            path_at,
+            "a path is written without query, fragment and percent-encoding",
+        );
+    }
+    if path
+        .split('/')
+        .any(|segment| segment.len() > 255 || segment == "." || segment == "..")
+    {
+        return lines.fail(
+            path_at,
+            "a path segment is . or .. or longer than 255 bytes",
+        );
+    }
+    if path == "/.well-known/core" {
+        return lines.fail(
+            path_at,
+            "/.well-known/core is made by the server: see discoverable in [server]",
+        );
+    }
+    let application = match &raw.application_group {
+        None => None,
+        Some(name) => match applications.iter().position(|a| a.name == *name.get_ref()) {
+            Some(index) => Some(index),
+            None => {
+                return lines.fail(
+                    name.span().start,
+                    format!("there is no application group {}", quoted(name.get_ref())),
+                );
+            }
+        },
+    };
+    let format = match &raw.content_format {
+        None => None,
+        Some(value) => {
+            let name = match value.get_ref() {
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::String(name) => name.clone(),
+                _ => return lines.fail(value.span().start, "content-format is a name or a number"),
+            };
+            match ContentFormat::from_name(&name) {
+                Some(format) => Some(format),
+                None => {
+                    return lines.fail(
+                        value.span().start,
+                        format!("{} is no known Content-Format", quoted(&name)),
+                    );
+                }
+            }
+        }
+    };
+    let source = source(&raw, at, format, folder, lines)?;
+    if raw.on_group != OnGroup::Respond {
+        let useless = [
+            (!raw.answer.is_empty(), "answer"),
+            (raw.leisure.is_some(), "leisure"),
+            (raw.limit.is_some(), "limit"),
+        ];
+        if let Some((_, key)) = useless.iter().find(|(given, _)| *given) {
+            return lines.fail(
+                at,
+                format!("{key} has no meaning without on-group = \"respond\""),
+            );
+        }
+    }
+    let suppress = classes(&raw.suppress, lines)?;
+    let answer = classes(&raw.answer, lines)?;
+    if let Some(both) = suppress.iter().find(|class| answer.contains(class)) {
+        return lines.fail(
+            at,
+            format!("{} is both suppressed and answered", class_name(*both)),
+        );
+    }
+    let leisure = match &raw.leisure {
+        None => None,
+        Some(value) => Some(match value.get_ref() {
+            RawLeisure::Fixed(text) => match duration::parse(text) {
+                Ok(time) => Leisure::Fixed(time),
+                Err(what) => return lines.fail(value.span().start, what),
+            },
+            RawLeisure::Estimated(estimate) if estimate.rate == 0 => {
+                return lines.fail(
+                    value.span().start,
+                    "the rate is zero: nothing would ever be sent",
+                );
+            }
+            RawLeisure::Estimated(estimate) => Leisure::Estimated {
+                response_size: estimate.response_size,
+                group_size: estimate.group_size,
+                rate: estimate.rate,
+            },
+        }),
+    };
+    let default_format = match source {
+        Source::Fixed(_) if raw.value_hex.is_some() => ContentFormat::OCTETS,
+        _ => ContentFormat::TEXT,
+    };
+    Ok(Resource {
+        path: path.clone(),
+        title: raw.title,
+        rt: raw.rt,
+        interfaces: raw.interfaces,
+        format: Some(format.unwrap_or(default_format)),
+        hidden: raw.hidden,
+        application,
+        access: raw.access,
+        on_group: raw.on_group,
+        suppress,
+        answer,
+        consider_no_response: raw.consider_no_response,
+        leisure,
+        limit: raw.limit,
+        source,
+        writable: raw.writable,
+    })
+}
+
+/// Exactly one of value, value-hex, file, command, counter.
+fn source(
+    raw: &RawResource,
+    at: usize,
+    format: Option<ContentFormat>,
+    folder: &Path,
+    lines: Lines<'_>,
+) -> Result<Source, ConfigError> {
+    let given = [
+        raw.value.is_some(),
+        raw.value_hex.is_some(),
+        raw.file.is_some(),
+        raw.command.is_some(),
+        raw.counter.is_some(),
+    ];
+    if given.iter().filter(|given| **given).count() != 1 {
+        return lines.fail(
+            at,
+            "a resource has exactly one of value, value-hex, file, command and counter",
+        );
+    }
+    if let Some(text) = &raw.value {
+        let Some(format) = format.filter(|f| render::is_cbor(*f)) else {
+            return Ok(Source::Fixed(text.get_ref().clone().into_bytes()));
+        };
+        // CBOR is written as JSON here.
+        let item = Item::from_json(text.get_ref().as_bytes()).or_else(|error| {
+            lines.fail(
+                text.span().start,
+                format!("the value is not JSON, to become CBOR: {error}"),
+            )
+        })?;
+        let item = match format {
+            ContentFormat::SENML_CBOR | ContentFormat::SENML_ETCH_CBOR => senml::with_labels(item),
+            _ => item,
+        };
+        return Ok(Source::Fixed(item.to_bytes()));
+    }
+    if let Some(text) = &raw.value_hex {
+        return match hex::parse(text.get_ref()) {
+            Ok(bytes) => Ok(Source::Fixed(bytes)),
+            Err(error) => lines.fail(text.span().start, error.to_string()),
+        };
+    }
+    if let Some(path) = &raw.file {
+        return Ok(Source::File(folder.join(path)));
+    }
+    match (&raw.command, raw.counter) {
+        (Some(words), _) if words.first().is_none_or(String::is_empty) => {
+            lines.fail(at, "command names no program")
+        }
+        (Some(words), _) => Ok(Source::Command(words.clone())),
+        (None, start) => Ok(Source::Counter(start.unwrap_or(0))),
+    }
+}
+
+/// `2.xx`, `4.xx`, `5.xx`.
+fn classes(texts: &[Spanned<String>], lines: Lines<'_>) -> Result<Vec<Class>, ConfigError> {
+    texts
+        .iter()
+        .map(|text| match text.get_ref().as_str() {
+            "2.xx" => Ok(Class::Success),
+            "4.xx" => Ok(Class::ClientError),
+            "5.xx" => Ok(Class::ServerError),
+            other => lines.fail(
+                text.span().start,
+                format!("{} is no class of responses: 2.xx, 4.xx or 5.xx (single codes cannot be suppressed)", quoted(other)),
+            ),
+        })
+        .collect()
+}
+
+/// The name of a class.
+pub(crate) fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Success => "2.xx",
+        Class::ClientError => "4.xx",
+        Class::ServerError => "5.xx",
+    }
+}
+
+impl Config {
+    /// The path of a resource with the segments that name its application group.
+    pub(crate) fn full_path(&self, resource: &Resource) -> String {
+        let application = resource
+            .application
+            .and_then(|index| self.applications.get(index));
+        match application {
+            Some(Application {
+                name,
+                naming: Naming::Path { base, delimiter },
+                ..
+            }) => {
+                let before: String = base
+                    .iter()
+                    .chain(delimiter)
+                    .map(|segment| format!("/{segment}"))
+                    .collect();
+                format!("{before}/{name}{}", resource.path)
+            }
+            _ => resource.path.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;
+
+#[cfg(test)]
+pub(super) fn parse_for_test(text: &str) -> Config {
+    parse(text, Path::new("")).unwrap()
+}

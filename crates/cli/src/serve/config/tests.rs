@@ -1,0 +1,456 @@
+use super::*;
+
+const LAMP: &str = r#"
+[server]
+listen = ["10.0.0.7", "[::1]:5685"]
+discoverable = "groups"
+profile = "seed03"
+link = "6lowpan"
+leisure = "2s"
+group-answer-limit = 80
+
+[[group]]
+name = "floor-3"
+address = "224.0.1.187"
+interfaces = ["eth0", "wlan0"]
+leisure = "500ms"
+unsecured = true
+
+[[group]]
+address = "all-coap-nodes-site"
+unsecured = true
+
+[[application-group]]
+name = "lights"
+groups = ["floor-3", "[ff05::fd]:5683"]
+
+[[resource]]
+path = "/light"
+title = "Lamp"
+rt = ["light", "x"]
+if = ["actuator"]
+value = "{\"on\": false}"
+content-format = "cbor"
+writable = true
+access = "unsecured"
+application-group = "lights"
+on-group = "respond"
+suppress = ["2.xx"]
+answer = ["4.xx"]
+consider-no-response = true
+leisure = { response-size = 100, group-size = 50, rate = 1000 }
+limit = 100
+
+[[resource]]
+path = "/uptime"
+command = ["uptime"]
+access = "public"
+hidden = true
+
+[[resource]]
+path = "/file"
+file = "state.bin"
+content-format = 42
+
+[[resource]]
+path = "/count"
+counter = 7
+on-group = "silent"
+
+[[resource]]
+path = "/raw"
+value-hex = "00 ff"
+"#;
+
+#[test]
+fn reads_everything() {
+    let config = parse(LAMP, Path::new("/etc/lamp")).unwrap();
+    let server = &config.server;
+    assert_eq!(
+        server
+            .listen
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["10.0.0.7:5683", "[::1]:5685"]
+    );
+    assert_eq!(
+        (
+            server.discoverable,
+            server.profile,
+            server.link,
+            server.leisure,
+            server.group_answer_limit
+        ),
+        (
+            Discoverable::Groups,
+            Profile::Seed03,
+            Link::SixLowpan,
+            Some(Duration::from_secs(2)),
+            Some(80)
+        )
+    );
+    let floor = &config.groups[0];
+    assert_eq!(
+        (
+            floor.name.as_str(),
+            floor.address.to_string().as_str(),
+            floor.leisure
+        ),
+        (
+            "floor-3",
+            "224.0.1.187:5683",
+            Some(Duration::from_millis(500))
+        )
+    );
+    assert_eq!(floor.interfaces, ["eth0", "wlan0"]);
+    assert_eq!(config.groups[1].name, "[ff05::fd]:5683");
+    assert_eq!(config.applications[0].groups, [0, 1]);
+    assert_eq!(
+        config.applications[0].naming,
+        Naming::Path {
+            base: vec![],
+            delimiter: Some("gp".into())
+        }
+    );
+
+    let [light, uptime, file, count, raw] = config.resources.as_slice() else {
+        panic!("{:?}", config.resources)
+    };
+    assert_eq!(config.full_path(light), "/gp/lights/light");
+    assert_eq!(
+        light.source,
+        Source::Fixed(hex::parse("a1626f6ef4").unwrap())
+    );
+    assert_eq!(
+        (light.access, light.on_group, light.writable),
+        (Access::Unsecured, OnGroup::Respond, true)
+    );
+    assert_eq!(
+        (&light.suppress, &light.answer),
+        (&vec![Class::Success], &vec![Class::ClientError])
+    );
+    assert_eq!(
+        light.leisure,
+        Some(Leisure::Estimated {
+            response_size: 100,
+            group_size: 50,
+            rate: 1000
+        })
+    );
+    assert_eq!(
+        (light.limit, light.consider_no_response, light.format),
+        (Some(100), true, Some(ContentFormat::CBOR))
+    );
+    assert_eq!(
+        (
+            light.title.as_deref(),
+            light.rt.len(),
+            light.interfaces.len()
+        ),
+        (Some("Lamp"), 2, 1)
+    );
+    assert_eq!(
+        (&uptime.source, uptime.hidden),
+        (&Source::Command(vec!["uptime".into()]), true)
+    );
+    assert_eq!(
+        (uptime.access, uptime.on_group, uptime.format),
+        (Access::Public, OnGroup::Ignore, Some(ContentFormat::TEXT))
+    );
+    assert_eq!(file.source, Source::File("/etc/lamp/state.bin".into()));
+    assert_eq!(
+        (file.access, file.format),
+        (Access::Verified, Some(ContentFormat::OCTETS))
+    );
+    assert_eq!(
+        (&count.source, count.on_group),
+        (&Source::Counter(7), OnGroup::Silent)
+    );
+    assert_eq!(
+        (&raw.source, raw.format),
+        (&Source::Fixed(vec![0, 255]), Some(ContentFormat::OCTETS))
+    );
+}
+
+#[test]
+fn all_six_naming_forms_are_read() {
+    let naming = |keys: &str| {
+        let text = format!(
+            "[[group]]\nname=\"g\"\naddress=\"224.0.1.187\"\nunsecured=true\n[[application-group]]\nname=\"5690\"\ngroups=[\"g\"]\n{keys}\n[[resource]]\npath=\"/x\"\ncounter=0\napplication-group=\"5690\"\n"
+        );
+        parse(&text, Path::new("")).map(|config| {
+            (
+                config.applications[0].naming.clone(),
+                config.full_path(&config.resources[0]),
+            )
+        })
+    };
+    let path = |base: &[&str], delimiter: Option<&str>| Naming::Path {
+        base: base.iter().map(|s| (*s).to_owned()).collect(),
+        delimiter: delimiter.map(Into::into),
+    };
+    for (keys, expected, full) in [
+        ("", path(&[], Some("gp")), "/gp/5690/x"),
+        (
+            "naming=\"path\"\nbase=\"/a/b\"\ndelimiter=\"group\"",
+            path(&["a", "b"], Some("group")),
+            "/a/b/group/5690/x",
+        ),
+        ("delimiter=\"\"", path(&[], None), "/5690/x"),
+        ("naming=\"query-name\"", Naming::QueryName, "/x"),
+        (
+            "naming=\"query\"",
+            Naming::Query {
+                indicator: "gp".into(),
+            },
+            "/x",
+        ),
+        (
+            "naming=\"query\"\nindicator=\"g\"",
+            Naming::Query {
+                indicator: "g".into(),
+            },
+            "/x",
+        ),
+        ("naming=\"authority\"", Naming::Authority, "/x"),
+        (
+            "naming=\"host-label\"\ndomain=\"example\"",
+            Naming::HostLabel {
+                domain: "example".into(),
+            },
+            "/x",
+        ),
+        ("naming=\"port\"", Naming::Port, "/x"),
+    ] {
+        assert_eq!(naming(keys), Ok((expected, full.into())), "{keys}");
+    }
+    for (keys, what) in [
+        ("naming=\"host-label\"", "needs the domain"),
+        (
+            "naming=\"query\"\nbase=\"x\"",
+            "base has no meaning with this naming",
+        ),
+        ("indicator=\"x\"", "indicator has no meaning"),
+        ("domain=\"x\"", "domain has no meaning"),
+        (
+            "naming=\"query-name\"\ndelimiter=\"x\"",
+            "delimiter has no meaning",
+        ),
+    ] {
+        let error = naming(keys).unwrap_err();
+        assert!(error.what.contains(what), "{keys}: {error}");
+        assert_eq!(error.line, 5);
+    }
+}
+
+#[test]
+fn group_addresses_are_read_in_every_form() {
+    for (text, shown) in [
+        ("224.0.1.187", "224.0.1.187:5683"),
+        ("224.0.1.187:5690", "224.0.1.187:5690"),
+        ("ff05::fd", "[ff05::fd]:5683"),
+        ("[ff05::fd]", "[ff05::fd]:5683"),
+        ("[ff05::fd]:1", "[ff05::fd]:1"),
+        ("all-coap-nodes", "224.0.1.187:5683"),
+        ("all-coap-nodes-link", "[ff02::fd]:5683"),
+        ("all-coap-nodes-realm", "[ff03::fd]:5683"),
+        ("Lights.example", "lights.example:5683"),
+        ("lights.example:5690", "lights.example:5690"),
+    ] {
+        assert_eq!(group_address(text).unwrap().to_string(), shown);
+    }
+    for text in [
+        "",
+        "224.0.1",
+        "1.2.3.4.5",
+        "a b",
+        "a..b",
+        "lights:0",
+        "224.0.1.187:0",
+        "all-coap-nodes-nowhere",
+        "[ff05::fd",
+        "x:y",
+    ] {
+        assert_eq!(group_address(text), None, "{text}");
+    }
+}
+
+#[test]
+fn every_complaint_names_its_line() {
+    const R: &str = "[[resource]]\npath=\"/x\"\ncounter=0\n";
+    for (text, line, what) in [
+        ("", 1, "nothing to serve"),
+        ("[server]\nlisen = []\n", 2, "unknown field `lisen`"),
+        (
+            "[server]\nlisten = [\n\"x\"]\n",
+            3,
+            "\"x\" is no address to listen on",
+        ),
+        (
+            "[server]\nlisten = [\"224.0.1.187\"]\n",
+            2,
+            "belongs into a [[group]]",
+        ),
+        ("[server]\nlisten = [\"10.0.0.1:5684\"]\n", 2, "port 5684"),
+        (
+            "[server]\nlisten = [\"10.0.0.1\",\n\"10.0.0.1:5683\"]\n",
+            3,
+            "given twice",
+        ),
+        ("[server]\nleisure = \"soon\"\n", 2, "no unit of time"),
+        ("[server]\nprofile = \"old\"\n", 2, "unknown variant `old`"),
+        (
+            "\n[[group]]\naddress = \"10.0.0.1\"\nunsecured = true\n",
+            3,
+            "10.0.0.1 is not a multicast address",
+        ),
+        (
+            "[[group]]\naddress = \"224.0.1.187:5684\"\n",
+            2,
+            "never 5684",
+        ),
+        (
+            "[[group]]\naddress = \"grp.example:5684\"\n",
+            2,
+            "never 5684",
+        ),
+        (
+            "[[group]]\naddress = \"ff0e::fd\"\nunsecured = true\n",
+            2,
+            "global scope",
+        ),
+        (
+            "[[group]]\naddress = \"ff3e::1\"\nunsecured = true\n",
+            2,
+            "global scope",
+        ),
+        (
+            "[[group]]\naddress = \"224.0.1.187\"\n",
+            1,
+            "state unsecured = true",
+        ),
+        (
+            "[[group]]\naddress = \"a b\"\n",
+            2,
+            "neither a group's address nor a host name",
+        ),
+        (
+            "[[group]]\nname = \"\"\naddress = \"ff05::fd\"\nunsecured = true\n",
+            2,
+            "the name is empty",
+        ),
+        (
+            "[[group]]\naddress = \"ff05::fd\"\nunsecured = true\n[[group]]\naddress = \"ff05::fd\"\nunsecured = true\n",
+            4,
+            "a second group",
+        ),
+        (
+            "[[application-group]]\nname=\"a\"\ngroups=[\"g\"]\n",
+            3,
+            "there is no group \"g\"",
+        ),
+        (
+            "[[application-group]]\nname=\"a\"\ngroups=[]\n",
+            1,
+            "at least one group",
+        ),
+        (
+            "[[resource]]\npath = \"x\"\ncounter = 0\n",
+            2,
+            "does not begin with /",
+        ),
+        (
+            "[[resource]]\npath = \"/a?b\"\ncounter = 0\n",
+            2,
+            "without query",
+        ),
+        (
+            "[[resource]]\npath = \"/a/../b\"\ncounter = 0\n",
+            2,
+            "path segment",
+        ),
+        (
+            "[[resource]]\npath = \"/.well-known/core\"\ncounter = 0\n",
+            2,
+            "made by the server",
+        ),
+        ("[[resource]]\npath = \"/x\"\n", 1, "exactly one of value"),
+        (
+            "[[resource]]\npath = \"/x\"\nvalue = \"1\"\ncounter = 0\n",
+            1,
+            "exactly one of value",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\ncommand = []\n",
+            1,
+            "names no program",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\nvalue-hex = \"0\"\n",
+            3,
+            "half a byte",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\nvalue = \"{\"\ncontent-format = \"cbor\"\n",
+            3,
+            "not JSON",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\ncounter = 0\ncontent-format = \"yaml\"\n",
+            4,
+            "\"yaml\" is no known Content-Format",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\ncounter = 0\ncontent-format = true\n",
+            4,
+            "a name or a number",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\ncounter = 0\napplication-group = \"a\"\n",
+            4,
+            "no application group \"a\"",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\ncounter = 0\nsuppress = [\"4.04\"]\n",
+            4,
+            "single codes cannot be suppressed",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\ncounter = 0\non-group=\"respond\"\nsuppress = [\"4.xx\"]\nanswer = [\"4.xx\"]\n",
+            1,
+            "4.xx is both",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\ncounter = 0\nleisure = \"1s\"\n",
+            1,
+            "leisure has no meaning without",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\ncounter = 0\non-group=\"silent\"\nlimit = 3\n",
+            1,
+            "limit has no meaning without",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\ncounter = 0\non-group=\"respond\"\nleisure = \"x\"\n",
+            5,
+            "unit of time",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\ncounter = 0\non-group=\"respond\"\nleisure = {response-size=1,group-size=1,rate=0}\n",
+            5,
+            "rate is zero",
+        ),
+        (
+            "[[resource]]\npath = \"/x\"\ncounter = 0\nacess = \"public\"\n",
+            4,
+            "unknown field `acess`",
+        ),
+        (&format!("{R}{R}"), 4, "the first is in line 1"),
+        ("= 1", 1, ""),
+    ] {
+        let error = parse(text, Path::new("")).unwrap_err();
+        assert!(error.what.contains(what), "{text:?}: {error}");
+        assert_eq!(error.line, line, "{text:?}: {error}");
+    }
+}

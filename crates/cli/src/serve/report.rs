@@ -1,0 +1,394 @@
+//! What a configuration opens to whom, and what in it deserves a second look.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use antiphon_wire::Scope;
+use serde_json::json;
+
+use super::config::{Access, Config, GroupAddress, Leisure, OnGroup, Resource, Source, class_name};
+use crate::table::{Align, Cell, Table, Tone};
+use crate::terminal::{self, Style};
+use crate::{duration, render};
+
+/// Answers to group requests larger than 5 % of an MTU of 1280 are not sent by default.
+const DEFAULT_ANSWER_LIMIT: usize = 64;
+
+/// The remarks, in the order of the file.
+pub(crate) fn remarks(config: &Config) -> Vec<String> {
+    let mut remarks = Vec::new();
+    groups(config, &mut remarks);
+    for resource in &config.resources {
+        resource_remarks(config, resource, &mut remarks);
+    }
+    let some_support = config
+        .resources
+        .iter()
+        .any(|r| r.on_group != OnGroup::Ignore);
+    if !config.groups.is_empty() && !some_support {
+        remarks.push(
+            "no resource takes requests through a group (on-group): only discovery answers there"
+                .into(),
+        );
+    }
+    remarks
+}
+
+fn groups(config: &Config, remarks: &mut Vec<String>) {
+    let mut ports: BTreeMap<IpAddr, Vec<u16>> = BTreeMap::new();
+    for group in &config.groups {
+        let name = terminal::line(&group.name);
+        remarks.push(format!(
+            "{name} is not protected: anyone can forge requests, and aim all members' answers at a victim"
+        ));
+        if group.interfaces.is_empty() {
+            remarks.push(format!(
+                "{name} names no interface: the operating system chooses one"
+            ));
+        }
+        if group.name.eq_ignore_ascii_case("nosec") {
+            remarks.push(format!(
+                "{name} as a name suggests that no security were a kind of security"
+            ));
+        }
+        match &group.address {
+            GroupAddress::Name { host, .. } => {
+                remarks.push(format!(
+                    "{host} must be resolved at the start; an address needs no resolver"
+                ));
+            }
+            GroupAddress::Literal(address) => {
+                ports.entry(address.ip()).or_default().push(address.port());
+                if let IpAddr::V6(ip) = address.ip()
+                    && Scope::of(ip) == Some(Scope::Organisation)
+                {
+                    remarks.push(format!("{name} reaches the whole organisation"));
+                }
+                let own_port = config
+                    .server
+                    .listen
+                    .iter()
+                    .any(|own| own.port() == address.port());
+                if !own_port {
+                    remarks.push(format!(
+                        "{name} uses port {}, on which the server does not listen: answers come from another port",
+                        address.port()
+                    ));
+                }
+            }
+        }
+    }
+    for (address, ports) in ports {
+        if ports.len() > 1 {
+            remarks.push(format!(
+                "{address} carries {} groups on different ports: each member takes in and discards the others' traffic",
+                ports.len()
+            ));
+        }
+    }
+}
+
+fn resource_remarks(config: &Config, resource: &Resource, remarks: &mut Vec<String>) {
+    let path = terminal::line(&config.full_path(resource));
+    let writes = resource.writable && resource.access == Access::Unsecured;
+    match resource.access {
+        Access::Verified => remarks.push(format!(
+            "{path} is for proven senders only, and this version can prove none: nobody can use it"
+        )),
+        Access::Public => remarks.push(format!("{path} can be read by anyone on the network")),
+        Access::Unsecured if resource.writable => {
+            remarks.push(format!(
+                "{path} can be read and changed by anyone on the network"
+            ));
+        }
+        Access::Unsecured => remarks.push(format!("{path} can be read by anyone on the network")),
+    }
+    if resource.access != Access::Verified && matches!(resource.source, Source::Command(_)) {
+        let input = if writes {
+            ", with input of their choice"
+        } else {
+            ""
+        };
+        remarks.push(format!(
+            "{path} lets anyone on the network start a program{input}"
+        ));
+    }
+    if writes && matches!(resource.source, Source::File(_)) {
+        remarks.push(format!("{path} lets anyone on the network replace a file"));
+    }
+    if resource.on_group == OnGroup::Respond {
+        let limit = resource
+            .limit
+            .or(config.server.group_answer_limit)
+            .unwrap_or(DEFAULT_ANSWER_LIMIT);
+        if let Source::Fixed(value) = &resource.source
+            && value.len() > limit
+        {
+            remarks.push(format!(
+                "{path} has {} bytes, more than the {limit} that an answer to a group may have: it is asked in vain",
+                value.len()
+            ));
+        }
+        if resource.limit.is_some_and(|limit| limit > 1_024) {
+            remarks.push(format!("{path} allows answers that do not fit one packet"));
+        }
+        if interval(config, resource).is_zero() {
+            remarks.push(format!(
+                "{path} has no leisure: all members answer at the same moment"
+            ));
+        }
+    }
+}
+
+fn interval(config: &Config, resource: &Resource) -> Duration {
+    match resource.leisure {
+        Some(Leisure::Fixed(time)) => time,
+        Some(Leisure::Estimated {
+            response_size,
+            group_size,
+            rate,
+        }) => Duration::from_secs_f64(
+            f64::from(response_size) * f64::from(group_size) / f64::from(rate.max(1)),
+        ),
+        None => config.server.leisure.unwrap_or(Duration::from_secs(5)),
+    }
+}
+
+fn access_name(access: Access) -> &'static str {
+    match access {
+        Access::Verified => "verified",
+        Access::Public => "public",
+        Access::Unsecured => "unsecured",
+    }
+}
+
+fn source_name(source: &Source) -> String {
+    match source {
+        Source::Fixed(bytes) => format!("value, {} bytes", bytes.len()),
+        Source::File(path) => format!("file {}", terminal::line(&path.display().to_string())),
+        Source::Command(words) => format!(
+            "command {}",
+            terminal::line(words.first().map_or("", String::as_str))
+        ),
+        Source::Counter(_) => "counter".into(),
+    }
+}
+
+fn group_name(config: &Config, resource: &Resource) -> String {
+    match resource.on_group {
+        OnGroup::Ignore => "ignored".into(),
+        OnGroup::Silent => "silent".into(),
+        OnGroup::Respond => {
+            let mut text = format!("answers in {}", duration::show(interval(config, resource)));
+            if !resource.suppress.is_empty() {
+                let names: Vec<&str> = resource.suppress.iter().map(|c| class_name(*c)).collect();
+                text.push_str(&format!(", not {}", names.join(" ")));
+            }
+            text
+        }
+    }
+}
+
+/// The report as text.
+pub(crate) fn as_text(config: &Config, style: Style) -> String {
+    let mut out = String::new();
+    let listen: Vec<String> = config
+        .server
+        .listen
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    out.push_str(&format!(
+        "{}  {}\n",
+        style.bold("listens on"),
+        listen.join(", ")
+    ));
+    for group in &config.groups {
+        let on = match group.interfaces.as_slice() {
+            [] => "an interface that the system chooses".into(),
+            some => some.join(", "),
+        };
+        out.push_str(&format!(
+            "{}       {} at {} on {}\n",
+            style.bold("group"),
+            terminal::line(&group.name),
+            group.address,
+            terminal::line(&on)
+        ));
+    }
+    let columns = [
+        ("resource", Align::Left, 0),
+        ("access", Align::Left, 0),
+        ("methods", Align::Left, 0),
+        ("through a group", Align::Left, 0),
+        ("from", Align::Left, 0),
+    ];
+    let mut table = Table::new(&columns, style, None);
+    let rows: Vec<[Cell; 5]> = config
+        .resources
+        .iter()
+        .map(|resource| {
+            let tone = match resource.access {
+                Access::Verified => Tone::Good,
+                Access::Public | Access::Unsecured => Tone::Warn,
+            };
+            [
+                Cell::new(terminal::line(&config.full_path(resource))),
+                Cell::toned(access_name(resource.access), tone),
+                Cell::new(methods(resource).join(" ")),
+                Cell::new(group_name(config, resource)),
+                Cell::new(source_name(&resource.source)),
+            ]
+        })
+        .collect();
+    for row in &rows {
+        table.row(row);
+    }
+    out.push_str(&format!("\n{}\n", table.header()));
+    for row in &rows {
+        out.push_str(&format!("{}\n", table.row(row)));
+    }
+    let remarks = remarks(config);
+    if !remarks.is_empty() {
+        out.push_str(&format!("\n{}\n", style.bold("worth a second look")));
+        for remark in remarks {
+            out.push_str(&format!("  - {remark}\n"));
+        }
+    }
+    out
+}
+
+/// The methods that a resource takes.
+pub(crate) fn methods(resource: &Resource) -> Vec<&'static str> {
+    match (&resource.source, resource.writable) {
+        (_, false) => vec!["GET"],
+        (Source::Counter(_) | Source::Command(_), true) => vec!["GET", "PUT", "POST"],
+        (_, true) => vec!["GET", "PUT"],
+    }
+}
+
+/// The report as one JSON object.
+pub(crate) fn as_json(config: &Config) -> serde_json::Value {
+    let resources: Vec<serde_json::Value> = config
+        .resources
+        .iter()
+        .map(|resource| {
+            json!({
+                "path": config.full_path(resource),
+                "access": access_name(resource.access),
+                "methods": methods(resource),
+                "on_group": match resource.on_group {
+                    OnGroup::Ignore => "ignore",
+                    OnGroup::Silent => "silent",
+                    OnGroup::Respond => "respond",
+                },
+                "content_format": resource.format.map(render::format_name),
+                "leisure_ms": (resource.on_group == OnGroup::Respond).then(|| interval(config, resource).as_millis() as u64),
+            })
+        })
+        .collect();
+    json!({
+        "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "groups": config.groups.iter().map(|g| json!({"name": g.name, "address": g.address.to_string(), "interfaces": g.interfaces})).collect::<Vec<_>>(),
+        "resources": resources,
+        "remarks": remarks(config),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::parse_for_test;
+    use super::*;
+
+    #[test]
+    fn points_at_what_is_open() {
+        let config = parse_for_test(
+            r#"
+[server]
+listen = ["10.0.0.7:5683"]
+[[group]]
+name = "nosec"
+address = "[ff08::1]:5690"
+unsecured = true
+[[group]]
+address = "[ff08::1]:5691"
+interfaces = ["eth0"]
+unsecured = true
+[[group]]
+address = "grp.example"
+interfaces = ["eth0"]
+unsecured = true
+[[resource]]
+path = "/secret"
+value = "x"
+[[resource]]
+path = "/run"
+command = ["make-coffee"]
+access = "unsecured"
+writable = true
+on-group = "respond"
+leisure = "0"
+[[resource]]
+path = "/big"
+value = "0123456789012345678901234567890123456789012345678901234567890123456789"
+access = "public"
+on-group = "respond"
+[[resource]]
+path = "/state"
+file = "state"
+access = "unsecured"
+writable = true
+"#,
+        );
+        let all = remarks(&config).join("\n");
+        for remark in [
+            "nosec is not protected: anyone can forge requests",
+            "nosec names no interface",
+            "nosec as a name",
+            "nosec reaches the whole organisation",
+            "nosec uses port 5690, on which the server does not listen",
+            "ff08::1 carries 2 groups on different ports",
+            "grp.example must be resolved",
+            "/secret is for proven senders only",
+            "/run can be read and changed by anyone",
+            "/run lets anyone on the network start a program, with input of their choice",
+            "/run has no leisure",
+            "/big has 70 bytes, more than the 64",
+            "/big can be read by anyone",
+            "/state lets anyone on the network replace a file",
+        ] {
+            assert!(all.contains(remark), "{remark:?} is not in:\n{all}");
+        }
+        assert!(!all.contains("no resource takes requests"));
+        let json = as_json(&config);
+        assert_eq!(
+            json["resources"][1]["methods"],
+            json!(["GET", "PUT", "POST"])
+        );
+        assert_eq!(json["resources"][1]["leisure_ms"], 0);
+        assert_eq!(json["resources"][2]["leisure_ms"], 5000);
+        assert_eq!(json["resources"][3]["on_group"], "ignore");
+        let text = as_text(&config, Style::PLAIN);
+        assert!(
+            text.contains("/run      unsecured  GET PUT POST  answers in 0 ms"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_quiet_configuration_gets_no_remark_but_the_needed_one() {
+        let config =
+            parse_for_test("[[resource]]\npath = \"/x\"\ncounter = 0\naccess = \"public\"\n");
+        assert_eq!(
+            remarks(&config),
+            ["/x can be read by anyone on the network"]
+        );
+        let grouped = parse_for_test(
+            "[[group]]\naddress=\"224.0.1.187\"\ninterfaces=[\"lo\"]\nunsecured=true\n[[resource]]\npath = \"/x\"\ncounter = 0\naccess = \"public\"\n",
+        );
+        let remarks = remarks(&grouped);
+        assert_eq!(remarks.len(), 3, "{remarks:?}");
+        assert!(remarks[2].starts_with("no resource takes requests through a group"));
+    }
+}
