@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use std::io;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::batch::{Cast, Head, Outgoing, RecvBatch, SendBatch, Sent, canonical};
@@ -26,8 +27,8 @@ fn unsupported(what: &'static str) -> io::Error {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RecvScratch;
 
-/// Nothing is prepared per datagram.
-#[derive(Debug)]
+/// Nothing is prepared per datagram, only checked.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct SendHead;
 
 impl SendHead {
@@ -201,14 +202,17 @@ impl Port {
         // An error can belong to a datagram sent earlier; it counts against this one if it comes again.
         let mut suspected = false;
         while let Some(waiting) = batch.queue.get(batch.next) {
+            let SendHead = waiting.head;
             let start = batch.next * batch.stride;
             let bytes = batch
                 .bytes
                 .get(start..start + waiting.length)
                 .unwrap_or_default();
-            let result = self
-                .pin(&waiting.outgoing)
-                .and_then(|()| self.socket.try_send_to(bytes, waiting.outgoing.destination));
+            let result = self.pin(&waiting.outgoing).and_then(|()| {
+                // At once, not only after the runtime has seen the socket to be writable.
+                let to = waiting.outgoing.destination.into();
+                SockRef::from(&self.socket).send_to(bytes, &to)
+            });
             match result {
                 Ok(_) => {
                     batch.advance(1);
@@ -216,7 +220,12 @@ impl Port {
                     suspected = false;
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => break,
+                    io::ErrorKind::WouldBlock => {
+                        // Tells the runtime, so that `writable` waits.
+                        let full = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                        let _ = self.socket.try_io(Interest::WRITABLE, full);
+                        break;
+                    }
                     io::ErrorKind::Interrupted => {}
                     _ if !suspected => suspected = true,
                     _ => {

@@ -60,6 +60,9 @@ mod platform;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(test, target_os = "linux", not(antiphon_portable_sockets)))]
+mod namespace_tests;
+
 pub use batch::{
     Arrival, Cast, DEFAULT_BATCH, DEFAULT_DATAGRAM, LARGEST_DATAGRAM, Outgoing, RecvBatch,
     SendBatch, Sent, Truncated, canonical, needs_interface,
@@ -314,12 +317,18 @@ impl GroupSocket {
         self.port.readable().await
     }
 
-    /// Takes what has arrived, as [`UnicastSocket::recv_batch`].
+    /// Takes what has arrived through interfaces that have joined, as [`UnicastSocket::recv_batch`].
     ///
     /// # Errors
     /// What the system reports of the socket itself.
     pub fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        self.port.recv_batch(batch)
+        self.port.recv_batch(batch)?;
+        // In IPv6, Linux compares the group alone: a socket that joined through one interface also gets what
+        // comes through another that some other socket joined.
+        batch
+            .heads
+            .retain(|head| head.interface == 0 || self.members.contains(&head.interface));
+        Ok(batch.len())
     }
 
     /// How many datagrams were dropped, as [`UnicastSocket::dropped`].

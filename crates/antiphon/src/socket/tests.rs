@@ -10,21 +10,21 @@ use tokio::time::timeout;
 use super::*;
 use crate::interfaces;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long nothing has to come to count as silence; deliveries on loopback take microseconds.
 const SILENCE: Duration = Duration::from_millis(60);
 
 /// What a test keeps of an [`Arrival`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Got {
-    source: SocketAddr,
-    destination: Option<IpAddr>,
-    cast: Cast,
-    interface: u32,
-    payload: Result<Vec<u8>, Truncated>,
+pub(super) struct Got {
+    pub(super) source: SocketAddr,
+    pub(super) destination: Option<IpAddr>,
+    pub(super) cast: Cast,
+    pub(super) interface: u32,
+    pub(super) payload: Result<Vec<u8>, Truncated>,
 }
 
-trait Receive {
+pub(super) trait Receive {
     async fn ready(&self) -> io::Result<()>;
     fn take(&self, batch: &mut RecvBatch) -> io::Result<usize>;
 
@@ -93,7 +93,7 @@ impl Receive for GroupSocket {
     }
 }
 
-fn lo() -> u32 {
+pub(super) fn lo() -> u32 {
     interfaces::by_address(Ipv4Addr::LOCALHOST.into())
         .unwrap()
         .index
@@ -114,7 +114,7 @@ fn own_group(keeper: &UnicastSocket, last: u8) -> (Ipv4Addr, u16) {
     (Ipv4Addr::new(239, high, low, last), port)
 }
 
-fn send(socket: &UnicastSocket, outgoing: Outgoing, payload: &[u8]) -> Sent {
+pub(super) fn send(socket: &UnicastSocket, outgoing: Outgoing, payload: &[u8]) -> Sent {
     let mut batch = SendBatch::new(1, payload.len().max(1));
     batch.push(outgoing, payload).unwrap();
     let sent = socket.send_batch(&mut batch).unwrap();
@@ -122,7 +122,7 @@ fn send(socket: &UnicastSocket, outgoing: Outgoing, payload: &[u8]) -> Sent {
     sent
 }
 
-const SENT: Sent = Sent {
+pub(super) const SENT: Sent = Sent {
     sent: 1,
     failed: 0,
     waiting: 0,
