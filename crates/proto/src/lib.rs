@@ -10,16 +10,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod collection;
 mod config;
 #[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod dedup;
 #[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod exchange;
+mod expect;
 mod identity;
 mod message;
 mod message_id;
 #[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod outbox;
+mod pacing;
 #[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod parking;
 mod path;
@@ -27,19 +30,30 @@ mod path;
 mod reliability;
 mod rng;
 mod time;
+mod tokens;
 mod work;
 
+pub use collection::{
+    Again, Answer, AnswerLimits, AnswerPolicy, AnsweredBy, CollectError, CollectionConfig,
+    CollectionEvent, CollectionId, Collections, Completion, CompletionRequest, Delivery, Dropped,
+    End, EndedBy, GroupRequest, GroupTarget, Held, HoldReason, How, Ipv4Global, Larger,
+    LinkProfile, MemberReport, MemberState, MissingReason, NoSec, Outcome, OverFrameBudget,
+    Rejection, Repeat, Reply, SIXLOWPAN_BUDGET, Security, Stage, Status, Unexpected, Verdict,
+};
 pub use config::{ConfigError, Profile, Transmission};
 pub use dedup::DedupLimits;
 pub use exchange::{
     ExchangeId, Failure, Reliability, RequestError, SendError, UnicastRequest, Waiting,
 };
+pub use expect::{DuplicateMember, Expectation, Extract, Member, MemberAddress, MemberIndex};
 pub use identity::Identity;
 pub use identity::{Arrival, GroupTuple, SecurityGroup, Sender};
 pub use message::{Options, Request, Response};
 pub use message_id::MessageIds;
+pub use pacing::{GroupKey, GroupPacing};
 pub use parking::ParkingLimits;
 pub use path::{Path, Route, SocketId, Transmit, is_group_address};
 pub use rng::{KeyedHash, Rng};
 pub use time::Instant;
+pub use tokens::{Binding, Tokens, TokensExhausted};
 pub use work::{Task, Work, WorkFailure, WorkId, WorkResult};
