@@ -2,6 +2,7 @@
 
 mod config;
 mod report;
+mod value;
 
 use std::path::PathBuf;
 
