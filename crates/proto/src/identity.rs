@@ -39,6 +39,8 @@ pub enum SecurityGroup {
     NoSec,
     /// A named security group, by its stable name.
     Named(alloc::string::String),
+    /// The message is protected, and which of several groups protects it is not known here.
+    Unidentified,
 }
 
 /// The tuple to which every group message belongs (seed -03 section 2.1.4), as far as it is known.

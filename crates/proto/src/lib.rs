@@ -10,14 +10,17 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod attributes;
 mod collection;
 mod config;
 #[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod dedup;
+mod discovery;
 #[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod exchange;
 mod expect;
 mod identity;
+mod membership;
 mod message;
 mod message_id;
 #[allow(dead_code, reason = "the endpoint that uses it follows")]
@@ -26,13 +29,17 @@ mod pacing;
 #[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod parking;
 mod path;
+mod policy;
 #[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod reliability;
+mod resource;
 mod rng;
+mod server;
 mod time;
 mod tokens;
 mod work;
 
+pub use attributes::Attributes;
 pub use collection::{
     Again, Answer, AnswerLimits, AnswerPolicy, AnsweredBy, CollectError, CollectionConfig,
     CollectionEvent, CollectionId, Collections, Completion, CompletionRequest, Delivery, Dropped,
@@ -48,12 +55,27 @@ pub use exchange::{
 pub use expect::{DuplicateMember, Expectation, Extract, Member, MemberAddress, MemberIndex};
 pub use identity::Identity;
 pub use identity::{Arrival, GroupTuple, SecurityGroup, Sender};
+pub use membership::{
+    ApplicationGroup, ApplicationGroupId, Authority, CoapGroup, CoapGroupId, CoapGroupSpec,
+    GroupAddress, GroupSecurity, Interface, Lint, ListenChange, ListenEvent, Listening,
+    MembershipError, MembershipLimits, Memberships, Naming, SecurityGroupName, check_member_ports,
+    reverse_name,
+};
 pub use message::{Options, Request, Response};
 pub use message_id::MessageIds;
 pub use pacing::{GroupKey, GroupPacing};
 pub use parking::ParkingLimits;
 pub use path::{Path, Route, SocketId, Transmit, is_group_address};
+pub use policy::{
+    Access, Amplification, Classes, GroupPolicy, Leisure, NoSecPolicy, NoSecSources, Oversize,
+    Prefix, is_publicly_routed,
+};
+pub use resource::{ETag, Handler, Incoming, Methods, Resource, ResourceError, ResourceId};
 pub use rng::{KeyedHash, Rng};
+pub use server::{
+    Context, Deferred, Discoverable, Disposition, NoSecResource, Onboarding, Server, ServerConfig,
+    ServerCounters, SilenceReason,
+};
 pub use time::Instant;
 pub use tokens::{Binding, Tokens, TokensExhausted};
 pub use work::{Task, Work, WorkFailure, WorkId, WorkResult};

@@ -1,0 +1,865 @@
+//! The server half of an endpoint: from a request to what is answered, if anything is.
+//!
+//! [`Server::handle_request`] reads like the route of a request: arrival, options, resource, access,
+//! method, preconditions, handler; and [`Server::finish`] like the route of a response: representation,
+//! suppression, size, leisure. Handlers run at once; leisure delays only the response.
+
+mod asked;
+mod config;
+mod disposition;
+mod response;
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use antiphon_wire::{Code, Message, OptionNumber, Scope, Type};
+
+use crate::config::Profile;
+use crate::discovery::{self, Query};
+use crate::identity::{Arrival, GroupTuple, SecurityGroup, Sender};
+use crate::membership::{
+    ApplicationGroup, ApplicationGroupId, CoapGroup, GroupSecurity, Memberships, Named, RequestUri,
+    is_host_name, literal,
+};
+use crate::message::Response;
+use crate::path::Path;
+use crate::policy::{
+    Access, Amplification, GroupPolicy, Leisure, NoSecPolicy, NoSecSources, Oversize, Suppressed,
+    Suppression, is_publicly_routed,
+};
+use crate::resource::table::Resources;
+use crate::resource::{
+    ETag, Entry, Incoming, Methods, Operation, Resource, ResourceError, ResourceId,
+};
+use crate::rng::Rng;
+use crate::time::Instant;
+
+use asked::{Asked, success};
+pub use config::{Discoverable, Onboarding, ServerConfig};
+pub use disposition::{Context, Deferred, Disposition, ServerCounters, SilenceReason};
+use response::{encoded_len, represent, revalidate};
+
+/// The server half of an endpoint.
+pub struct Server {
+    config: ServerConfig,
+    memberships: Memberships,
+    resources: Resources,
+    discovery: Option<ResourceId>,
+    counters: ServerCounters,
+    /// Draws the delays of answers to group requests.
+    rng: Rng,
+    scratch: String,
+}
+
+/// One resource that is reachable without security, for the report on policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSecResource {
+    /// The resource.
+    pub resource: ResourceId,
+    /// Its path.
+    pub path: String,
+    /// What it states.
+    pub access: Access,
+    /// The methods that anyone may use.
+    pub methods: Methods,
+    /// Are they reachable through groups too? Then one forged request calls forth the answers of all members.
+    pub through_groups: bool,
+}
+
+impl Server {
+    /// A server without resources of its own. The hash key and the seed of the delays come from `rng`.
+    pub fn new(config: ServerConfig, rng: &mut Rng) -> Self {
+        let mut seed = [0; 32];
+        rng.fill(&mut seed);
+        let mut memberships = Memberships::new(config.memberships.clone(), rng);
+        memberships.serve_discovery(config.discoverable == Discoverable::All);
+        let mut resources = Resources::new(rng.keyed_hash());
+        let well_known = Resource::discovery().group_policy(config.discovery.clone());
+        let discovery = Some(resources.insert(Entry {
+            resource: well_known,
+            groups: Vec::new(),
+        }));
+        Self {
+            config,
+            memberships,
+            resources,
+            discovery,
+            counters: ServerCounters::default(),
+            rng: Rng::from_seed(seed),
+            scratch: String::new(),
+        }
+    }
+
+    /// Offers a resource from now on.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it; it is not added then.
+    pub fn add(&mut self, resource: Resource) -> Result<ResourceId, ResourceError> {
+        if resource.methods.is_empty() {
+            return Err(ResourceError::NoMethod);
+        }
+        if resource.ambiguous {
+            return Err(ResourceError::MethodTwice);
+        }
+        if resource.sensitive && resource.access != Access::Verified {
+            return Err(ResourceError::SensitiveWithoutSecurity);
+        }
+        let is_segment =
+            |segment: &String| segment.len() <= 255 && !matches!(segment.as_str(), "." | "..");
+        if !resource.path.iter().all(is_segment) {
+            return Err(ResourceError::Path);
+        }
+        if !resource.host.as_deref().is_none_or(is_host_name) {
+            return Err(ResourceError::HostName);
+        }
+        if !resource.attributes.is_well_formed() {
+            return Err(ResourceError::Attribute);
+        }
+        let mut groups = Vec::new();
+        for name in &resource.groups {
+            let group = self
+                .memberships
+                .application_named(name)
+                .ok_or(ResourceError::UnknownApplicationGroup)?;
+            groups.push(group.id());
+        }
+        // The resource for discovery is the server's own and counts for nothing.
+        if self.resources.len() > self.config.resources {
+            return Err(ResourceError::Full);
+        }
+        let entry = Entry { resource, groups };
+        let path = || entry.resource.path.iter().map(String::as_bytes);
+        let host = entry.resource.host.as_deref().map(str::as_bytes);
+        let taken = self.resources.find(host, path(), |other| {
+            let both = |id: &ApplicationGroupId| {
+                let id = self.memberships.canonical(*id);
+                other
+                    .groups
+                    .iter()
+                    .any(|other| self.memberships.canonical(*other) == id)
+            };
+            match (entry.groups.is_empty(), other.groups.is_empty()) {
+                (true, true) => true,
+                (false, false) => entry.groups.iter().any(both),
+                _ => false,
+            }
+        });
+        match taken {
+            Some(_) => Err(ResourceError::PathTaken),
+            None => Ok(self.resources.insert(entry)),
+        }
+    }
+
+    /// Offers a resource no more; false if there is none of this name. Discovery is switched by [`set_discoverable`](Self::set_discoverable) instead.
+    pub fn remove(&mut self, id: ResourceId) -> bool {
+        self.discovery != Some(id) && self.resources.remove(id)
+    }
+
+    /// Sets the tag of a resource's present representation, which If-Match is compared with; false if there is none of this name.
+    pub fn set_etag(&mut self, id: ResourceId, tag: Option<ETag>) -> bool {
+        self.resources
+            .get_mut(id)
+            .map(|entry| entry.resource.etag = tag)
+            .is_some()
+    }
+
+    /// Replaces what a resource does with group requests; false if there is none of this name.
+    pub fn set_group_policy(&mut self, id: ResourceId, policy: GroupPolicy) -> bool {
+        self.resources
+            .get_mut(id)
+            .map(|entry| entry.resource.group_policy = policy)
+            .is_some()
+    }
+
+    /// Changes which discovery requests are answered, and with it whether the endpoint listens to All CoAP Nodes.
+    pub fn set_discoverable(&mut self, discoverable: Discoverable) {
+        self.config.discoverable = discoverable;
+        self.memberships
+            .serve_discovery(discoverable == Discoverable::All);
+    }
+
+    /// Opens or closes the onboarding window.
+    pub fn set_onboarding(&mut self, onboarding: Option<Onboarding>) {
+        self.config.onboarding = onboarding;
+    }
+
+    /// Changes the leisure that holds where neither resource nor group has one, for requests from now on.
+    pub fn set_leisure(&mut self, leisure: Leisure) {
+        self.config.leisure = leisure;
+    }
+
+    /// The table of groups.
+    pub fn memberships(&self) -> &Memberships {
+        &self.memberships
+    }
+
+    /// The table of groups, to change it.
+    pub fn memberships_mut(&mut self) -> &mut Memberships {
+        &mut self.memberships
+    }
+
+    /// How the server is set up.
+    pub fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    /// What it has done so far.
+    pub fn counters(&self) -> &ServerCounters {
+        &self.counters
+    }
+
+    /// The path of a resource.
+    pub fn path_of(&self, id: ResourceId) -> Option<String> {
+        self.resources
+            .get(id)
+            .map(|entry| path_text(&entry.resource.path))
+    }
+
+    /// Every resource that can be reached without security as the server is set up now, discovery included.
+    pub fn nosec_report(&self) -> Vec<NoSecResource> {
+        let mut report = Vec::new();
+        for (id, entry) in self.resources.iter() {
+            let resource = &entry.resource;
+            let discovery = self.discovery == Some(id);
+            let mut methods = Methods::NONE;
+            for method in resource
+                .methods
+                .iter()
+                .filter(|method| self.allows_nosec(discovery, resource.access, *method))
+            {
+                methods = methods | Methods::one(method);
+            }
+            let offered = !discovery || self.config.discoverable != Discoverable::Off;
+            if offered && !methods.is_empty() {
+                report.push(NoSecResource {
+                    resource: id,
+                    path: path_text(&resource.path),
+                    access: if discovery {
+                        Access::Public
+                    } else {
+                        resource.access
+                    },
+                    methods,
+                    through_groups: resource.group_policy.is_supported(),
+                });
+            }
+        }
+        report
+    }
+
+    /// Processes a request that is no duplicate. `response` is reused from call to call; what is in it
+    /// afterwards counts only if the disposition is to respond.
+    ///
+    /// Nothing is allocated for a unicast request whose handler allocates nothing.
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        path: &Path,
+        sender: &Sender,
+        message: &Message<'_>,
+        response: &mut Response,
+    ) -> Disposition {
+        self.counters.requests += 1;
+        self.counters.group_requests += u64::from(path.is_multicast());
+        let disposition = match self.route(now, path, sender, message, response) {
+            Outcome::Processed(context) => self.conclude(&context, response),
+            Outcome::Silence(reason) => Disposition::Silence(reason),
+            Outcome::Deferred(deferred) => Disposition::Deferred(deferred),
+        };
+        self.counters.count(&disposition);
+        disposition
+    }
+
+    /// Applies policy to the response of a deferred handler.
+    pub fn finish(
+        &mut self,
+        _now: Instant,
+        context: &Context,
+        response: &mut Response,
+    ) -> Disposition {
+        let disposition = self.conclude(context, response);
+        self.counters.count(&disposition);
+        disposition
+    }
+
+    /// The route of a request.
+    fn route(
+        &mut self,
+        now: Instant,
+        path: &Path,
+        sender: &Sender,
+        message: &Message<'_>,
+        response: &mut Response,
+    ) -> Outcome {
+        let method = message.code();
+        if path.is_multicast() && message.kind() != Type::Non {
+            return Outcome::Silence(SilenceReason::ConfirmableMulticast);
+        }
+        if !method.is_request() {
+            return Outcome::Silence(SilenceReason::NotARequest);
+        }
+        let coap = match path.is_multicast() {
+            true => match self.memberships.membership(path.local, path.interface) {
+                Some(group) => Some(group),
+                None => return Outcome::Silence(SilenceReason::NotAMember),
+            },
+            false => None,
+        };
+        if coap.is_some() && !sender.is_proven() && !self.takes_source(path.peer) {
+            return Outcome::Silence(SilenceReason::PublicSource);
+        }
+
+        let mut asked = Asked::read(message, &[]);
+        if coap.is_some() && (asked.block1.is_some() || asked.q_block) {
+            return Outcome::Silence(SilenceReason::BlockwiseGroupRequest);
+        }
+        let uri = RequestUri::new(message, path.local);
+        let target = self.target(coap, &uri, asked.host);
+        if asked.unrecognised.is_some()
+            && let Target::Found { id, .. } = target
+            && let Some(entry) = self.resources.get(id)
+            && !entry.resource.recognised.is_empty()
+        {
+            asked = Asked::read(message, &entry.resource.recognised);
+        }
+        let mut context = self.context(coap, path, sender, message, &asked, &self.config.unmatched);
+        if asked.unrecognised.is_some() {
+            // RFC 7252 section 5.4.1: a CON is answered, anything else is rejected without a response.
+            return match message.kind() {
+                Type::Con => refuse(
+                    response,
+                    context,
+                    Code::BAD_OPTION,
+                    "unrecognised critical option",
+                ),
+                _ => Outcome::Silence(SilenceReason::CriticalOption),
+            };
+        }
+        if asked.proxy {
+            return match coap {
+                Some(_) => Outcome::Silence(SilenceReason::Proxy),
+                None => refuse(response, context, Code::PROXYING_NOT_SUPPORTED, ""),
+            };
+        }
+        let (id, application) = match target {
+            Target::Found { id, application } => (id, application),
+            Target::NotFound => return refuse(response, context, Code::NOT_FOUND, ""),
+            Target::Silence(reason) => return Outcome::Silence(reason),
+        };
+        let discovery = self.discovery == Some(id);
+        let Some(entry) = self.resources.get(id) else {
+            return refuse(response, context, Code::NOT_FOUND, "");
+        };
+        let resource = &entry.resource;
+
+        if let Some(coap) = coap {
+            if !resource.group_policy.is_supported() {
+                return Outcome::Silence(SilenceReason::NotForGroups);
+            }
+            if discovery && let Err(reason) = self.is_discoverable(now, coap, sender) {
+                return Outcome::Silence(reason);
+            }
+            if !discovery && !sender.is_proven() && coap.security() != &GroupSecurity::NoSec {
+                return Outcome::Silence(SilenceReason::NotSecured);
+            }
+            context = self.context(
+                Some(coap),
+                path,
+                sender,
+                message,
+                &asked,
+                &resource.group_policy,
+            );
+        } else if discovery && self.config.discoverable == Discoverable::Off {
+            return refuse(response, context, Code::NOT_FOUND, "");
+        }
+        if !sender.is_proven() && !self.allows_nosec(discovery, resource.access, method) {
+            return match coap {
+                Some(_) => Outcome::Silence(SilenceReason::NotSecured),
+                None => refuse(
+                    response,
+                    context,
+                    Code::UNAUTHORIZED,
+                    "this resource needs security",
+                ),
+            };
+        }
+        if !resource.methods.contains(method) {
+            return refuse(response, context, Code::METHOD_NOT_ALLOWED, "");
+        }
+        if let Some((code, text)) = negotiate(resource, &asked, message) {
+            return refuse(response, context, code, text);
+        }
+        if let Some((code, text)) = blockwise(&asked, context.safe) {
+            return refuse(response, context, code, text);
+        }
+
+        let arrival = Arrival {
+            at: now,
+            path: *path,
+            group: coap.map(|coap| self.tuple(coap, application, sender)),
+            sender: sender.clone(),
+        };
+        self.counters.handled += 1;
+        response.reset(success(method));
+        match self.resources.operation(id, method) {
+            Some(Operation::Inline(handler)) => {
+                let incoming = Incoming {
+                    message,
+                    arrival: &arrival,
+                    resource: id,
+                };
+                handler.handle(&incoming, response);
+            }
+            Some(Operation::Deferred) => {
+                return Outcome::Deferred(Box::new(Deferred {
+                    resource: id,
+                    arrival,
+                    context,
+                }));
+            }
+            Some(Operation::Discovery | Operation::Links) => {
+                self.write_links(id, message, path, response);
+            }
+            None => response.reset(Code::METHOD_NOT_ALLOWED),
+        }
+        Outcome::Processed(context)
+    }
+
+    /// The route of a response.
+    fn conclude(&mut self, context: &Context, response: &mut Response) -> Disposition {
+        if response.code == Code::EMPTY {
+            return Disposition::Silence(SilenceReason::Handler);
+        }
+        if response.code.response_class().is_none() {
+            response.reset(Code::INTERNAL_SERVER_ERROR);
+        }
+        revalidate(context, response);
+        if let Some(reason) = represent(context, response) {
+            return Disposition::Silence(reason);
+        }
+        let empty = response.code == Code::CONTENT && response.payload.is_empty();
+        if let Some(suppressed) = context.suppression.of(response.code, empty) {
+            return Disposition::Silence(match suppressed {
+                Suppressed::ByGroup => SilenceReason::Policy,
+                Suppressed::ByRequest => SilenceReason::NoResponse,
+                Suppressed::Empty => SilenceReason::Empty,
+            });
+        }
+        if !context.group {
+            let port = context.port;
+            let leisure = Duration::ZERO;
+            return Disposition::Respond { leisure, port };
+        }
+        if response.payload.len() > context.limit {
+            if response.code.response_class() != Some(antiphon_wire::Class::Success) {
+                // An error says what it has to say without its diagnostic text.
+                response.payload.clear();
+            } else if context.oversize == Oversize::Tell {
+                response.reset(Code::NOT_IMPLEMENTED);
+            } else {
+                return Disposition::Silence(SilenceReason::TooLarge);
+            }
+        }
+        if encoded_len(context.token_length, response) > context.largest {
+            return Disposition::Silence(SilenceReason::Amplification);
+        }
+        Disposition::Respond {
+            leisure: self.rng.duration_up_to(context.leisure),
+            port: context.port,
+        }
+    }
+
+    /// What policy needs to know of a request under this group policy.
+    fn context(
+        &self,
+        coap: Option<&CoapGroup>,
+        path: &Path,
+        sender: &Sender,
+        message: &Message<'_>,
+        asked: &Asked<'_>,
+        policy: &GroupPolicy,
+    ) -> Context {
+        let may_narrow = sender.is_proven() || self.config.nosec_no_response_full;
+        let amplification = policy
+            .own_amplification()
+            .unwrap_or(self.config.amplification);
+        let largest = match amplification {
+            Amplification::AtMost(times) if !sender.is_proven() => {
+                let times = usize::try_from(times).unwrap_or(usize::MAX);
+                message.as_bytes().len().saturating_mul(times)
+            }
+            _ => usize::MAX,
+        };
+        let leisure = policy
+            .own_leisure()
+            .or_else(|| coap?.leisure())
+            .unwrap_or(self.config.leisure);
+        let mut etags = Vec::new();
+        if asked.etag {
+            for tag in message.options_of(OptionNumber::ETAG).filter_map(ETag::new) {
+                etags.push(tag.as_bytes().len() as u8);
+                etags.extend_from_slice(tag.as_bytes());
+            }
+        }
+        Context {
+            group: coap.is_some(),
+            suppression: match coap {
+                Some(_) => Suppression::group(policy, asked.no_response, may_narrow),
+                None => Suppression::unicast(asked.no_response),
+            },
+            leisure: leisure.interval(),
+            port: path.local.port(),
+            limit: policy
+                .own_limit()
+                .unwrap_or(self.config.group_answer_limit()),
+            oversize: policy.on_oversize(),
+            largest,
+            token_length: message.token().len(),
+            safe: matches!(message.code(), Code::GET | Code::FETCH),
+            accept: asked.accept,
+            block1: asked.block1,
+            block2: asked.block2,
+            etags,
+        }
+    }
+
+    /// Which resource a request is for, and in which application group.
+    fn target(
+        &self,
+        coap: Option<&CoapGroup>,
+        uri: &RequestUri<'_>,
+        host: Option<&[u8]>,
+    ) -> Target {
+        let Ok(host) = self.virtual_server(coap, uri, host) else {
+            return Target::NotFound;
+        };
+        let find = |skip: usize, accept: &dyn Fn(&Entry) -> bool| {
+            self.resources.find(host, uri.path().skip(skip), accept)
+        };
+        let belongs = |entry: &Entry, group: ApplicationGroupId| {
+            entry
+                .groups
+                .iter()
+                .any(|id| self.memberships.canonical(*id) == group)
+        };
+        let free = |entry: &Entry| entry.groups.is_empty();
+        let plain = find(0, &free);
+        let found = |id: Option<ResourceId>, application: Option<ApplicationGroupId>| match id {
+            Some(id) => Target::Found { id, application },
+            None => Target::NotFound,
+        };
+        // Discovery is asked of the server, whatever its groups, and of each virtual server alike.
+        let well_known = match host {
+            None => plain,
+            Some(_) => self.resources.find(None, uri.path(), free),
+        };
+        if well_known.is_some() && well_known == self.discovery {
+            return found(well_known, None);
+        }
+        let within = |group: &ApplicationGroup| {
+            let skip = group.naming().path_prefix().unwrap_or_default();
+            find(skip, &|entry| belongs(entry, group.id()))
+        };
+        let Some(coap) = coap else {
+            // By unicast: what the path says; then what lies in a group that the request names, then in any
+            // group whose name is not part of the path.
+            let groups = || self.memberships.applications();
+            let by_name = || {
+                groups()
+                    .filter(|group| group.naming().matches(group.name(), uri))
+                    .find_map(within)
+            };
+            let by_path = || {
+                groups()
+                    .filter(|group| group.naming().path_prefix().is_none())
+                    .find_map(within)
+            };
+            return found(plain.or_else(by_name).or_else(by_path), None);
+        };
+        match self.memberships.named(coap, uri) {
+            Named::Unknown => Target::Silence(SilenceReason::UnknownApplicationGroup),
+            Named::Group(id) => {
+                let group = self.memberships.application(id);
+                found(group.and_then(within).or(plain), Some(id))
+            }
+            Named::Nothing => {
+                let implied = || self.memberships.implied(coap);
+                let in_implied = implied().find_map(|group| {
+                    let id = find(0, &|entry| belongs(entry, group))?;
+                    Some((id, Some(group)))
+                });
+                match in_implied.or_else(|| Some((plain?, implied().next()))) {
+                    // GroupComm section 6.3: only resources of the application groups that use the CoAP group.
+                    Some((_, None)) if !coap.applications().is_empty() => {
+                        Target::Silence(SilenceReason::UnrelatedResource)
+                    }
+                    Some((id, application)) => Target::Found { id, application },
+                    None => Target::NotFound,
+                }
+            }
+        }
+    }
+
+    /// The virtual server that Uri-Host asks for: `None` is the server itself, an error none that there is.
+    fn virtual_server<'m>(
+        &self,
+        coap: Option<&CoapGroup>,
+        uri: &RequestUri<'_>,
+        host: Option<&'m [u8]>,
+    ) -> Result<Option<&'m [u8]>, ()> {
+        let Some(host) = host.filter(|_| self.resources.virtual_servers > 0) else {
+            return Ok(None);
+        };
+        if self.resources.has_virtual_server(host) {
+            return Ok(Some(host));
+        }
+        let own = literal(host) == Some(uri.destination)
+            || coap.is_some_and(|coap| coap.is_named(host))
+            || self
+                .config
+                .names
+                .iter()
+                .any(|name| name.as_bytes().eq_ignore_ascii_case(host));
+        match own {
+            true => Ok(None),
+            false => Err(()),
+        }
+    }
+
+    /// May a group request without security come from this address?
+    fn takes_source(&self, peer: SocketAddr) -> bool {
+        self.config.nosec_sources == NoSecSources::Any
+            || !is_publicly_routed(peer.ip())
+            || self
+                .config
+                .on_link
+                .iter()
+                .any(|prefix| prefix.contains(peer.ip()))
+    }
+
+    /// May a sender that has proven nothing use this method of a resource with this access?
+    fn allows_nosec(&self, discovery: bool, access: Access, method: Code) -> bool {
+        match self.config.nosec {
+            NoSecPolicy::Nothing => false,
+            NoSecPolicy::DiscoveryOnly => discovery,
+            NoSecPolicy::Stated => discovery || access.allows_unsecured(method),
+        }
+    }
+
+    /// Does the server want to be discovered by a request through this group?
+    fn is_discoverable(
+        &self,
+        now: Instant,
+        coap: &CoapGroup,
+        sender: &Sender,
+    ) -> Result<(), SilenceReason> {
+        let all_nodes = antiphon_wire::group::all_coap_nodes(coap.address().ip());
+        match self.config.discoverable {
+            Discoverable::All => {}
+            Discoverable::Groups if !all_nodes => {}
+            _ => return Err(SilenceReason::NotDiscoverable),
+        }
+        match self.config.onboarding {
+            Some(onboarding) if !sender.is_proven() => {
+                let in_window = (onboarding.from..=onboarding.until).contains(&now);
+                match onboarding.responder && in_window && is_link_local(coap.address().ip()) {
+                    true => Ok(()),
+                    false => Err(SilenceReason::Onboarding),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The tuple that a group request belongs to (seed -03 section 2.1.4).
+    fn tuple(
+        &self,
+        coap: &CoapGroup,
+        application: Option<ApplicationGroupId>,
+        sender: &Sender,
+    ) -> GroupTuple {
+        let application = application.and_then(|id| self.memberships.application(id));
+        let security_group = match (sender.is_proven(), self.config.profile, coap.security()) {
+            (false, Profile::Current, _) => SecurityGroup::None,
+            (false, Profile::Seed03, _) => SecurityGroup::NoSec,
+            (true, _, GroupSecurity::Groups(groups)) => match groups.as_slice() {
+                [only] => SecurityGroup::Named(only.as_str().into()),
+                _ => SecurityGroup::Unidentified,
+            },
+            (true, _, GroupSecurity::NoSec) => SecurityGroup::Unidentified,
+        };
+        GroupTuple {
+            coap_group: coap.address(),
+            application_group: application.map(|group| group.name().into()),
+            security_group,
+        }
+    }
+
+    /// Answers discovery, or a resource whose representation is the links below it.
+    fn write_links(
+        &mut self,
+        id: ResourceId,
+        message: &Message<'_>,
+        path: &Path,
+        response: &mut Response,
+    ) {
+        if !message.payload().is_empty() {
+            response.reset(Code::UNSUPPORTED_CONTENT_FORMAT);
+            return;
+        }
+        let Some(entry) = self.resources.get(id) else {
+            return;
+        };
+        let coap = self.memberships.membership(path.local, path.interface);
+        let below = match self.discovery == Some(id) {
+            true => None,
+            false => Some(entry),
+        };
+        let query = Query {
+            message,
+            below,
+            coap: coap.filter(|_| path.is_multicast()),
+            port: path.local.port(),
+            host: below
+                .and_then(|entry| entry.resource.host.as_deref())
+                .or_else(|| {
+                    let host = message.option(OptionNumber::URI_HOST)?;
+                    self.resources.virtual_server_named(host)
+                }),
+        };
+        response.options.push_uint(
+            OptionNumber::CONTENT_FORMAT,
+            u32::from(antiphon_wire::ContentFormat::LINK_FORMAT.0),
+        );
+        discovery::write(
+            &query,
+            &self.resources,
+            &self.memberships,
+            &mut self.scratch,
+            &mut response.payload,
+        );
+    }
+}
+
+impl core::fmt::Debug for Server {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Server")
+            .field("config", &self.config)
+            .field("resources", &self.resources.len())
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a request came.
+enum Outcome {
+    /// There is a response, before policy.
+    Processed(Context),
+    Silence(SilenceReason),
+    Deferred(Box<Deferred>),
+}
+
+/// Where a request leads.
+enum Target {
+    Found {
+        id: ResourceId,
+        application: Option<ApplicationGroupId>,
+    },
+    NotFound,
+    Silence(SilenceReason),
+}
+
+/// An error response with a text for people (RFC 7252 section 5.5.2).
+fn refuse(response: &mut Response, context: Context, code: Code, text: &str) -> Outcome {
+    response.reset(code);
+    response.payload.extend_from_slice(text.as_bytes());
+    Outcome::Processed(context)
+}
+
+/// Content-Format, Accept and preconditions: the error, if one is due.
+fn negotiate(
+    resource: &Resource,
+    asked: &Asked<'_>,
+    message: &Message<'_>,
+) -> Option<(Code, &'static str)> {
+    let is = |declared: u16, asked: Option<u32>| asked == Some(u32::from(declared));
+    if !resource.consumes.is_empty()
+        && !message.payload().is_empty()
+        && !resource
+            .consumes
+            .iter()
+            .any(|format| is(format.0, asked.content_format))
+    {
+        return Some((Code::UNSUPPORTED_CONTENT_FORMAT, ""));
+    }
+    if asked.accept.is_some()
+        && !resource.produces.is_empty()
+        && !resource
+            .produces
+            .iter()
+            .any(|format| is(format.0, asked.accept))
+    {
+        return Some((Code::NOT_ACCEPTABLE, ""));
+    }
+    if resource.own_preconditions {
+        return None;
+    }
+    let present = resource.etag.as_ref().map(ETag::as_bytes);
+    let matches = |tag: &[u8]| tag.is_empty() || Some(tag) == present;
+    let fails = asked.if_none_match
+        || (asked.if_match && !message.options_of(OptionNumber::IF_MATCH).any(matches));
+    fails.then_some((Code::PRECONDITION_FAILED, ""))
+}
+
+/// What of block-wise transfer is served: bodies that fit one block. Anything else is an error that says so.
+fn blockwise(asked: &Asked<'_>, safe: bool) -> Option<(Code, &'static str)> {
+    match asked.block1 {
+        Some(block) if block.num() > 0 => {
+            return Some((
+                Code::REQUEST_ENTITY_INCOMPLETE,
+                "block-wise requests are not served",
+            ));
+        }
+        Some(block) if block.more() => {
+            return Some((
+                Code::REQUEST_ENTITY_TOO_LARGE,
+                "block-wise requests are not served",
+            ));
+        }
+        _ => {}
+    }
+    match asked.block2 {
+        Some(block) if block.num() > 0 => {
+            Some((Code::BAD_OPTION, "Block2: only block 0 is served"))
+        }
+        Some(_) if !safe => Some((Code::BAD_OPTION, "Block2: only with GET and FETCH")),
+        _ => None,
+    }
+}
+
+/// Does this group reach no further than the link? IPv4 has the local network control block.
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => matches!(v4.octets(), [224, 0, 0, _]),
+        IpAddr::V6(v6) => matches!(Scope::of(v6), Some(Scope::Interface | Scope::Link)),
+    }
+}
+
+fn path_text(segments: &[String]) -> String {
+    let mut text = String::new();
+    for segment in segments {
+        text.push('/');
+        text.push_str(segment);
+    }
+    if text.is_empty() {
+        text.push('/');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
