@@ -99,17 +99,17 @@ loss() {
     fail "loss in percent, not '${2:-}'"
   case $direction in in | out | both) ;; *) fail "in, out or both, not '$direction'" ;; esac
   inside "$name" nft delete table inet loss 2>/dev/null || true
+  inside "$SWITCH" nft delete table netdev "loss$1" 2>/dev/null || true
   [ "$permille" -gt 0 ] || return 0
   match="meta l4proto udp numgen random mod 1000 < $permille counter drop"
   [ "$permille" -lt 1000 ] || match="meta l4proto udp counter drop"
-  {
-    echo "table inet loss {"
-    [ "$direction" = out ] ||
-      echo "chain arriving { type filter hook input priority -300; iifname eth0 $match; }"
-    [ "$direction" = in ] ||
-      echo "chain leaving { type filter hook output priority 300; oifname eth0 $match; }"
-    echo "}"
-  } | inside "$name" nft -f -
+  [ "$direction" = out ] || inside "$name" nft -f - <<RULES
+table inet loss { chain arriving { type filter hook input priority -300; iifname eth0 $match; }; }
+RULES
+  # What leaves is lost at the switch: dropped on the way out of the host, it would be an error of the sender's send.
+  [ "$direction" = in ] || inside "$SWITCH" nft -f - <<RULES
+table netdev loss$1 { chain leaving { type filter hook ingress device "port$1" priority 0; $match; }; }
+RULES
 }
 
 snoop() {

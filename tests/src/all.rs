@@ -1,3 +1,4 @@
 //! Tests.
 
 mod interop;
+mod lab;

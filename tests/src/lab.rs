@@ -1,148 +1,83 @@
-//! Hosts in network namespaces, made and removed by `tests/lab/lab.sh`.
+//! The lab itself: what the other tests rely on when they make hosts deaf, unplug them or look at their packets.
 
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
-use crate::process::{Process, root};
+use antiphon_tests::{Direction, Lab, Peer};
 
-/// Which way datagrams are lost at a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// What arrives.
-    In,
-    /// What leaves.
-    Out,
-    /// Both, independently.
-    Both,
+const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 1, 187));
+const URI: &str = "coap://224.0.1.187/temp";
+
+/// Who answers a question to the group, asked from host 1.
+fn heard(lab: &Lab) -> BTreeSet<String> {
+    Peer::CoapRs
+        .collect(lab, 1, URI, 1)
+        .into_iter()
+        .map(|answer| answer.from)
+        .collect()
 }
 
-/// Hosts 1 to N on one bridge: host I has eth0 with 10.77.0.I/24, fd77::I/64 and fe80::I (I in hexadecimal for IPv6).
-/// Everything vanishes when this is dropped.
-#[derive(Debug)]
-pub struct Lab {
-    name: String,
-    hosts: u8,
+fn hosts(lab: &Lab, numbers: &[u8]) -> BTreeSet<String> {
+    numbers.iter().map(|host| lab.ipv4(*host)).collect()
 }
 
-impl Lab {
-    /// Makes a network of `hosts` hosts, of its own: tests may run side by side.
-    ///
-    /// # Panics
-    /// Where namespaces cannot be made; the message says how to run these tests.
-    pub fn up(hosts: u8) -> Lab {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let lab = Lab {
-            name: format!("t{}-{number}", std::process::id()),
-            hosts,
-        };
-        let made = lab.script(&["up", &hosts.to_string()]);
-        assert!(
-            made.is_ok(),
-            "no lab: {}\nrun these tests with `tests/lab/lab.sh alone cargo test --offline -p antiphon-tests`",
-            made.unwrap_err()
-        );
-        lab
+#[test]
+fn a_host_that_loses_everything_is_silent_until_it_does_not() {
+    let lab = Lab::up(3);
+    let _servers = [2, 3].map(|host| Peer::CoapRs.serve(&lab, host, GROUP));
+    assert_eq!(heard(&lab), hosts(&lab, &[2, 3]));
+    for direction in [Direction::In, Direction::Out, Direction::Both] {
+        lab.loss(2, 100, direction);
+        assert_eq!(heard(&lab), hosts(&lab, &[3]), "{direction:?}");
     }
-
-    /// The IPv4 address of a host.
-    pub fn ipv4(&self, host: u8) -> String {
-        self.known(host);
-        format!("10.77.0.{host}")
-    }
-
-    /// The IPv6 address of a host that reaches beyond its link.
-    pub fn ipv6(&self, host: u8) -> String {
-        self.known(host);
-        format!("fd77::{host:x}")
-    }
-
-    /// The link-local address of a host.
-    pub fn link_local(&self, host: u8) -> String {
-        self.known(host);
-        format!("fe80::{host:x}")
-    }
-
-    /// A command that will run inside a host.
-    pub fn command(&self, host: u8, program: &str) -> Command {
-        self.known(host);
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &format!("{}-{host}", self.name), program]);
-        command.current_dir(root());
-        command
-    }
-
-    /// Starts a program inside a host.
-    pub fn start(&self, host: u8, words: &[&str]) -> Process {
-        let (program, arguments) = words.split_first().expect("a program");
-        let mut command = self.command(host, program);
-        command.args(arguments);
-        Process::start(command)
-    }
-
-    /// Loses datagrams at a host at random; 0 ends it.
-    pub fn loss(&self, host: u8, percent: u8, direction: Direction) {
-        let direction = match direction {
-            Direction::In => "in",
-            Direction::Out => "out",
-            Direction::Both => "both",
-        };
-        self.must(&["loss", &host.to_string(), &percent.to_string(), direction]);
-    }
-
-    /// Unplugs a host, or plugs it in again.
-    pub fn link(&self, host: u8, up: bool) {
-        self.must(&["link", &host.to_string(), if up { "up" } else { "down" }]);
-    }
-
-    /// Gives a host another address, with its prefix length.
-    pub fn add_address(&self, host: u8, address: &str) {
-        self.must(&["address", &host.to_string(), "add", address]);
-    }
-
-    /// Takes an address from a host.
-    pub fn remove_address(&self, host: u8, address: &str) {
-        self.must(&["address", &host.to_string(), "del", address]);
-    }
-
-    /// Ends a host: its processes are killed, its interface vanishes.
-    pub fn remove(&self, host: u8) {
-        self.must(&["remove", &host.to_string()]);
-    }
-
-    fn known(&self, host: u8) {
-        assert!(
-            (1..=self.hosts).contains(&host),
-            "host {host} of {}",
-            self.hosts
-        );
-    }
-
-    fn must(&self, arguments: &[&str]) {
-        if let Err(message) = self.script(arguments) {
-            panic!("lab.sh {arguments:?}: {message}");
-        }
-    }
-
-    fn script(&self, arguments: &[&str]) -> Result<(), String> {
-        let mut command = Command::new(root().join("tests/lab/lab.sh"));
-        command
-            .args(arguments)
-            .env("LAB", &self.name)
-            .stdin(Stdio::null());
-        let output = command.output().map_err(|error| error.to_string())?;
-        if output.status.success() {
-            Ok(())
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
-    }
+    lab.loss(2, 0, Direction::Both);
+    assert_eq!(heard(&lab), hosts(&lab, &[2, 3]));
 }
 
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if let Err(message) = self.script(&["down"]) {
-            eprintln!("lab.sh down: {message}");
-        }
-    }
+#[test]
+fn an_unplugged_host_is_silent_until_it_is_plugged_in_and_a_removed_one_stays_silent() {
+    let lab = Lab::up(3);
+    let _servers = [2, 3].map(|host| Peer::CoapRs.serve(&lab, host, GROUP));
+    lab.link(2, false);
+    assert_eq!(heard(&lab), hosts(&lab, &[3]));
+    lab.link(2, true);
+    assert_eq!(heard(&lab), hosts(&lab, &[2, 3]));
+    lab.remove(2);
+    assert_eq!(heard(&lab), hosts(&lab, &[3]));
+}
+
+#[test]
+fn two_labs_do_not_hear_each_other_and_leave_nothing_behind() {
+    let (one, other) = (Lab::up(2), Lab::up(2));
+    let _server = Peer::CoapRs.serve(&other, 2, GROUP);
+    assert_eq!(heard(&one), hosts(&one, &[]));
+    assert_eq!(heard(&other), hosts(&other, &[2]));
+    let mut names = one.namespaces();
+    names.sort();
+    assert_eq!(names.len(), 3);
+    assert!(
+        names[0].ends_with("-1") && names[1].ends_with("-2") && names[2].ends_with("-switch"),
+        "{names:?}"
+    );
+    let (first, second) = (names[0].clone(), format!("/run/netns/{}", names[1]));
+    drop(one);
+    assert!(
+        !std::path::Path::new(&second).exists(),
+        "{first} and its lab are gone"
+    );
+    assert_eq!(other.namespaces().len(), 3);
+}
+
+#[test]
+fn a_capture_shows_joins_as_igmp_version_3_and_mld_version_2() {
+    let lab = Lab::up(2);
+    let mut igmp = lab.capture(1, "igmp");
+    let mut mld = lab.capture(
+        1,
+        "ip6 and icmp6[icmp6type] == 143 or ip6[40] == 143 or ip6[48] == 143",
+    );
+    let _server = Peer::CoapRs.serve(&lab, 2, GROUP);
+    igmp.wait_for_line("gaddr 224.0.1.187 to_ex", Duration::from_secs(5));
+    mld.wait_for_line("gaddr ff05::fd to_ex", Duration::from_secs(5));
 }

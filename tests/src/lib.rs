@@ -8,10 +8,10 @@
 //! tests/lab/lab.sh alone cargo test --offline -p antiphon-tests -- lab:: interop::
 //! ```
 
-mod lab;
+mod hosts;
 mod peer;
 mod process;
 
-pub use lab::{Direction, Lab};
+pub use hosts::{Direction, Lab};
 pub use peer::{Answer, Peer};
 pub use process::{Process, root};

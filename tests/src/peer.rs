@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::lab::Lab;
+use crate::hosts::Lab;
 use crate::process::{Process, installed, root};
 
 /// How long a peer may take to start, and to answer one unicast request.
