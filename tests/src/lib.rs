@@ -11,6 +11,7 @@
 mod hosts;
 mod peer;
 mod process;
+pub mod sim;
 
 pub use hosts::{Direction, Lab};
 pub use peer::{Answer, Peer};

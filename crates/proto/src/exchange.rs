@@ -439,11 +439,6 @@ impl<C: Clone> Exchanges<C> {
         self.table.len()
     }
 
-    /// Is there something to send at once?
-    pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
     fn await_response(&mut self, now: Instant, id: ExchangeId) {
         let wait = self.parameters.max_transmit_wait();
         if let Some(exchange) = self.table.get_mut(&id) {

@@ -13,24 +13,21 @@ extern crate std;
 mod attributes;
 mod collection;
 mod config;
-#[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod dedup;
 mod discovery;
-#[allow(dead_code, reason = "the endpoint that uses it follows")]
+mod endpoint;
+mod event;
 mod exchange;
 mod expect;
 mod identity;
 mod membership;
 mod message;
 mod message_id;
-#[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod outbox;
 mod pacing;
-#[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod parking;
 mod path;
 mod policy;
-#[allow(dead_code, reason = "the endpoint that uses it follows")]
 mod reliability;
 mod resource;
 mod rng;
@@ -49,12 +46,13 @@ pub use collection::{
 };
 pub use config::{ConfigError, Profile, Transmission};
 pub use dedup::DedupLimits;
+pub use endpoint::{Endpoint, EndpointConfig, Limits, Load, SocketInfo};
+pub use event::{Counters, Event, IncomingId};
 pub use exchange::{
     ExchangeId, Failure, Reliability, RequestError, SendError, UnicastRequest, Waiting,
 };
 pub use expect::{DuplicateMember, Expectation, Extract, Member, MemberAddress, MemberIndex};
-pub use identity::Identity;
-pub use identity::{Arrival, GroupTuple, SecurityGroup, Sender};
+pub use identity::{Arrival, GroupTuple, Identity, SecurityGroup, Sender};
 pub use membership::{
     ApplicationGroup, ApplicationGroupId, Authority, CoapGroup, CoapGroupId, CoapGroupSpec,
     GroupAddress, GroupSecurity, Interface, Lint, ListenChange, ListenEvent, Listening,

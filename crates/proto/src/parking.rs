@@ -5,10 +5,10 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::exchange::{PeerKey, peer_key};
-use crate::path::Path;
 use crate::time::Instant;
 use crate::work::WorkId;
 
@@ -36,17 +36,12 @@ impl Default for ParkingLimits {
     }
 }
 
-pub(crate) struct Parked<T> {
-    pub(crate) path: Path,
-    pub(crate) ticket: T,
-}
-
 struct Slot<T> {
     id: WorkId,
     peer: PeerKey,
     since: Instant,
     bytes: usize,
-    parked: Parked<T>,
+    ticket: T,
 }
 
 /// In order of arrival, so the first is always the one that has waited longest.
@@ -74,11 +69,11 @@ impl<T> ParkingLot<T> {
         &mut self,
         now: Instant,
         id: WorkId,
-        path: Path,
+        peer: SocketAddr,
         len: usize,
         ticket: T,
     ) -> bool {
-        let peer = peer_key(path.peer);
+        let peer = peer_key(peer);
         let of_peer = self.slots.iter().filter(|s| s.peer == peer).count();
         if self.slots.len() >= self.limits.messages
             || self.bytes.saturating_add(len) > self.limits.bytes
@@ -93,17 +88,17 @@ impl<T> ParkingLot<T> {
             peer,
             since: now,
             bytes: len,
-            parked: Parked { path, ticket },
+            ticket,
         });
         true
     }
 
     /// Takes out the message whose work is done; `None` if it has left meanwhile.
-    pub(crate) fn take(&mut self, id: WorkId) -> Option<Parked<T>> {
+    pub(crate) fn take(&mut self, id: WorkId) -> Option<T> {
         let at = self.slots.iter().position(|s| s.id == id)?;
         let slot = self.slots.remove(at)?;
         self.bytes = self.bytes.saturating_sub(slot.bytes);
-        Some(slot.parked)
+        Some(slot.ticket)
     }
 
     /// Drops the messages that have waited too long and returns the work nobody waits for any more.

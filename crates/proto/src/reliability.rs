@@ -94,56 +94,49 @@ impl<O: Clone> Confirmables<O> {
 
     /// An ACK or RST from `peer` for `mid` came in: whose message was it? It is sent no more.
     pub(crate) fn settle(&mut self, peer: SocketAddr, mid: MessageId) -> Option<O> {
-        self.waiting
-            .remove(&(peer_key(peer), mid.0))
-            .map(|c| c.owner)
-    }
-
-    /// Whose message waits under this Message ID? It goes on.
-    pub(crate) fn owner(&self, peer: SocketAddr, mid: MessageId) -> Option<&O> {
-        self.waiting.get(&(peer_key(peer), mid.0)).map(|c| &c.owner)
+        let settled = self.waiting.remove(&(peer_key(peer), mid.0))?;
+        self.forget_stale_timers();
+        Some(settled.owner)
     }
 
     /// The next message that is due at `now`.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Due<O>> {
-        while let Some(Reverse((due, serial, key))) = self.timers.peek().copied() {
-            let Some(entry) = self
-                .waiting
-                .get_mut(&key)
-                .filter(|c| c.serial == serial && c.due == due)
-            else {
-                self.timers.pop(); // settled or replaced meanwhile
-                continue;
-            };
-            if due > now {
-                return None;
-            }
-            self.timers.pop();
-            if entry.left == 0 {
-                return self.waiting.remove(&key).map(|c| Due::GivenUp(c.owner));
-            }
+        let Reverse((due, serial, key)) = self.timers.peek().copied()?;
+        if due > now {
+            return None;
+        }
+        self.timers.pop();
+        let entry = self.waiting.get_mut(&key)?;
+        let result = if entry.left == 0 {
+            self.waiting.remove(&key).map(|c| Due::GivenUp(c.owner))
+        } else {
             entry.left -= 1;
             entry.timeout = entry.timeout.saturating_mul(2);
             entry.due = now + entry.timeout;
             self.timers.push(Reverse((entry.due, serial, key)));
-            return Some(Due::Retransmit(entry.route, entry.bytes.clone()));
-        }
-        None
+            Some(Due::Retransmit(entry.route, entry.bytes.clone()))
+        };
+        self.forget_stale_timers();
+        result
     }
 
     /// When [`poll`](Self::poll) has something next.
-    pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((due, _, _))| *due)
+    }
+
+    /// Keeps the first timer one of a message that still waits: settled messages leave theirs behind.
+    fn forget_stale_timers(&mut self) {
         while let Some(Reverse((due, serial, key))) = self.timers.peek().copied() {
             if self
                 .waiting
                 .get(&key)
                 .is_some_and(|c| c.serial == serial && c.due == due)
             {
-                return Some(due);
+                return;
             }
             self.timers.pop();
         }
-        None
     }
 
     /// How many wait.

@@ -60,7 +60,8 @@ pub use request::{
 
 use question::{InPerson, Phase, Question, Target};
 use request::RequestLimits;
-use responders::{Admission, Responders, unrecognised_critical};
+pub(crate) use responders::unrecognised_critical;
+use responders::{Admission, Responders};
 
 /// The largest UDP payload over IPv4.
 const MAX_DATAGRAM: usize = 65_507;

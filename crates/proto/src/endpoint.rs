@@ -1,0 +1,730 @@
+//! The endpoint: the only room that sees all parts.
+//!
+//! The two routes of the architecture can be read here from top to bottom: [`Endpoint::handle_datagram`]
+//! for what comes in, [`Endpoint::poll_transmit`] for what goes out.
+
+mod answer;
+mod ask;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use antiphon_wire::{Code, Header, Message, MessageId, OptionNumber, Token, Type};
+
+use crate::collection::{
+    CollectError, CollectionConfig, CollectionId, Collections, Delivery, GroupRequest, Reply,
+    Status, Verdict,
+};
+use crate::config::Transmission;
+use crate::dedup::{Dedup, DedupLimits, RecordRef, Seen};
+use crate::event::{Counters, Event, IncomingId};
+use crate::exchange::{
+    ExchangeId, Exchanges, Failure, Owner, RequestError, SendError, Sent, UnicastRequest, Waiting,
+    encoded_bound,
+};
+use crate::expect::MemberIndex;
+use crate::identity::Sender;
+use crate::message::Response;
+use crate::message_id::MessageIds;
+use crate::outbox::Outbox;
+use crate::parking::{ParkingLimits, ParkingLot};
+use crate::path::{Path, Route, SocketId, Transmit};
+use crate::reliability::{Confirmables, Due};
+use crate::rng::Rng;
+use crate::server::{Context, Disposition, Server, ServerConfig};
+use crate::time::Instant;
+use answer::empty;
+
+use crate::work::{Task, Work, WorkFailure, WorkId, WorkResult};
+
+/// What an endpoint is made from. Every field has a default that suits a device with some hundred
+/// kilobytes of memory.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointConfig {
+    /// Transmission parameters of RFC 7252, for unicast; those for groups stand in `collections`.
+    pub transmission: Transmission,
+    /// The deduplication table.
+    pub dedup: DedupLimits,
+    /// The parking lot for messages that wait for work.
+    pub parking: ParkingLimits,
+    /// All other tables.
+    pub limits: Limits,
+    /// Limits and defaults of group requests.
+    pub collections: CollectionConfig,
+    /// The server half.
+    pub server: ServerConfig,
+    /// Ignore multicast that this endpoint has sent itself. Default: it is processed like any other.
+    pub ignore_own_multicast: bool,
+    /// Answer a Non-confirmable response that belongs to nothing with a Reset, which tells its sender
+    /// that nobody is interested (GC-3.1-37). Default: silence. (A Confirmable one is always reset.)
+    pub reset_unmatched: bool,
+}
+
+/// Limits of the endpoint's tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open unicast exchanges. Default 1024.
+    pub exchanges: usize,
+    /// Requests that deferred handlers have not answered yet. Default 256.
+    pub incoming: usize,
+    /// Group answers that wait for their leisure. Default 1024.
+    pub pending_answers: usize,
+    /// Datagrams waiting to be taken by `poll_transmit`. Default 4096.
+    pub outbox: usize,
+    /// Largest datagram written, in bytes. Default 1472 (Ethernet without fragmentation in IPv4).
+    pub datagram: usize,
+    /// After this long without an answer from a deferred handler a Confirmable request gets its empty acknowledgement, and the response goes separately. Default 500 ms.
+    pub separate_after: Duration,
+    /// How long a deferred handler may take before its request is forgotten. Default 5 min.
+    pub handler_patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            exchanges: 1_024,
+            incoming: 256,
+            pending_answers: 1_024,
+            outbox: 4_096,
+            datagram: 1_472,
+            separate_after: Duration::from_millis(500),
+            handler_patience: Duration::from_secs(300),
+        }
+    }
+}
+
+/// A socket of the driver, as the endpoint needs to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketInfo {
+    /// The address it is bound to; may be unspecified for a unicast socket.
+    pub local: SocketAddr,
+    /// For a group's socket: the unicast socket from which its requests are answered.
+    pub respond_from: Option<SocketId>,
+}
+
+/// What must be remembered of a request to answer it.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    path: Path,
+    kind: Type,
+    mid: MessageId,
+    token: Token,
+    record: Option<RecordRef>,
+    /// The empty acknowledgement has been sent: the response goes separately.
+    acknowledged: bool,
+}
+
+struct Incoming {
+    origin: Origin,
+    context: Context,
+    acknowledge_at: Option<Instant>,
+    expires: Instant,
+}
+
+/// What an exchange for the completion of a collection belongs to.
+type Completing = (CollectionId, MemberIndex);
+
+/// The endpoint of CoAP group communication: client and server in one.
+///
+/// # How to drive it
+/// 1. Announce the sockets ([`add_socket`](Self::add_socket)).
+/// 2. Hand in what happens: [`handle_datagram`](Self::handle_datagram), [`handle_timeout`](Self::handle_timeout),
+///    [`handle_send_error`](Self::handle_send_error), [`work_done`](Self::work_done), or a call of the application
+///    ([`request`](Self::request), [`collect`](Self::collect), [`respond`](Self::respond) ...).
+/// 3. After *every* call of step 2 drain all three outputs until they are empty:
+///    [`poll_transmit`](Self::poll_transmit), [`poll_work`](Self::poll_work), [`poll_event`](Self::poll_event).
+/// 4. Wait for a datagram or for [`next_timeout`](Self::next_timeout), whichever is first, and go on with 2.
+///
+/// The one rule that types cannot hold: **drain after each input**. Spurious calls of `handle_timeout` are harmless.
+pub struct Endpoint {
+    config: EndpointConfig,
+    rng: Rng,
+    sockets: BTreeMap<SocketId, SocketInfo>,
+    message_ids: MessageIds,
+    dedup: Dedup,
+    confirmables: Confirmables<Sent<IncomingId>>,
+    exchanges: Exchanges<Completing>,
+    collections: Collections,
+    server: Server,
+    parking: ParkingLot<Origin>,
+    incoming: BTreeMap<IncomingId, Incoming>,
+    /// Group answers by the time they are due.
+    pending: BTreeMap<(Instant, u64), (Route, Token, Response)>,
+    outbox: Outbox,
+    work: VecDeque<Work>,
+    memberships_at_work: BTreeMap<WorkId, Task>,
+    /// The exchanges by which silent members are asked in person.
+    completing: BTreeMap<Completing, ExchangeId>,
+    events: VecDeque<Event>,
+    scratch: Box<Response>,
+    counters: Counters,
+    serial: u64,
+}
+
+impl Endpoint {
+    /// Makes an endpoint. `seed` decides every random choice; in production it is 32 bytes from the
+    /// operating system, never the same twice.
+    pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+        let mut rng = Rng::from_seed(seed);
+        Self {
+            message_ids: MessageIds::new(&config.transmission, MessageIds::DEFAULT_LIMIT, &mut rng),
+            dedup: Dedup::new(config.dedup.clone(), &mut rng),
+            confirmables: Confirmables::new(&mut rng),
+            exchanges: Exchanges::new(
+                config.transmission.clone(),
+                config.limits.exchanges,
+                &mut rng,
+            ),
+            collections: Collections::new(config.collections.clone(), &mut rng),
+            server: Server::new(config.server.clone(), &mut rng),
+            parking: ParkingLot::new(config.parking.clone()),
+            outbox: Outbox::new(config.limits.outbox),
+            sockets: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            work: VecDeque::new(),
+            memberships_at_work: BTreeMap::new(),
+            completing: BTreeMap::new(),
+            events: VecDeque::new(),
+            scratch: Box::new(Response::new(Code::CONTENT)),
+            counters: Counters::default(),
+            serial: 0,
+            rng,
+            config,
+        }
+    }
+
+    // ---- sockets -------------------------------------------------------------------------------
+
+    /// Announces a socket, or changes what is known of it.
+    pub fn add_socket(&mut self, id: SocketId, info: SocketInfo) {
+        self.sockets.insert(id, info);
+    }
+
+    /// A socket is gone; datagrams from it are still understood.
+    pub fn remove_socket(&mut self, id: SocketId) {
+        self.sockets.remove(&id);
+    }
+
+    // ---- what comes in ---------------------------------------------------------------------------
+
+    /// A datagram arrived. `path.local` is its destination as packet info gives it.
+    pub fn handle_datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+        self.counters.received += 1;
+        let message = match Message::parse(bytes) {
+            Ok(message) => message,
+            Err(_) => return self.reject_malformed(&path, bytes),
+        };
+        if self.config.ignore_own_multicast && self.collections.is_own_request(&path, &message) {
+            self.counters.own_multicast += 1;
+        } else if message.code().is_request() {
+            self.handle_request(now, path, &message);
+        } else if path.is_multicast() {
+            // Responses, empty messages and nonsense by multicast are never answered.
+            self.counters.group_not_request += 1;
+        } else if message.code().is_empty() {
+            self.handle_empty(now, &path, &message);
+        } else if message.code().is_response() {
+            self.handle_response(now, &path, &message);
+        } else {
+            self.reject_malformed(&path, bytes); // a reserved class: RFC 7252 section 4.2
+        }
+    }
+
+    /// Time passed. Calling it early or twice is harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(due) = self.confirmables.poll(now) {
+            match due {
+                Due::Retransmit(route, bytes) => {
+                    self.counters.retransmissions += 1;
+                    self.outbox.push(route, |out| out.extend_from_slice(&bytes));
+                }
+                Due::GivenUp(owner) => self.give_up(now, owner, Failure::TimedOut),
+            }
+        }
+        while let Some(id) = self.exchanges.poll_timeout(now) {
+            self.fail(now, id, Failure::TimedOut);
+        }
+        self.collections.handle_timeout(now);
+        self.server.memberships_mut().handle_timeout(now);
+        while let Some(entry) = self.pending.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let (route, token, response) = entry.remove();
+            self.send_non(now, route, token, &response);
+        }
+        self.acknowledge_slow_handlers(now);
+        for id in self.parking.expire(now) {
+            self.work.retain(|w| w.id != id);
+        }
+    }
+
+    /// The driver could not send a datagram, or the network reported that it was not delivered.
+    pub fn handle_send_error(&mut self, now: Instant, route: Route, error: SendError) {
+        self.counters.send_errors += 1;
+        if route.is_multicast() {
+            self.collections.handle_send_error(now, &route, error);
+            return;
+        }
+        // A full buffer passes, and a Confirmable message is sent again anyway.
+        if error == SendError::NoBuffer {
+            return;
+        }
+        for id in self.exchanges.sent_to(route.destination) {
+            self.fail(now, id, Failure::Unreachable(error));
+        }
+    }
+
+    /// A piece of work is done, in whatever order. Unknown and repeated ids are ignored.
+    pub fn work_done(&mut self, now: Instant, id: WorkId, result: WorkResult) {
+        if let Some(task) = self.memberships_at_work.remove(&id) {
+            return self.membership_done(now, &task, result);
+        }
+        let Some(origin) = self.parking.take(id) else {
+            return;
+        };
+        match result {
+            WorkResult::Opened { message, sender } => match Message::parse(&message) {
+                Ok(inner) if inner.code().is_request() => {
+                    self.serve(now, origin, &Sender::Proven(sender), &inner)
+                }
+                _ => self.refuse(now, origin, Code::BAD_REQUEST),
+            },
+            WorkResult::Failed(failure) => self.refuse(now, origin, open_error(failure)),
+            WorkResult::Done => self.refuse(now, origin, Code::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    // ---- what the application asks -----------------------------------------------------------------
+
+    /// Asks one peer.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; nothing is sent then.
+    pub fn request(
+        &mut self,
+        now: Instant,
+        unicast: UnicastRequest,
+    ) -> Result<ExchangeId, RequestError> {
+        let bound = encoded_bound(&unicast.request.options, &unicast.request.payload);
+        if bound > self.config.limits.datagram.saturating_add(64) {
+            return Err(RequestError::TooLarge);
+        }
+        self.exchanges
+            .start(now, &mut self.rng, Owner::Application, unicast)
+    }
+
+    /// Gives up a unicast request. No event follows.
+    pub fn cancel(&mut self, now: Instant, id: ExchangeId) {
+        if let Some((peer, mid)) = self.exchanges.sent_as(id) {
+            self.confirmables.settle(peer, mid);
+        }
+        self.exchanges.end(now, id, false);
+    }
+
+    /// Why a unicast request has not left yet; `None` if it has, or is over.
+    pub fn waiting(&self, now: Instant, id: ExchangeId) -> Option<Waiting> {
+        self.exchanges.waiting(now, id)
+    }
+
+    /// Asks a group: see [`GroupRequest`].
+    ///
+    /// # Errors
+    /// See [`CollectError`]; nothing is sent then.
+    pub fn collect(
+        &mut self,
+        now: Instant,
+        request: GroupRequest,
+    ) -> Result<CollectionId, CollectError> {
+        self.collections.start(now, &mut self.rng, request)
+    }
+
+    /// Ends a collection early; its outcome follows as an event.
+    pub fn close(&mut self, now: Instant, id: CollectionId) {
+        self.collections.close(now, id);
+    }
+
+    /// What a collection is doing, and why it waits if it does.
+    pub fn status(&self, now: Instant, id: CollectionId) -> Option<Status> {
+        self.collections.status(now, id)
+    }
+
+    /// The collections, to change paces at run time.
+    pub fn collections_mut(&mut self) -> &mut Collections {
+        &mut self.collections
+    }
+
+    /// The server half.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The server half, to change resources and memberships. New memberships are joined by the next `poll_work`.
+    pub fn server_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
+
+    /// Answers a request of [`Event::Request`]. Policy decides whether and when the answer leaves. Late
+    /// answers to forgotten requests are ignored.
+    pub fn respond(&mut self, now: Instant, id: IncomingId, mut response: Response) {
+        let Some(incoming) = self.incoming.remove(&id) else {
+            return;
+        };
+        let disposition = self.server.finish(now, &incoming.context, &mut response);
+        self.dispose(now, incoming.origin, Some(id), disposition, &mut response);
+    }
+
+    /// Changes the transmission parameters for what starts from now on.
+    pub fn set_transmission(&mut self, now: Instant, transmission: Transmission) {
+        self.exchanges.set_parameters(transmission.clone());
+        self.message_ids.set_parameters(&transmission);
+        self.collections.set_transmission(now, transmission.clone());
+        self.config.transmission = transmission;
+    }
+
+    // ---- what goes out -----------------------------------------------------------------------------
+
+    /// Writes the next datagram into `out` (what was there is replaced). May have more after any input or application call.
+    #[must_use]
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+        self.cancel_completions(now);
+        self.start_completions(now);
+        let route = self
+            .outbox
+            .pop(out)
+            .or_else(|| {
+                self.exchanges.poll_transmit(
+                    now,
+                    &mut self.rng,
+                    &mut self.message_ids,
+                    &mut self.confirmables,
+                    out,
+                )
+            })
+            .or_else(|| {
+                self.collections
+                    .poll_transmit(now, &mut self.message_ids, out)
+            })?;
+        self.counters.sent += 1;
+        Some(Transmit {
+            route,
+            len: out.len(),
+        })
+    }
+
+    /// The next piece of work to be done outside. May have more after any input or application call.
+    #[must_use]
+    pub fn poll_work(&mut self, now: Instant) -> Option<Work> {
+        if let Some(work) = self.work.pop_front() {
+            return Some(work);
+        }
+        let task = self.server.memberships_mut().poll_task(now)?;
+        let id = self.fresh_work_id();
+        self.memberships_at_work.insert(id, task.clone());
+        Some(Work { id, task })
+    }
+
+    /// The next event. May have more after any input or application call.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events
+            .pop_front()
+            .or_else(|| self.collections.poll_event().map(Event::Collection))
+            .or_else(|| {
+                self.server
+                    .memberships_mut()
+                    .poll_event()
+                    .map(Event::Membership)
+            })
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has work next. May change with every input, call and poll.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let handlers = self
+            .incoming
+            .values()
+            .map(|i| i.acknowledge_at.unwrap_or(i.expires).min(i.expires))
+            .min();
+        [
+            self.confirmables.next_timeout(),
+            self.exchanges.next_timeout(),
+            self.collections.next_timeout(),
+            self.pending.first_key_value().map(|((due, _), _)| *due),
+            self.parking.next_timeout(),
+            self.server.memberships().next_timeout(),
+            handlers,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// What has been counted so far.
+    pub fn counters(&self) -> Counters {
+        let (parking_full, parking_expired) = self.parking.dropped();
+        Counters {
+            dedup_evicted: self.dedup.evicted(),
+            outbox_full: self.outbox.dropped(),
+            parking_full,
+            parking_expired,
+            ..self.counters
+        }
+    }
+
+    /// How full the tables are.
+    pub fn load(&self) -> Load {
+        Load {
+            dedup_records: self.dedup.len(),
+            exchanges: self.exchanges.len(),
+            confirmables: self.confirmables.len(),
+            incoming: self.incoming.len(),
+            pending_answers: self.pending.len(),
+            parked: self.parking.len(),
+            outbox: self.outbox.len(),
+        }
+    }
+
+    // ---- the route of a received message ---------------------------------------------------------------
+
+    fn reject_malformed(&mut self, path: &Path, bytes: &[u8]) {
+        self.counters.malformed += 1;
+        if path.is_multicast() {
+            return;
+        }
+        // Only a Confirmable message is rejected with a Reset; the rest is ignored (RFC 7252 sections 4.2 and 4.3).
+        if let Some(header) = Header::peek(bytes)
+            && header.kind == Type::Con
+        {
+            self.counters.malformed_reset += 1;
+            self.send_empty(path, Type::Rst, header.message_id);
+        }
+    }
+
+    fn handle_request(&mut self, now: Instant, path: Path, message: &Message<'_>) {
+        let lifetime = match (message.kind(), path.is_multicast()) {
+            (Type::Non, _) => self.config.transmission.non_lifetime(),
+            (Type::Con, false) => self.config.transmission.exchange_lifetime(),
+            (Type::Con, true) => {
+                self.counters.group_not_non += 1; // RFC 7252 section 8.1; we stay silent
+                return;
+            }
+            (Type::Ack | Type::Rst, _) => {
+                self.counters.malformed += 1; // a request acknowledges nothing
+                return;
+            }
+        };
+        let fingerprint = self.dedup.fingerprint(message);
+        let seen = self
+            .dedup
+            .check(now, path.peer, message.message_id(), fingerprint, lifetime);
+        let record = match seen {
+            Some(Seen::Duplicate(record)) => {
+                return self.repeat_reply(&path, message.kind(), record);
+            }
+            Some(Seen::New(record)) => Some(record),
+            None => None,
+        };
+        self.counters.requests += 1;
+        let origin = Origin {
+            path,
+            kind: message.kind(),
+            mid: message.message_id(),
+            token: message.token(),
+            record,
+            acknowledged: false,
+        };
+        if message.option(OptionNumber::OSCORE).is_some() {
+            self.park(now, origin, message);
+        } else {
+            self.serve(now, origin, &Sender::Unauthenticated, message);
+        }
+    }
+
+    /// A duplicate of a Confirmable request gets the same bytes again, one of a Non-confirmable request gets silence.
+    fn repeat_reply(&mut self, path: &Path, kind: Type, record: RecordRef) {
+        self.counters.duplicates += 1;
+        if kind != Type::Con {
+            return;
+        }
+        let route = self.way_back(path);
+        let dedup = &self.dedup;
+        let repeated = self.outbox.push(route, |out| {
+            dedup.reply(record, out);
+        });
+        if !repeated.is_empty() {
+            self.counters.replies_repeated += 1;
+        }
+    }
+
+    /// A protected message waits until it has been opened.
+    fn park(&mut self, now: Instant, origin: Origin, message: &Message<'_>) {
+        let id = self.fresh_work_id();
+        let bytes = message.as_bytes();
+        if self
+            .parking
+            .park(now, id, origin.path.peer, bytes.len(), origin)
+        {
+            self.work.push_back(Work {
+                id,
+                task: Task::Open {
+                    path: origin.path,
+                    message: bytes.to_vec(),
+                },
+            });
+        }
+    }
+
+    fn serve(&mut self, now: Instant, origin: Origin, sender: &Sender, message: &Message<'_>) {
+        let mut response = core::mem::replace(&mut *self.scratch, Response::new(Code::EMPTY));
+        response.reset(Code::CONTENT);
+        let disposition =
+            self.server
+                .handle_request(now, &origin.path, sender, message, &mut response);
+        match disposition {
+            Disposition::Deferred(deferred) => self.defer(now, origin, *deferred, message),
+            other => self.dispose(now, origin, None, other, &mut response),
+        }
+        *self.scratch = response;
+    }
+
+    fn handle_empty(&mut self, now: Instant, path: &Path, message: &Message<'_>) {
+        let (peer, mid) = (path.peer, message.message_id());
+        match message.kind() {
+            Type::Con => self.send_empty(path, Type::Rst, mid), // a ping (RFC 7252 section 4.3)
+            Type::Non => {}
+            Type::Ack => match self.confirmables.settle(peer, mid) {
+                Some(Sent::Request(id)) => self.exchanges.acknowledged(now, id),
+                Some(Sent::Response(_)) => {}
+                None => self.counters.unmatched_empty += 1,
+            },
+            Type::Rst => match self.confirmables.settle(peer, mid) {
+                Some(owner) => self.give_up(now, owner, Failure::Reset),
+                None => match self.exchanges.sent_with(peer, mid) {
+                    Some(id) => self.fail(now, id, Failure::Reset),
+                    None => self.counters.unmatched_empty += 1,
+                },
+            },
+        }
+    }
+
+    fn handle_response(&mut self, now: Instant, path: &Path, message: &Message<'_>) {
+        let (kind, mid) = (message.kind(), message.message_id());
+        if kind == Type::Rst {
+            self.counters.malformed += 1;
+            return;
+        }
+        let fingerprint = self.dedup.fingerprint(message);
+        if kind != Type::Ack
+            && let Some(record) = self.dedup.lookup(now, path.peer, mid, fingerprint)
+        {
+            return self.repeat_reply(path, kind, record);
+        }
+        let reply = if let Some(id) = self.exchanges.matching(path, message) {
+            if let Some((peer, request_mid)) = self.exchanges.sent_as(id) {
+                self.confirmables.settle(peer, request_mid); // a response acknowledges as well
+            }
+            Some(self.deliver(now, id, path, message))
+        } else if kind == Type::Ack {
+            None
+        } else {
+            self.collections
+                .handle_response(now, path, message)
+                .map(|d| self.heed(d))
+        };
+        match reply {
+            Some(Reply::Acknowledge) => self.settle_response(now, path, message, fingerprint),
+            Some(Reply::Nothing) if kind == Type::Non => {
+                self.settle_response(now, path, message, fingerprint)
+            }
+            Some(Reply::Nothing) => {}
+            Some(Reply::Reset) => self.send_empty(path, Type::Rst, mid),
+            None => {
+                self.counters.unmatched += 1;
+                if kind == Type::Con || (kind == Type::Non && self.config.reset_unmatched) {
+                    self.counters.unmatched_reset += 1;
+                    self.send_empty(path, Type::Rst, mid);
+                }
+            }
+        }
+    }
+
+    fn heed(&mut self, delivery: Delivery) -> Reply {
+        if let Verdict::Rejected(_) = delivery.verdict {
+            self.counters.responses_rejected += 1;
+        }
+        delivery.reply
+    }
+
+    /// Remembers a response, so that its duplicate is not delivered again, and acknowledges a Confirmable one.
+    fn settle_response(
+        &mut self,
+        now: Instant,
+        path: &Path,
+        message: &Message<'_>,
+        fingerprint: u64,
+    ) {
+        let lifetime = match message.kind() {
+            Type::Con => self.config.transmission.exchange_lifetime(),
+            _ => self.config.transmission.non_lifetime(),
+        };
+        let mid = message.message_id();
+        let seen = self.dedup.check(now, path.peer, mid, fingerprint, lifetime);
+        if message.kind() == Type::Con {
+            self.send_empty(path, Type::Ack, mid);
+            if let Some(Seen::New(record)) = seen {
+                self.dedup.store_reply(record, &empty(Type::Ack, mid));
+            }
+        }
+    }
+
+    fn membership_done(&mut self, now: Instant, task: &Task, result: WorkResult) {
+        let outcome = match result {
+            WorkResult::Failed(failure) => Err(failure),
+            _ => Ok(()),
+        };
+        self.server.memberships_mut().task_done(now, task, outcome);
+    }
+
+    fn fresh_work_id(&mut self) -> WorkId {
+        self.serial += 1;
+        WorkId(self.serial)
+    }
+}
+
+/// How full the tables of an endpoint are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Deduplication records.
+    pub dedup_records: usize,
+    /// Open unicast exchanges.
+    pub exchanges: usize,
+    /// Confirmable messages that wait for their acknowledgement.
+    pub confirmables: usize,
+    /// Requests that deferred handlers have not answered.
+    pub incoming: usize,
+    /// Group answers that wait for their leisure.
+    pub pending_answers: usize,
+    /// Messages in the parking lot.
+    pub parked: usize,
+    /// Datagrams not yet taken.
+    pub outbox: usize,
+}
+
+/// The one map from what went wrong with a protected request to what its sender is told (RFC 8613
+/// section 8.2); by multicast nobody is told anything.
+fn open_error(failure: WorkFailure) -> Code {
+    match failure {
+        WorkFailure::NoContext | WorkFailure::Replayed => Code::UNAUTHORIZED,
+        WorkFailure::NotVerified => Code::BAD_REQUEST,
+        WorkFailure::Unsupported => Code::BAD_OPTION,
+        WorkFailure::System(_) => Code::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! Answers on their way out: deferred, delayed by leisure, piggybacked, separate, or none at all.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use antiphon_wire::{Code, Message, MessageId, Token, Type, Writer};
+
+use super::{Endpoint, Incoming, Origin, SocketInfo};
+use crate::event::{Event, IncomingId};
+use crate::exchange::{Sent, encoded_bound};
+use crate::message::{Request, Response};
+use crate::path::{Path, Route, SocketId};
+use crate::server::{Deferred, Disposition, SilenceReason};
+use crate::time::Instant;
+
+impl Endpoint {
+    pub(super) fn defer(
+        &mut self,
+        now: Instant,
+        origin: Origin,
+        deferred: Deferred,
+        message: &Message<'_>,
+    ) {
+        if self.incoming.len() >= self.config.limits.incoming {
+            self.counters.deferred_dropped += 1;
+            return self.refuse(now, origin, Code::SERVICE_UNAVAILABLE);
+        }
+        self.serial += 1;
+        let id = IncomingId(self.serial);
+        self.incoming.insert(
+            id,
+            Incoming {
+                origin,
+                context: deferred.context,
+                acknowledge_at: (origin.kind == Type::Con)
+                    .then(|| now + self.config.limits.separate_after),
+                expires: now + self.config.limits.handler_patience,
+            },
+        );
+        self.events.push_back(Event::Request {
+            incoming: id,
+            resource: deferred.resource,
+            request: Request::from(message),
+            arrival: deferred.arrival,
+        });
+    }
+
+    /// Does with a response what policy has decided.
+    pub(super) fn dispose(
+        &mut self,
+        now: Instant,
+        origin: Origin,
+        incoming: Option<IncomingId>,
+        disposition: Disposition,
+        response: &mut Response,
+    ) {
+        match disposition {
+            Disposition::Respond { leisure, .. } if origin.path.is_multicast() => {
+                self.answer_group(now, &origin, leisure, response);
+            }
+            Disposition::Respond { .. } => self.answer(now, &origin, incoming, response),
+            Disposition::Silence(reason) => self.stay_silent(&origin, reason),
+            Disposition::Deferred(_) => {} // `finish` defers nothing
+        }
+    }
+
+    pub(super) fn stay_silent(&mut self, origin: &Origin, reason: SilenceReason) {
+        self.counters.silenced += 1;
+        if origin.path.is_multicast() {
+            return;
+        }
+        match origin.kind {
+            // A Confirmable request is acknowledged even if its response is not wanted (RFC 7967).
+            Type::Con if !origin.acknowledged => self.acknowledge(origin),
+            // A message that is rejected may be reset, if it came by unicast (RFC 7252 section 4.3).
+            Type::Non if reason.rejects() => self.send_empty(&origin.path, Type::Rst, origin.mid),
+            _ => {}
+        }
+    }
+
+    /// An error of our own making: silence for a group.
+    pub(super) fn refuse(&mut self, now: Instant, origin: Origin, code: Code) {
+        if origin.path.is_multicast() {
+            self.counters.silenced += 1;
+            return;
+        }
+        self.answer(now, &origin, None, &Response::new(code));
+    }
+
+    pub(super) fn answer_group(
+        &mut self,
+        now: Instant,
+        origin: &Origin,
+        leisure: Duration,
+        response: &Response,
+    ) {
+        let route = self.way_back(&origin.path);
+        if leisure.is_zero() {
+            return self.send_non(now, route, origin.token, response);
+        }
+        if self.pending.len() >= self.config.limits.pending_answers {
+            self.counters.answers_dropped += 1;
+            return;
+        }
+        self.serial += 1;
+        self.pending.insert(
+            (now + leisure, self.serial),
+            (route, origin.token, response.clone()),
+        );
+    }
+
+    /// Piggybacked, separate, or Non-confirmable as the request was (RFC 7252 section 5.2).
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        origin: &Origin,
+        incoming: Option<IncomingId>,
+        response: &Response,
+    ) {
+        let route = self.way_back(&origin.path);
+        if origin.kind == Type::Non {
+            return self.send_non(now, route, origin.token, response);
+        }
+        if origin.acknowledged {
+            let mid = self.message_ids.next(now, &mut self.rng, route.destination);
+            let mut bytes = Vec::new();
+            self.write(&mut bytes, Type::Con, mid, origin.token, response);
+            if let Some(incoming) = incoming {
+                let owner = Sent::Response(incoming);
+                self.confirmables.start(
+                    now,
+                    &mut self.rng,
+                    &self.config.transmission,
+                    owner,
+                    route,
+                    bytes.clone(),
+                );
+            }
+            self.outbox.push(route, |out| out.extend_from_slice(&bytes));
+            return;
+        }
+        let limit = self.config.limits.datagram;
+        let mut fits = true;
+        let bytes = self.outbox.push(route, |out| {
+            fits = append(out, limit, Type::Ack, origin.mid, origin.token, response);
+        });
+        if let Some(record) = origin.record {
+            self.dedup.store_reply(record, bytes);
+        }
+        self.counters.too_large += u64::from(!fits);
+    }
+
+    pub(super) fn send_non(
+        &mut self,
+        now: Instant,
+        route: Route,
+        token: Token,
+        response: &Response,
+    ) {
+        let mid = self.message_ids.next(now, &mut self.rng, route.destination);
+        let limit = self.config.limits.datagram;
+        let mut fits = true;
+        self.outbox.push(route, |out| {
+            fits = append(out, limit, Type::Non, mid, token, response);
+        });
+        self.counters.too_large += u64::from(!fits);
+    }
+
+    pub(super) fn write(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: Type,
+        mid: MessageId,
+        token: Token,
+        response: &Response,
+    ) {
+        if !append(out, self.config.limits.datagram, kind, mid, token, response) {
+            self.counters.too_large += 1;
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, origin: &Origin) {
+        self.send_empty(&origin.path, Type::Ack, origin.mid);
+        if let Some(record) = origin.record {
+            self.dedup
+                .store_reply(record, &empty(Type::Ack, origin.mid));
+        }
+    }
+
+    pub(super) fn acknowledge_slow_handlers(&mut self, now: Instant) {
+        let due: Vec<IncomingId> = self
+            .incoming
+            .iter()
+            .filter(|(_, i)| i.acknowledge_at.is_some_and(|at| at <= now) || i.expires <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            let Some(incoming) = self.incoming.get_mut(&id) else {
+                continue;
+            };
+            if incoming.acknowledge_at.take().is_some_and(|at| at <= now) {
+                incoming.origin.acknowledged = true;
+                let origin = incoming.origin;
+                self.acknowledge(&origin);
+            }
+            if self.incoming.get(&id).is_some_and(|i| i.expires <= now) {
+                self.incoming.remove(&id);
+                self.counters.deferred_expired += 1;
+            }
+        }
+    }
+
+    /// The way back to where a request came from. A response never has a multicast source: one to a group request leaves from the unicast socket that stands for the group's socket.
+    pub(super) fn way_back(&self, path: &Path) -> Route {
+        if !path.is_multicast() {
+            return Route {
+                socket: path.socket,
+                source: Some(path.local.ip()),
+                interface: path.interface,
+                destination: path.peer,
+            };
+        }
+        let respond_from = self
+            .sockets
+            .get(&path.socket)
+            .and_then(|info| info.respond_from)
+            .or_else(|| self.unicast_socket_for(path))
+            .unwrap_or(path.socket);
+        Route {
+            socket: respond_from,
+            source: None,
+            interface: path.interface,
+            destination: path.peer,
+        }
+    }
+
+    /// A unicast socket of the same family, best one with the group's port (GC-3.1-20).
+    pub(super) fn unicast_socket_for(&self, path: &Path) -> Option<SocketId> {
+        let fits = |info: &SocketInfo| {
+            info.local.is_ipv4() == path.local.is_ipv4()
+                && !crate::path::is_group_address(info.local.ip())
+        };
+        let same_port = |info: &SocketInfo| info.local.port() == path.local.port();
+        self.sockets
+            .iter()
+            .find(|(_, info)| fits(info) && same_port(info))
+            .or_else(|| self.sockets.iter().find(|(_, info)| fits(info)))
+            .map(|(id, _)| *id)
+    }
+
+    pub(super) fn send_empty(&mut self, path: &Path, kind: Type, mid: MessageId) {
+        let route = self.way_back(path);
+        self.outbox
+            .push(route, |out| out.extend_from_slice(&empty(kind, mid)));
+    }
+}
+
+/// An empty message: four bytes.
+pub(super) fn empty(kind: Type, mid: MessageId) -> [u8; 4] {
+    let kind: u8 = match kind {
+        Type::Con => 0,
+        Type::Non => 1,
+        Type::Ack => 2,
+        Type::Rst => 3,
+    };
+    let [high, low] = mid.0.to_be_bytes();
+    [0x40 | kind << 4, 0, high, low]
+}
+
+/// Appends an encoded response. One that does not fit into `limit` bytes becomes 5.00 with a diagnostic, and false is returned.
+fn append(
+    out: &mut Vec<u8>,
+    limit: usize,
+    kind: Type,
+    mid: MessageId,
+    token: Token,
+    response: &Response,
+) -> bool {
+    let start = out.len();
+    let bound = encoded_bound(&response.options, &response.payload);
+    out.resize(start + bound, 0);
+    let written = out.get_mut(start..).and_then(|buffer| {
+        let mut writer = Writer::new(buffer, kind, response.code, mid, token).ok()?;
+        response.options.write(&mut writer).ok()?;
+        if !response.payload.is_empty() {
+            writer.payload(&response.payload).ok()?;
+        }
+        Some(writer.finish())
+    });
+    match written {
+        Some(len) if len <= limit => {
+            out.truncate(start + len);
+            true
+        }
+        _ => {
+            out.truncate(start);
+            let mut failed = Response::new(Code::INTERNAL_SERVER_ERROR);
+            failed.payload.extend_from_slice(b"response too large");
+            append(out, usize::MAX, kind, mid, token, &failed);
+            false
+        }
+    }
+}

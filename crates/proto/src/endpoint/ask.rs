@@ -1,0 +1,130 @@
+//! How unicast exchanges end, and for whom: the application, or a collection that asks a silent member in person.
+
+use core::time::Duration;
+
+use antiphon_wire::{Message, Type};
+
+use super::{Completing, Endpoint};
+use crate::collection::{Reply, unrecognised_critical};
+use crate::event::{Event, IncomingId};
+use crate::exchange::{
+    Ended, ExchangeId, Failure, Owner, Reliability, SendError, Sent, UnicastRequest,
+};
+use crate::identity::Sender;
+use crate::message::Response;
+use crate::path::Path;
+use crate::time::Instant;
+
+impl Endpoint {
+    /// A response to a unicast request. One with a critical option that is not understood is rejected (RFC 7252 section 5.4.1).
+    pub(super) fn deliver(
+        &mut self,
+        now: Instant,
+        id: ExchangeId,
+        path: &Path,
+        message: &Message<'_>,
+    ) -> Reply {
+        let rejected = unrecognised_critical(message).is_some();
+        if let Some(ended) = self.exchanges.end(now, id, true) {
+            let result = match rejected {
+                true => Err(Failure::Rejected),
+                false => Ok((*path, Response::from(message))),
+            };
+            self.report(now, ended, result);
+        }
+        match (message.kind(), rejected) {
+            (Type::Con, true) => Reply::Reset,
+            (Type::Con, false) => Reply::Acknowledge,
+            _ => Reply::Nothing,
+        }
+    }
+
+    pub(super) fn give_up(&mut self, now: Instant, owner: Sent<IncomingId>, failure: Failure) {
+        match owner {
+            Sent::Request(id) => self.fail(now, id, failure),
+            Sent::Response(incoming) => self
+                .events
+                .push_back(Event::Undelivered { incoming, failure }),
+        }
+    }
+
+    pub(super) fn fail(&mut self, now: Instant, id: ExchangeId, failure: Failure) {
+        if let Some((peer, mid)) = self.exchanges.sent_as(id) {
+            self.confirmables.settle(peer, mid);
+        }
+        let responded = failure == Failure::Reset; // a Reset is a sign of life
+        if let Some(ended) = self.exchanges.end(now, id, responded) {
+            self.report(now, ended, Err(failure));
+        }
+    }
+
+    /// Tells whoever asked how an exchange ended.
+    pub(super) fn report(
+        &mut self,
+        now: Instant,
+        ended: Ended<Completing>,
+        result: Result<(Path, Response), Failure>,
+    ) {
+        let after = ended
+            .request_sent
+            .map_or(Duration::ZERO, |sent| now.since(sent));
+        match (ended.owner, result) {
+            (Owner::Completion((collection, member)), Ok((path, response))) => {
+                self.completing.remove(&(collection, member));
+                self.collections
+                    .completion_done(now, collection, member, Ok((&path, response)));
+            }
+            (Owner::Completion((collection, member)), Err(failure)) => {
+                self.completing.remove(&(collection, member));
+                self.collections
+                    .completion_done(now, collection, member, Err(failure));
+            }
+            (Owner::Application, Ok((from, response))) => self.events.push_back(Event::Response {
+                exchange: ended.id,
+                response,
+                from,
+                after,
+                sender: Sender::Unauthenticated,
+            }),
+            (Owner::Application, Err(failure)) => self.events.push_back(Event::Failed {
+                exchange: ended.id,
+                failure,
+            }),
+        }
+    }
+
+    /// Silent members of a collection are asked one by one, each by a Confirmable exchange of its own.
+    pub(super) fn start_completions(&mut self, now: Instant) {
+        while let Some(wanted) = self.collections.poll_completion(now) {
+            let owner = Owner::Completion((wanted.collection, wanted.member));
+            let unicast = UnicastRequest {
+                request: wanted.request,
+                route: wanted.route,
+                reliability: Reliability::Confirmable,
+                response_timeout: None,
+            };
+            let started = self.exchanges.start(now, &mut self.rng, owner, unicast);
+            if let Ok(id) = started {
+                self.completing
+                    .insert((wanted.collection, wanted.member), id);
+            } else {
+                let failure = Failure::Unreachable(SendError::NoBuffer);
+                self.collections.completion_done(
+                    now,
+                    wanted.collection,
+                    wanted.member,
+                    Err(failure),
+                );
+            }
+        }
+    }
+
+    /// What completes a collection that has ended is of no use any more.
+    pub(super) fn cancel_completions(&mut self, now: Instant) {
+        while let Some(completing) = self.collections.poll_cancel() {
+            if let Some(id) = self.completing.remove(&completing) {
+                self.cancel(now, id);
+            }
+        }
+    }
+}

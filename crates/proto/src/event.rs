@@ -1,0 +1,117 @@
+//! What the endpoint tells its driver.
+
+use core::time::Duration;
+
+use crate::collection::CollectionEvent;
+use crate::exchange::{ExchangeId, Failure};
+use crate::identity::{Arrival, Sender};
+use crate::membership::ListenEvent;
+use crate::message::{Request, Response};
+use crate::path::Path;
+use crate::resource::ResourceId;
+
+/// Names one request that a deferred handler answers; never reused within an endpoint's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IncomingId(pub u64);
+
+/// Something happened that the application wants to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A unicast request was answered; the exchange is over.
+    Response {
+        /// Which exchange.
+        exchange: ExchangeId,
+        /// The response.
+        response: Response,
+        /// The way it came.
+        from: Path,
+        /// Time since the request first left.
+        after: Duration,
+        /// Who is proven to have sent it.
+        sender: Sender,
+    },
+    /// A unicast request got no response; the exchange is over.
+    Failed {
+        /// Which exchange.
+        exchange: ExchangeId,
+        /// Why.
+        failure: Failure,
+    },
+    /// News of a collection.
+    Collection(CollectionEvent),
+    /// A request for a resource whose handler is deferred: answer it with `respond`.
+    Request {
+        /// Under which name it is answered.
+        incoming: IncomingId,
+        /// For which resource.
+        resource: ResourceId,
+        /// What is asked.
+        request: Request,
+        /// How it came and who sent it.
+        arrival: Arrival,
+    },
+    /// A Confirmable separate response was never acknowledged, or was rejected with a Reset.
+    Undelivered {
+        /// Which request it answered.
+        incoming: IncomingId,
+        /// Why.
+        failure: Failure,
+    },
+    /// News of a membership: joined, left, or failed and to be tried again.
+    Membership(ListenEvent),
+}
+
+/// What the endpoint has counted since it started. Nothing is dropped without being counted here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams handed in.
+    pub received: u64,
+    /// Datagrams handed out.
+    pub sent: u64,
+    /// Datagrams that are no CoAP message.
+    pub malformed: u64,
+    /// Of those, Confirmable unicast ones, answered with a Reset.
+    pub malformed_reset: u64,
+    /// Own multicast that came back and was ignored.
+    pub own_multicast: u64,
+    /// Requests handed to the server.
+    pub requests: u64,
+    /// Requests that came by multicast without being Non-confirmable.
+    pub group_not_non: u64,
+    /// Empty messages, responses and errors that came by multicast.
+    pub group_not_request: u64,
+    /// Exact duplicates.
+    pub duplicates: u64,
+    /// Duplicates of Confirmable requests that were answered from memory.
+    pub replies_repeated: u64,
+    /// Deduplication records that gave way before their time.
+    pub dedup_evicted: u64,
+    /// Requests met with silence by policy.
+    pub silenced: u64,
+    /// Group answers that found no room to wait for their leisure.
+    pub answers_dropped: u64,
+    /// Requests for deferred handlers that found no room.
+    pub deferred_dropped: u64,
+    /// Deferred requests whose handler never answered.
+    pub deferred_expired: u64,
+    /// Responses that belong to nothing.
+    pub unmatched: u64,
+    /// Of those, answered with a Reset.
+    pub unmatched_reset: u64,
+    /// Answers of groups that could not be accepted.
+    pub responses_rejected: u64,
+    /// Acknowledgements and Resets that belong to nothing.
+    pub unmatched_empty: u64,
+    /// Confirmable messages sent again.
+    pub retransmissions: u64,
+    /// Messages that found the parking lot full.
+    pub parking_full: u64,
+    /// Messages that waited too long in the parking lot.
+    pub parking_expired: u64,
+    /// Datagrams that found the outbox full.
+    pub outbox_full: u64,
+    /// Responses too large for a datagram.
+    pub too_large: u64,
+    /// Failures to send that the driver reported.
+    pub send_errors: u64,
+}
