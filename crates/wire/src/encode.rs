@@ -45,16 +45,22 @@ impl<'b> Writer<'b> {
             return Err(EncodeError::EmptyMessageNotEmpty);
         }
         let len = HEADER_LEN + token.len();
-        let Some(([first, code_byte, id_high, id_low], rest)) = buf.split_first_chunk_mut() else {
-            return Err(EncodeError::BufferTooSmall { needed: len });
-        };
-        let Some(token_bytes) = rest.get_mut(..token.len()) else {
-            return Err(EncodeError::BufferTooSmall { needed: len });
-        };
-        *first = VERSION_1 | ((kind as u8) << 4) | token.len() as u8;
-        *code_byte = code.to_u8();
-        [*id_high, *id_low] = message_id.0.to_be_bytes();
-        token_bytes.copy_from_slice(token.as_bytes());
+        let [id_high, id_low] = message_id.0.to_be_bytes();
+        let first = VERSION_1 | ((kind as u8) << 4) | token.len() as u8;
+        match buf.split_first_chunk_mut() {
+            Some((header, rest)) if rest.len() >= token.len() => {
+                *header = [first, code.to_u8(), id_high, id_low];
+                match rest.first_chunk_mut() {
+                    // With the zeros behind the Token, which are overwritten by what follows.
+                    Some(eight) => *eight = token.padded(),
+                    None => rest
+                        .iter_mut()
+                        .zip(token.as_bytes())
+                        .for_each(|(to, from)| *to = *from),
+                }
+            }
+            _ => return Err(EncodeError::BufferTooSmall { needed: len }),
+        }
         let state = if code.is_empty() {
             State::Empty
         } else {
@@ -91,16 +97,13 @@ impl<'b> Writer<'b> {
         let Some(delta) = number.0.checked_sub(self.last) else {
             return Err(EncodeError::OptionOrder);
         };
-        let free = self.buf.get_mut(self.len..).unwrap_or_default();
         if delta <= 12 && value.len() <= 12 {
             // By far the most frequent case: one byte of header.
             let needed = self.len + 1 + value.len();
-            match free.split_first_mut() {
-                Some((first, rest)) if rest.len() >= value.len() => {
+            match self.buf.get_mut(self.len..needed) {
+                Some([first, to @ ..]) => {
                     *first = ((delta as u8) << 4) | value.len() as u8;
-                    rest.iter_mut()
-                        .zip(value)
-                        .for_each(|(to, from)| *to = *from);
+                    to.copy_from_slice(value);
                 }
                 _ => return Err(EncodeError::BufferTooSmall { needed }),
             }

@@ -99,7 +99,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// The first format error from the front: header, Token, emptiness, options, payload.
-    #[inline]
+    #[inline(always)]
     pub fn parse(bytes: &'a [u8]) -> Result<Message<'a>, ParseError> {
         let &[first, code, _, _, ref rest @ ..] = bytes else {
             return Err(ParseError {
@@ -167,11 +167,17 @@ impl<'a> Message<'a> {
     /// The Token.
     #[inline]
     pub fn token(&self) -> Token {
-        let end = HEADER_LEN + usize::from(self.first() & 0x0f);
-        self.bytes
-            .get(HEADER_LEN..end)
-            .and_then(Token::new)
-            .unwrap_or(Token::EMPTY)
+        let len = self.first() & 0x0f;
+        match self.bytes.first_chunk::<{ HEADER_LEN + Token::MAX_LEN }>() {
+            Some([_, _, _, _, eight @ ..]) => Token::cut(*eight, len),
+            None => {
+                let end = HEADER_LEN + usize::from(len);
+                self.bytes
+                    .get(HEADER_LEN..end)
+                    .and_then(Token::new)
+                    .unwrap_or(Token::EMPTY)
+            }
+        }
     }
 
     /// The options, in the order of the message.
@@ -252,46 +258,96 @@ impl ParseError {
 }
 
 /// Divides what follows the Token into options and payload, and checks both.
-#[inline]
+///
+/// This runs for every datagram, so that it only finds out whether all is well: numbers only grow, and an
+/// option that is cut off puts `at` beyond the end, so that both are looked at once, behind the loop.
+#[inline(always)]
 fn split_tail(tail: &[u8]) -> Result<(&[u8], &[u8]), ParseError> {
+    let (mut at, mut number) = (0_usize, 0_u64);
+    let end = loop {
+        let Some(&first) = tail.get(at) else {
+            break at;
+        };
+        at += 1;
+        if is_short(first) {
+            number += u64::from(first >> 4);
+            at += usize::from(first & 0x0f);
+            continue;
+        }
+        if first == PAYLOAD_MARKER {
+            break at - 1;
+        }
+        let mut behind = tail.get(at..).unwrap_or_default();
+        let before = behind.len();
+        let Some((delta, length)) = extended(first, &mut behind) else {
+            return Err(first_error(tail));
+        };
+        at += before - behind.len();
+        number += delta as u64;
+        at += length;
+    };
+    match (tail.get(..end), tail.get(at..)) {
+        (Some(options), Some(payload))
+            if number <= 0xffff && (at == end || !payload.is_empty()) =>
+        {
+            Ok((options, payload))
+        }
+        _ => Err(first_error(tail)),
+    }
+}
+
+/// The first format error of options and payload that are known to have one, step by step.
+#[cold]
+fn first_error(tail: &[u8]) -> ParseError {
     let mut rest = tail;
-    let mut number = 0_u32;
+    let mut number = 0;
     loop {
-        let offset = tail.len() - rest.len();
-        let refuse = |kind| Err(ParseError { kind, offset });
-        let Some((&first, behind)) = rest.split_first() else {
-            return Ok((tail, &[]));
+        let error = |kind| ParseError {
+            kind,
+            offset: tail.len() - rest.len(),
+        };
+        let Some((&first, mut behind)) = rest.split_first() else {
+            // Not reached: there is an error before the end.
+            return error(ParseErrorKind::OptionTruncated);
         };
         if first == PAYLOAD_MARKER {
-            if behind.is_empty() {
-                return refuse(ParseErrorKind::PayloadMarkerWithoutPayload);
-            }
-            return Ok((tail.get(..offset).unwrap_or_default(), behind));
+            return error(ParseErrorKind::PayloadMarkerWithoutPayload);
         }
-        let (mut delta, mut length, mut behind) =
-            (u32::from(first >> 4), usize::from(first & 0x0f), behind);
-        if delta > 12 || length > 12 {
-            let (Some(extended_delta), Some(extended_length)) = (
-                extend(delta as usize, &mut behind),
-                extend(length, &mut behind),
-            ) else {
-                return refuse(match (delta, length) {
-                    (15, _) => ParseErrorKind::OptionDelta15,
-                    (_, 15) => ParseErrorKind::OptionLength15,
-                    _ => ParseErrorKind::OptionTruncated,
-                });
-            };
-            (delta, length) = (extended_delta as u32, extended_length);
+        let (delta, length) = (usize::from(first >> 4), usize::from(first & 0x0f));
+        if delta == 15 {
+            return error(ParseErrorKind::OptionDelta15);
         }
+        if length == 15 {
+            return error(ParseErrorKind::OptionLength15);
+        }
+        let (Some(delta), Some(length)) = (extend(delta, &mut behind), extend(length, &mut behind))
+        else {
+            return error(ParseErrorKind::OptionTruncated);
+        };
         number += delta;
         if number > 0xffff {
-            return refuse(ParseErrorKind::OptionNumberOverflow);
+            return error(ParseErrorKind::OptionNumberOverflow);
         }
-        rest = match behind.get(length..) {
-            Some(rest) => rest,
-            None => return refuse(ParseErrorKind::OptionTruncated),
-        };
+        match behind.get(length..) {
+            Some(behind) => rest = behind,
+            None => return error(ParseErrorKind::OptionTruncated),
+        }
     }
+}
+
+/// Whether neither delta nor length have extension bytes, as in most options.
+#[inline(always)]
+const fn is_short(first: u8) -> bool {
+    let (delta, length) = (first >> 4, first & 0x0f);
+    (if delta > length { delta } else { length }) < 13
+}
+
+/// Delta and length of an option with the first byte `first`; extension bytes are taken from `rest`.
+#[inline]
+fn extended(first: u8, rest: &mut &[u8]) -> Option<(usize, usize)> {
+    let delta = extend(usize::from(first >> 4), rest)?;
+    let length = extend(usize::from(first & 0x0f), rest)?;
+    Some((delta, length))
 }
 
 /// The value of a delta or length field with its extension bytes (RFC 7252, section 3.1), which are taken
@@ -376,11 +432,11 @@ impl<'a> Iterator for Options<'a> {
     #[inline]
     fn next(&mut self) -> Option<Opt<'a>> {
         let (&first, mut behind) = self.rest.split_first()?;
-        let (mut delta, mut length) = (usize::from(first >> 4), usize::from(first & 0x0f));
-        if delta > 12 || length > 12 {
-            delta = extend(delta, &mut behind)?;
-            length = extend(length, &mut behind)?;
-        }
+        let (delta, length) = if is_short(first) {
+            (usize::from(first >> 4), usize::from(first & 0x0f))
+        } else {
+            extended(first, &mut behind)?
+        };
         let (value, rest) = behind.split_at_checked(length)?;
         self.number = self.number.wrapping_add(delta as u16);
         self.rest = rest;

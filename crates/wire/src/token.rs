@@ -49,9 +49,27 @@ impl Token {
     #[inline]
     pub fn new(bytes: &[u8]) -> Option<Token> {
         let mut token = Token::EMPTY;
-        token.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let to = token.bytes.get_mut(..bytes.len())?;
+        to.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         token.len = bytes.len() as u8; // at most eight, or `get_mut` had failed
         Some(token)
+    }
+
+    /// The Token in the first `len` of these bytes; `len` is at most eight. Faster than [`Token::new`].
+    #[inline]
+    pub(crate) const fn cut(bytes: [u8; Token::MAX_LEN], len: u8) -> Token {
+        let behind = u64::BITS.saturating_sub(8 * len as u32);
+        let kept = u64::from_le_bytes(bytes) & u64::MAX.unbounded_shr(behind);
+        Token {
+            bytes: kept.to_le_bytes(),
+            len,
+        }
+    }
+
+    /// The bytes with zeros behind them.
+    #[inline]
+    pub(crate) const fn padded(&self) -> [u8; Token::MAX_LEN] {
+        self.bytes
     }
 
     /// A Token of full length.
