@@ -68,6 +68,8 @@ pub struct EndpointConfig {
 pub struct Limits {
     /// Open unicast exchanges. Default 1024.
     pub exchanges: usize,
+    /// Confirmable messages that wait for their acknowledgement; beyond that, separate responses are Non-confirmable. Default 1280.
+    pub confirmables: usize,
     /// Requests that deferred handlers have not answered yet. Default 256.
     pub incoming: usize,
     /// Group answers that wait for their leisure. Default 1024.
@@ -86,6 +88,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             exchanges: 1_024,
+            confirmables: 1_280,
             incoming: 256,
             pending_answers: 1_024,
             outbox: 4_096,

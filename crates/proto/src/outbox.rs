@@ -5,6 +5,9 @@ use alloc::vec::Vec;
 
 use crate::path::Route;
 
+/// So many bytes may lie before the first waiting datagram.
+const WASTE: usize = 64 * 1024;
+
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     queue: VecDeque<Entry>,
@@ -36,6 +39,7 @@ impl Outbox {
             self.dropped += 1;
             return &[];
         }
+        self.forget_what_has_left();
         let start = self.bytes.len();
         write(&mut self.bytes);
         let len = self.bytes.len().saturating_sub(start);
@@ -58,6 +62,19 @@ impl Outbox {
             self.bytes.clear();
         }
         Some(entry.route)
+    }
+
+    /// Keeps the memory near to what waits, also when something always waits.
+    fn forget_what_has_left(&mut self) {
+        let Some(gone) = self.queue.front().map(|entry| entry.start) else {
+            return;
+        };
+        if gone > WASTE && gone > self.bytes.len() / 2 {
+            self.bytes.drain(..gone);
+            for entry in &mut self.queue {
+                entry.start -= gone;
+            }
+        }
     }
 
     /// Datagrams that found no room.
@@ -104,6 +121,23 @@ mod tests {
         outbox.push(route(1), |b| b.push(1));
         assert_eq!(outbox.push(route(2), |b| b.push(2)), b"");
         assert_eq!((outbox.len(), outbox.dropped()), (1, 1));
+    }
+
+    #[test]
+    fn memory_stays_near_to_what_waits_when_something_always_waits() {
+        let mut outbox = Outbox::new(4);
+        let mut out = Vec::new();
+        let mut expected = VecDeque::new();
+        for n in 0..10_000_u32 {
+            outbox.push(route(1), |b| b.extend([n.to_be_bytes(); 100].concat()));
+            expected.push_back(n);
+            if expected.len() == 3 {
+                outbox.pop(&mut out).unwrap();
+                let n = expected.pop_front().unwrap();
+                assert_eq!(out, [n.to_be_bytes(); 100].concat());
+            }
+        }
+        assert!(outbox.bytes.capacity() < 4 * WASTE);
     }
 
     #[test]

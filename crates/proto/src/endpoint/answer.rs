@@ -118,7 +118,9 @@ impl Endpoint {
         response: &Response,
     ) {
         let route = self.way_back(&origin.path);
-        if origin.kind == Type::Non {
+        // A separate response is Confirmable as its request was, as long as there is room to repeat it.
+        let room = self.confirmables.len() < self.config.limits.confirmables;
+        if origin.kind == Type::Non || (origin.acknowledged && !room) {
             return self.send_non(now, route, origin.token, response);
         }
         if origin.acknowledged {

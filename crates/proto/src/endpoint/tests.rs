@@ -457,6 +457,25 @@ fn a_separate_response_that_nobody_acknowledges_is_reported() {
 }
 
 #[test]
+fn separate_responses_that_nobody_acknowledges_are_bounded() {
+    let mut config = EndpointConfig::default();
+    config.limits.confirmables = 1;
+    let mut bench = bench(config);
+    let mut kinds = Vec::new();
+    for mid in 0..3 {
+        bench.hear(path(false), &get(Type::Con, mid, "slow"));
+        let incoming = bench.request_event();
+        bench.pass(Duration::from_millis(500));
+        bench
+            .endpoint
+            .respond(bench.now, incoming, Response::new(Code::CONTENT));
+        kinds.extend(bench.sent().iter().map(|(_, bytes)| parsed(bytes).0));
+    }
+    assert_eq!(kinds, [Type::Con, Type::Non, Type::Non]);
+    assert_eq!(bench.endpoint.load().confirmables, 1);
+}
+
+#[test]
 fn a_deferred_request_whose_handler_never_answers_is_forgotten() {
     let mut bench = bench(EndpointConfig::default());
     bench.hear(path(false), &get(Type::Non, 7, "slow"));
