@@ -3,6 +3,22 @@
 //! Every format error of a datagram is found by [`Message::parse`]; what comes out is a borrowed view
 //! that can be read without further checks. [`Writer`] goes the other way, into a slice of the caller.
 //! The crate knows the formats of RFC 7252 and its relatives and nothing of exchanges, time or sockets.
+//!
+//! ```
+//! use antiphon_wire::{Code, Message, MessageId, OptionNumber, Token, Type, Uri, Writer};
+//!
+//! let uri = Uri::parse_group("coap://[ff05::db8:8000:1]/gp/gp1/light")?;
+//! let destination = "[ff05::db8:8000:1]:5683".parse()?;
+//! let mut buf = [0; 128];
+//! let mut writer = Writer::new(&mut buf, Type::Non, Code::GET, MessageId(0x7d41), Token::EMPTY)?;
+//! uri.write_options(&mut writer, destination)?;
+//! writer.uint_option(OptionNumber::ACCEPT, 60)?;
+//! let len = writer.finish();
+//!
+//! let message = Message::parse(&buf[..len])?;
+//! assert!(message.options_of(OptionNumber::URI_PATH).eq([&b"gp"[..], b"gp1", b"light"]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 

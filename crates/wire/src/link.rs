@@ -209,17 +209,17 @@ pub struct Value<'a> {
 impl<'a> Value<'a> {
     /// The characters.
     pub fn chars(&self) -> impl Iterator<Item = char> + Clone + use<'a> {
-        let quoted = self.quoted;
+        // Without quotation marks there are no backslashes.
         let mut chars = self.raw.chars();
         core::iter::from_fn(move || match chars.next() {
-            Some('\\') if quoted => chars.next(),
+            Some('\\') => chars.next(),
             other => other,
         })
     }
 
     /// The text, if it stands in the document as it is: `None` if there is a backslash in it.
     pub fn as_str(&self) -> Option<&'a str> {
-        (!self.quoted || !self.raw.contains('\\')).then_some(self.raw)
+        (!self.raw.contains('\\')).then_some(self.raw)
     }
 
     /// Whether quotation marks stand around the value.

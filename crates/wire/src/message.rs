@@ -268,21 +268,23 @@ fn split_tail(tail: &[u8]) -> Result<(&[u8], &[u8]), ParseError> {
         let Some(&first) = tail.get(at) else {
             break at;
         };
+        let (delta, length) = (usize::from(first >> 4), usize::from(first & 0x0f));
         at += 1;
-        if is_short(first) {
-            number += u64::from(first >> 4);
-            at += usize::from(first & 0x0f);
+        if delta.max(length) > 12 {
+            if first == PAYLOAD_MARKER {
+                break at - 1;
+            }
+            let behind = tail.get(at..).unwrap_or_default();
+            let mut rest = behind;
+            let (Some(extended_delta), Some(extended_length)) =
+                (extend(delta, &mut rest), extend(length, &mut rest))
+            else {
+                return Err(first_error(tail));
+            };
+            number += extended_delta as u64;
+            at += extended_length + (behind.len() - rest.len());
             continue;
         }
-        if first == PAYLOAD_MARKER {
-            break at - 1;
-        }
-        let mut behind = tail.get(at..).unwrap_or_default();
-        let before = behind.len();
-        let Some((delta, length)) = extended(first, &mut behind) else {
-            return Err(first_error(tail));
-        };
-        at += before - behind.len();
         number += delta as u64;
         at += length;
     };
@@ -333,21 +335,6 @@ fn first_error(tail: &[u8]) -> ParseError {
             None => return error(ParseErrorKind::OptionTruncated),
         }
     }
-}
-
-/// Whether neither delta nor length have extension bytes, as in most options.
-#[inline(always)]
-const fn is_short(first: u8) -> bool {
-    let (delta, length) = (first >> 4, first & 0x0f);
-    (if delta > length { delta } else { length }) < 13
-}
-
-/// Delta and length of an option with the first byte `first`; extension bytes are taken from `rest`.
-#[inline]
-fn extended(first: u8, rest: &mut &[u8]) -> Option<(usize, usize)> {
-    let delta = extend(usize::from(first >> 4), rest)?;
-    let length = extend(usize::from(first & 0x0f), rest)?;
-    Some((delta, length))
 }
 
 /// The value of a delta or length field with its extension bytes (RFC 7252, section 3.1), which are taken
@@ -432,11 +419,11 @@ impl<'a> Iterator for Options<'a> {
     #[inline]
     fn next(&mut self) -> Option<Opt<'a>> {
         let (&first, mut behind) = self.rest.split_first()?;
-        let (delta, length) = if is_short(first) {
-            (usize::from(first >> 4), usize::from(first & 0x0f))
-        } else {
-            extended(first, &mut behind)?
-        };
+        let (mut delta, mut length) = (usize::from(first >> 4), usize::from(first & 0x0f));
+        if delta.max(length) > 12 {
+            delta = extend(delta, &mut behind)?;
+            length = extend(length, &mut behind)?;
+        }
         let (value, rest) = behind.split_at_checked(length)?;
         self.number = self.number.wrapping_add(delta as u16);
         self.rest = rest;

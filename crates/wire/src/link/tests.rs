@@ -196,6 +196,8 @@ fn attributes_are_found_by_name() {
     let one = link.value("rt").unwrap();
     assert_eq!((one.as_str(), one.is_quoted()), (Some("one"), false));
     assert_ne!(one, two);
+    assert!(one != *"two" && one != *"on" && one != *"ones");
+    assert!(one != "two" && one != "on" && one != "ones");
     assert_eq!(
         one,
         super::tests::one("</b>;x=\"\\one\"").value("x").unwrap()
