@@ -108,6 +108,29 @@ fn a_group_uri_is_a_coap_uri() {
     assert!(Uri::parse("coap://[2001:db8::1]:5684/r").is_ok());
 }
 
+// Covers: GC-2.2.2-04
+#[test]
+fn a_group_address_may_be_any_multicast_address() {
+    // ff1x::/16 and ff3x::/16 in every scope are accepted and not required: so are the others.
+    for flags in ["1", "3", "0", "7"] {
+        for scope in "0123456789abcdef".chars() {
+            let text = format!("coap://[ff{flags}{scope}::8000:1]/r");
+            let uri = Uri::parse_group(&text).unwrap();
+            assert_eq!(
+                uri.host.ip(),
+                Some(format!("ff{flags}{scope}::8000:1").parse().unwrap())
+            );
+        }
+    }
+    for address in ["224.0.0.0", "239.255.255.255"] {
+        assert!(Uri::parse_group(&format!("coap://{address}/r")).is_ok());
+    }
+    for address in ["[fe80::1]", "[fec0::1]", "223.255.255.255", "240.0.0.0"] {
+        let error = Uri::parse_group(&format!("coap://{address}/r")).unwrap_err();
+        assert_eq!(error.kind, UriErrorKind::NotMulticast);
+    }
+}
+
 #[test]
 fn schemes_have_names_and_ports() {
     let expected = [
