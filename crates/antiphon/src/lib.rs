@@ -1,7 +1,73 @@
-//! CoAP group communication on real networks: sockets and, on top of them, clients and servers.
+//! CoAP group communication on real networks: one question to a whole group, every answer collected.
 //!
-//! - [`socket`]: UDP with multicast, packet information and batches.
-//! - [`interfaces`]: the network interfaces of this host.
+//! ```no_run
+//! use core::time::Duration;
+//! use antiphon::{Client, NoSec};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder().interface("lo").build().await?;
+//! let mut answers = client
+//!     .group("coap://224.0.1.187/status")?
+//!     .get()
+//!     .unsecured(NoSec::Accepted)
+//!     .collect_for(Duration::from_secs(2))
+//!     .send()
+//!     .await?;
+//! while let Some(answer) = answers.answer().await {
+//!     println!("{} answers {:?}", answer.from.peer, answer.response);
+//! }
+//! println!("{} servers answered", answers.finish().await?.servers());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Contents
+//!
+//! - [`Client`] asks: [`Client::group`] gives a [`GroupCall`], which when sent becomes a [`Collection`] of answers with an
+//!   [`Outcome`] that names who is missing; [`Client::one`] asks a single peer.
+//! - [`Server`] answers: [`Resource`]s with inline or async handlers ([`AsyncResource`]), [`Membership`]s in groups, and a [`Handle`] to
+//!   change all of it while it runs.
+//! - [`resolve`]: host names that stand for one or several groups. [`egress`]: by which interface a group request leaves.
+//! - [`interfaces`]: the network interfaces of this host. [`socket`]: UDP with multicast, packet information and batches.
+//! - [`error`]: one small enum for each thing that can be asked.
+//!
+//! One task owns an endpoint and its sockets ([`DriverConfig`], [`DriverCounters`]); what it decides with is the
+//! state machine of `antiphon-proto`, whose words are exported here. `antiphon-wire` is [`wire`].
+//!
+//! # Where it runs
+//!
+//! Linux is the tested platform. What another system cannot do fails loudly; see [`socket`].
 
+mod client;
+mod clock;
+mod driver;
+pub mod egress;
+pub mod error;
 pub mod interfaces;
+mod request;
+pub mod resolve;
+mod server;
 pub mod socket;
+mod worker;
+
+pub use antiphon_proto as proto;
+pub use antiphon_wire as wire;
+
+pub use antiphon_proto::{
+    Access, Amplification, Answer, AnswerLimits, AnswerPolicy, AnsweredBy, ApplicationGroupId,
+    Arrival, Attributes, CoapGroup, CoapGroupId, CollectError, CollectionEvent, CollectionId,
+    Completion, Discoverable, EndedBy, EndpointConfig, Expectation, Failure, GroupPacing,
+    GroupPolicy, HoldReason, How, Incoming, Leisure, Lint, Member, MemberIndex, MembershipError,
+    Methods, MissingReason, Naming, NoSec, NoSecPolicy, Options, Outcome, Path, Rejection, Repeat,
+    Request, Resource, ResourceError, ResourceId, Response, Sender, ServerConfig, Status,
+    Transmission,
+};
+pub use antiphon_wire::{Class, Code, ContentFormat, OptionNumber, Scope};
+
+pub use client::{Client, ClientBuilder, Collection, GroupCall, OneCall, Reply};
+pub use driver::{DriverConfig, DriverCounters};
+pub use error::{AskError, BadUri, BuildError, ChangeError, Closed, OneError};
+pub use resolve::{NoResolver, Resolve, StaticResolver, SystemResolver};
+pub use server::{
+    AsyncResource, Counted, Handle, Membership, Provided, Running, Server, ServerBuilder,
+};
+pub use worker::{Asked, AsyncHandler};

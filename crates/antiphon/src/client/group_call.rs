@@ -1,0 +1,339 @@
+//! A question to a group, before it is put.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use antiphon_proto::{
+    AnswerLimits, Completion, Expectation, GroupRequest, GroupTarget, NoSec, Options, Repeat,
+    Request, Security,
+};
+use antiphon_wire::{Code, ContentFormat, OptionNumber, Uri};
+
+use super::{Client, Collection};
+use crate::egress::{self, Wishes};
+use crate::error::{AskError, ResolveError};
+use crate::request::uri_options;
+use crate::resolve::{Kind, resolve};
+
+/// A question to a group: what is asked, how long answers are collected, who is expected. [`send`](Self::send) puts it.
+///
+/// Defaults: GET, answers collected for 10 s or until all expected members have answered, sent once, no completion.
+#[must_use = "a call does nothing until it is sent"]
+pub struct GroupCall {
+    client: Client,
+    uri: String,
+    request: Request,
+    security: Option<NoSec>,
+    interfaces: Vec<String>,
+    only: Vec<SocketAddr>,
+    /// Everything else, with targets and request left open.
+    shape: GroupRequest,
+}
+
+impl GroupCall {
+    pub(super) fn new(client: Client, uri: String) -> Self {
+        let nowhere = GroupTarget {
+            group: SocketAddr::from(([0, 0, 0, 0], 0)),
+            socket: antiphon_proto::SocketId(0),
+            interface: 0,
+        };
+        let shape = GroupRequest::new(
+            Request::new(Code::GET),
+            nowhere,
+            Security::Unsecured(NoSec::Discovery),
+        );
+        Self {
+            client,
+            uri,
+            request: Request::new(Code::GET),
+            security: None,
+            interfaces: Vec::new(),
+            only: Vec::new(),
+            shape,
+        }
+    }
+
+    // ---- what is asked ----
+
+    /// GET.
+    pub fn get(self) -> Self {
+        self.method(Code::GET)
+    }
+
+    /// DELETE.
+    pub fn delete(self) -> Self {
+        self.method(Code::DELETE)
+    }
+
+    /// PUT with this payload.
+    pub fn put(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.method(Code::PUT).payload(format, payload)
+    }
+
+    /// POST with this payload. Neither repeated nor completed unless [`idempotent`](Self::idempotent) is stated.
+    pub fn post(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.method(Code::POST).payload(format, payload)
+    }
+
+    /// FETCH with this payload (RFC 8132).
+    pub fn fetch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.method(Code::FETCH).payload(format, payload)
+    }
+
+    /// PATCH with this payload (RFC 8132). Neither repeated nor completed unless [`idempotent`](Self::idempotent) is stated.
+    pub fn patch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.method(Code::PATCH).payload(format, payload)
+    }
+
+    /// iPATCH with this payload (RFC 8132). Neither repeated nor completed unless [`idempotent`](Self::idempotent) is stated.
+    pub fn ipatch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.method(Code::IPATCH).payload(format, payload)
+    }
+
+    /// This method, without payload.
+    pub fn method(mut self, method: Code) -> Self {
+        self.request.method = method;
+        self
+    }
+
+    /// This payload.
+    pub fn payload(mut self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.request = self.request.payload(format, payload);
+        self
+    }
+
+    /// Method, payload and options of this request, in addition to those of the URI.
+    pub fn request(mut self, request: Request) -> Self {
+        self.request = request;
+        self
+    }
+
+    /// Representations in this format are wanted (Accept).
+    pub fn accept(mut self, format: ContentFormat) -> Self {
+        self.request.options.remove(OptionNumber::ACCEPT);
+        self.request
+            .options
+            .push_uint(OptionNumber::ACCEPT, u32::from(format.0));
+        self
+    }
+
+    /// Any option, in addition to those of the URI.
+    pub fn option(mut self, number: OptionNumber, value: &[u8]) -> Self {
+        self.request.options.push(number, value);
+        self
+    }
+
+    /// The request is not protected, for this reason. There is no default: without it, [`send`](Self::send) refuses.
+    pub fn unsecured(mut self, reason: NoSec) -> Self {
+        self.security = Some(reason);
+        self
+    }
+
+    // ---- who is expected, and for how long ----
+
+    /// These members are expected: the collection ends when all have answered, and its outcome names who is missing.
+    pub fn expect(mut self, members: Expectation) -> Self {
+        self.shape.expect = members;
+        self
+    }
+
+    /// Answers are collected for this long after the last transmission. Default 10 s.
+    pub fn collect_for(mut self, duration: Duration) -> Self {
+        self.shape.end.deadline = duration;
+        self
+    }
+
+    /// The collection ends when this many distinct members have answered.
+    pub fn count(mut self, members: usize) -> Self {
+        self.shape.end.count = Some(members);
+        self
+    }
+
+    /// Further answers are collected until the time is over, also when all expected members have answered.
+    pub fn wait_for_everyone(mut self) -> Self {
+        self.shape.end.when_all_expected = false;
+        self
+    }
+
+    /// The request is sent more than once.
+    pub fn repeat(mut self, repeat: Repeat) -> Self {
+        self.shape.repeat = repeat;
+        self
+    }
+
+    /// Expected members that stay silent are asked in person.
+    pub fn complete(mut self, completion: Completion) -> Self {
+        self.shape.completion = completion;
+        self
+    }
+
+    /// A member may process the request twice without harm, although its method does not say so.
+    pub fn idempotent(mut self) -> Self {
+        self.shape.idempotent = true;
+        self
+    }
+
+    /// Nobody shall answer: No-Response 26, nothing is collected, done when sent.
+    pub fn silent(mut self) -> Self {
+        self.shape.silent = true;
+        self
+    }
+
+    /// Answers are wanted after all: undoes [`silent`](Self::silent), for resources that confirm a notification.
+    pub fn confirm(mut self) -> Self {
+        self.shape.silent = false;
+        self
+    }
+
+    /// The longest leisure that the servers are expected to take. Default 5 s.
+    pub fn leisure(mut self, leisure: Duration) -> Self {
+        self.shape.leisure = leisure;
+        self
+    }
+
+    /// The expected round-trip time. Default 1 s.
+    pub fn rtt(mut self, rtt: Duration) -> Self {
+        self.shape.rtt = rtt;
+        self
+    }
+
+    /// Late answers are still delivered for this long after the end, for members that sleep.
+    pub fn late(mut self, duration: Duration) -> Self {
+        self.shape.late = Some(duration);
+        self
+    }
+
+    /// The outcome keeps the answers as well.
+    pub fn keep_answers(mut self) -> Self {
+        self.shape.keep_answers = true;
+        self
+    }
+
+    /// What the answers may take at most.
+    pub fn limits(mut self, limits: AnswerLimits) -> Self {
+        self.shape.limits = limits;
+        self
+    }
+
+    // ---- where it goes ----
+
+    /// It leaves by each of these interfaces (names, indices or addresses), as one collection. Default: the client's.
+    pub fn interfaces<I: Into<String>>(mut self, interfaces: impl IntoIterator<Item = I>) -> Self {
+        self.interfaces
+            .extend(interfaces.into_iter().map(Into::into));
+        self
+    }
+
+    /// Of the groups that the name stands for, only this one is asked. May be given several times.
+    pub fn only(mut self, group: SocketAddr) -> Self {
+        self.only.push(group);
+        self
+    }
+
+    /// The groups that the URI stands for: several if its name resolves to several addresses.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub async fn groups(&self) -> Result<Vec<SocketAddr>, ResolveError> {
+        let Ok(uri) = Uri::parse(&self.uri) else {
+            return Ok(Vec::new()); // it was read when the call was made
+        };
+        let shared = self.client.shared();
+        resolve(&uri, Kind::Group, &*shared.resolver, shared.lookup_limit).await
+    }
+
+    /// The targets: every group on every interface.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn targets(&self) -> Result<Vec<GroupTarget>, AskError> {
+        let mut groups = self.groups().await?;
+        if let Some(other) = self.only.iter().find(|only| !groups.contains(only)) {
+            return Err(AskError::OtherGroup(*other));
+        }
+        groups.retain(|group| self.only.is_empty() || self.only.contains(group));
+        let shared = self.client.shared();
+        let named = match self.interfaces.is_empty() {
+            true => &shared.interfaces,
+            false => &self.interfaces,
+        };
+        let mut named = named
+            .iter()
+            .map(|name| egress::named(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        named.sort_unstable();
+        named.dedup();
+        let mut targets = Vec::new();
+        for group in groups {
+            let (socket, local) = shared.socket_for(group).ok_or(AskError::Family(group))?;
+            let wishes = Wishes {
+                named: &named,
+                bound: Some(local.ip()),
+            };
+            let interfaces = egress::for_request(group, wishes)?;
+            targets.extend(interfaces.into_iter().map(|interface| GroupTarget {
+                group,
+                socket,
+                interface,
+            }));
+        }
+        Ok(targets)
+    }
+
+    /// The request as it is sent, with the options of the URI.
+    ///
+    /// # Errors
+    /// [`AskError::TooLong`].
+    pub fn composed(&self, destination: SocketAddr) -> Result<Request, AskError> {
+        let mut request = self.request.clone();
+        let options = Uri::parse(&self.uri)
+            .ok()
+            .and_then(|uri| uri_options(&uri, destination))
+            .ok_or(AskError::TooLong)?;
+        merge(&mut request.options, &options);
+        Ok(request)
+    }
+
+    /// Puts the question: resolves a name, chooses interfaces, and hands it to the client's task, which sends it as
+    /// soon as the pace of the group allows.
+    ///
+    /// # Errors
+    /// See [`AskError`]; nothing is sent then.
+    pub async fn send(self) -> Result<Collection, AskError> {
+        let security = self.security.ok_or(AskError::SecurityNotStated)?;
+        let targets = self.targets().await?;
+        let first = targets.first().map(|target| target.group);
+        let request = self.composed(first.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))))?;
+        let link = self.client.link().clone();
+        let weak = link.downgrade();
+        let question = GroupRequest {
+            request,
+            targets,
+            security: Security::Unsecured(security),
+            ..self.shape
+        };
+        link.call(move |driver, now| {
+            let id = driver.endpoint.collect(now, question)?;
+            Ok(Collection::follow(driver, id, weak))
+        })
+        .await?
+    }
+}
+
+/// Adds the options of the URI before others of the same number.
+fn merge(options: &mut Options, of_uri: &Options) {
+    let mut all = of_uri.clone();
+    for (number, value) in options.iter() {
+        all.push(number, value);
+    }
+    *options = all;
+}
+
+impl core::fmt::Debug for GroupCall {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("GroupCall")
+            .field("uri", &self.uri)
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,274 @@
+//! A question to one peer.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use antiphon_proto::{
+    ExchangeId, Failure, NoSec, Path, Reliability, Request, Response, Route, Sender, UnicastRequest,
+};
+use antiphon_wire::{Code, ContentFormat, OptionNumber, Scheme, Uri};
+use tokio::sync::oneshot;
+
+use super::Client;
+use crate::driver::{Abandoned, Responded, WeakLink};
+use crate::egress;
+use crate::error::{Closed, OneError};
+use crate::request::uri_options;
+use crate::resolve::{Kind, resolve};
+use crate::socket::needs_interface;
+
+/// A question to one peer. [`send`](Self::send) puts it and waits for the response.
+///
+/// Defaults: GET, Confirmable, and as long as RFC 7252 waits.
+#[must_use = "a call does nothing until it is sent"]
+pub struct OneCall {
+    client: Client,
+    uri: String,
+    request: Request,
+    security: Option<NoSec>,
+    reliability: Reliability,
+    timeout: Option<Duration>,
+    interface: Option<String>,
+}
+
+/// The response of one peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// The response.
+    pub response: Response,
+    /// Its source.
+    pub from: SocketAddr,
+    /// The whole way it came.
+    pub path: Path,
+    /// Time since the request first left.
+    pub after: Duration,
+    /// Who is proven to have sent it.
+    pub sender: Sender,
+}
+
+impl OneCall {
+    pub(super) fn new(client: Client, uri: String) -> Self {
+        Self {
+            client,
+            uri,
+            request: Request::new(Code::GET),
+            security: None,
+            reliability: Reliability::Confirmable,
+            timeout: None,
+            interface: None,
+        }
+    }
+
+    /// GET.
+    pub fn get(self) -> Self {
+        self.method(Code::GET)
+    }
+
+    /// DELETE.
+    pub fn delete(self) -> Self {
+        self.method(Code::DELETE)
+    }
+
+    /// PUT with this payload.
+    pub fn put(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.method(Code::PUT).payload(format, payload)
+    }
+
+    /// POST with this payload.
+    pub fn post(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.method(Code::POST).payload(format, payload)
+    }
+
+    /// FETCH with this payload (RFC 8132).
+    pub fn fetch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.method(Code::FETCH).payload(format, payload)
+    }
+
+    /// PATCH with this payload (RFC 8132).
+    pub fn patch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.method(Code::PATCH).payload(format, payload)
+    }
+
+    /// iPATCH with this payload (RFC 8132).
+    pub fn ipatch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.method(Code::IPATCH).payload(format, payload)
+    }
+
+    /// This method, without payload.
+    pub fn method(mut self, method: Code) -> Self {
+        self.request.method = method;
+        self
+    }
+
+    /// This payload.
+    pub fn payload(mut self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
+        self.request = self.request.payload(format, payload);
+        self
+    }
+
+    /// Method, payload and options of this request, in addition to those of the URI.
+    pub fn request(mut self, request: Request) -> Self {
+        self.request = request;
+        self
+    }
+
+    /// Representations in this format are wanted (Accept).
+    pub fn accept(mut self, format: ContentFormat) -> Self {
+        self.request.options.remove(OptionNumber::ACCEPT);
+        self.request
+            .options
+            .push_uint(OptionNumber::ACCEPT, u32::from(format.0));
+        self
+    }
+
+    /// Any option, in addition to those of the URI.
+    pub fn option(mut self, number: OptionNumber, value: &[u8]) -> Self {
+        self.request.options.push(number, value);
+        self
+    }
+
+    /// The request is not protected, for this reason. There is no default: without it, [`send`](Self::send) refuses.
+    pub fn unsecured(mut self, reason: NoSec) -> Self {
+        self.security = Some(reason);
+        self
+    }
+
+    /// Retransmitted until it is acknowledged (default), or sent once.
+    pub fn confirmable(mut self, confirmable: bool) -> Self {
+        self.reliability = match confirmable {
+            true => Reliability::Confirmable,
+            false => Reliability::NonConfirmable,
+        };
+        self
+    }
+
+    /// How long the response is waited for, all in all. Default: as RFC 7252 has it, 93 s and more.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// By which interface a link-local address is reached: a name, an index or an address.
+    pub fn interface(mut self, interface: impl Into<String>) -> Self {
+        self.interface = Some(interface.into());
+        self
+    }
+
+    /// Sends the request and waits for the response. A future that is dropped gives the request up.
+    ///
+    /// # Errors
+    /// See [`OneError`].
+    pub async fn send(self) -> Result<Reply, OneError> {
+        if self.security.is_none() {
+            return Err(OneError::SecurityNotStated);
+        }
+        let limit = self.timeout;
+        let answer = self.answer();
+        match limit {
+            None => answer.await,
+            Some(limit) => tokio::time::timeout(limit, answer)
+                .await
+                .unwrap_or(Err(OneError::Failed(Failure::TimedOut))),
+        }
+    }
+
+    async fn answer(mut self) -> Result<Reply, OneError> {
+        let Ok(uri) = Uri::parse(&self.uri) else {
+            return Err(OneError::TooLong); // it was read when the call was made
+        };
+        if uri.scheme != Scheme::Coap {
+            return Err(OneError::Scheme(uri.scheme.name()));
+        }
+        let route = self.route(&uri).await?;
+        let mut options = uri_options(&uri, route.destination).ok_or(OneError::TooLong)?;
+        for (number, value) in self.request.options.iter() {
+            options.push(number, value);
+        }
+        self.request.options = options;
+        let unicast = UnicastRequest {
+            request: self.request,
+            route,
+            reliability: self.reliability,
+            response_timeout: self.timeout,
+        };
+        let link = self.client.link().clone();
+        let weak = link.downgrade();
+        let mut asked = link
+            .call(move |driver, now| {
+                let exchange = driver.endpoint.request(now, unicast)?;
+                Ok::<_, OneError>(Open {
+                    response: driver.await_response(exchange),
+                    exchange,
+                    link: weak,
+                    over: false,
+                })
+            })
+            .await??;
+        let responded = (&mut asked.response).await;
+        asked.over = true;
+        let (response, path, after, sender) = responded.map_err(|_| Closed)??;
+        Ok(Reply {
+            response,
+            from: path.peer,
+            path,
+            after,
+            sender,
+        })
+    }
+
+    /// The way to the first address that one of the client's sockets can reach.
+    async fn route(&self, uri: &Uri<'_>) -> Result<Route, OneError> {
+        let shared = self.client.shared();
+        let peers = resolve(uri, Kind::Peer, &*shared.resolver, shared.lookup_limit).await?;
+        let reachable = peers
+            .iter()
+            .find_map(|peer| Some((*peer, shared.socket_for(*peer)?.0)));
+        let Some((destination, socket)) = reachable else {
+            let any = SocketAddr::from(([0, 0, 0, 0], 0));
+            return Err(OneError::Family(peers.first().copied().unwrap_or(any)));
+        };
+        let interface = match destination {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => v6.scope_id(),
+            _ if needs_interface(destination.ip()) => {
+                let only = shared.interfaces.first();
+                let named = self.interface.as_ref().or(only);
+                named
+                    .map(|name| egress::named(name))
+                    .transpose()?
+                    .unwrap_or(0)
+            }
+            _ => 0,
+        };
+        Ok(Route {
+            socket,
+            source: None,
+            interface,
+            destination,
+        })
+    }
+}
+
+/// A request that is under way. Dropping it gives it up.
+struct Open {
+    exchange: ExchangeId,
+    response: oneshot::Receiver<Responded>,
+    link: WeakLink,
+    over: bool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.over {
+            self.link.abandon(Abandoned::Exchange(self.exchange));
+        }
+    }
+}
+
+impl core::fmt::Debug for OneCall {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("OneCall")
+            .field("uri", &self.uri)
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,771 @@
+//! The one task that owns an endpoint and its sockets.
+//!
+//! A round of the loop: receive what is there, hand each datagram to the endpoint, do what the application asks, let time pass,
+//! then drain the endpoint - datagrams into the send batches, work to be done at once, events to whoever waits for them. When a round
+//! leaves nothing to be read, the task waits for a socket, a command, a handler or the next timeout, whichever comes first.
+//!
+//! Nothing is allocated for a datagram, nothing is locked, and no datagram waits for another task.
+
+use core::future::{Future, poll_fn};
+use core::net::SocketAddr;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::collections::HashMap;
+use std::io;
+
+use antiphon_proto::{
+    CollectionEvent, CollectionId, Endpoint, EndpointConfig, Event, ExchangeId, Failure, Instant,
+    ListenChange, ListenEvent, Path, Response, Route, SendError, Sender, SocketId,
+};
+use antiphon_wire::Header;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Sleep;
+
+use crate::clock;
+use crate::error::{BuildError, Closed};
+use crate::interfaces::Interface;
+use crate::socket::{FailedSend, RecvBatch, SendFailure, SocketOptions, Unreachable};
+use crate::worker::{self, Handlers, Listened};
+
+pub(crate) mod ports;
+mod readiness;
+mod surroundings;
+
+use ports::{Ports, Push};
+
+/// How the driver works. Every field has a default.
+#[derive(Clone, Debug)]
+pub struct DriverConfig {
+    /// Datagrams received or sent with one system call. Default 32.
+    pub batch: usize,
+    /// The largest datagram that is received whole, in bytes; larger ones are dropped and counted. Default 2048.
+    pub largest_datagram: usize,
+    /// Options of all sockets, such as buffer sizes and the hop limit of multicast.
+    pub sockets: SocketOptions,
+    /// How often the interfaces of the host are looked at for changes. Default 3 s; zero: never.
+    pub interface_check: Duration,
+    /// How long a shutdown waits for handlers that run, answers that wait for their leisure and datagrams that wait for room. Default 2 s.
+    pub drain: Duration,
+    /// Async handlers that run at the same time. Default 256; requests beyond it wait.
+    pub handlers: usize,
+    /// Events of one collection that wait to be fetched. Default 16,384. Further ones are dropped and counted; the outcome is never.
+    pub events: usize,
+}
+
+impl Default for DriverConfig {
+    fn default() -> Self {
+        Self {
+            batch: crate::socket::DEFAULT_BATCH,
+            largest_datagram: crate::socket::DEFAULT_DATAGRAM,
+            sockets: SocketOptions::default(),
+            interface_check: Duration::from_secs(3),
+            drain: Duration::from_secs(2),
+            handlers: 256,
+            events: 16_384,
+        }
+    }
+}
+
+/// What the driver has counted beside the endpoint. Nothing is lost without being counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DriverCounters {
+    /// Datagrams dropped by the system because a receive buffer was full, as far as it has told.
+    pub receive_buffer_full: u64,
+    /// Datagrams that were longer than [`DriverConfig::largest_datagram`].
+    pub truncated: u64,
+    /// Failures to receive that are no datagram's fault.
+    pub receive_errors: u64,
+    /// Datagrams that the system refused to send.
+    pub refused: u64,
+    /// Of those, because it had no buffer (ENOBUFS).
+    pub no_buffer: u64,
+    /// Times that a send buffer was full and the driver waited.
+    pub send_buffer_full: u64,
+    /// Reports by ICMP that a request did not arrive.
+    pub unreachable: u64,
+    /// Such reports about something that is no request, and so of no consequence.
+    pub unreachable_ignored: u64,
+    /// Datagrams for a socket that is gone.
+    pub no_socket: u64,
+    /// Events of collections that found their queue full.
+    pub events_dropped: u64,
+    /// Async handlers that panicked; their requests were answered with 5.00.
+    pub handlers_panicked: u64,
+    /// Interfaces that went away.
+    pub interfaces_gone: u64,
+    /// Interfaces that came (back).
+    pub interfaces_come: u64,
+    /// Changes of this host's addresses.
+    pub address_changes: u64,
+    /// Groups that could not be joined or left.
+    pub memberships_failed: u64,
+}
+
+/// Something the application wants done by the driver.
+pub(crate) type Command = Box<dyn FnOnce(&mut Driver, Instant) + Send>;
+
+/// What nobody waits for any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Abandoned {
+    Collection(CollectionId),
+    Exchange(ExchangeId),
+}
+
+/// The application's end of a driver. The driver of a client ends when the last link is dropped.
+#[derive(Clone)]
+pub(crate) struct Link {
+    commands: mpsc::Sender<Command>,
+    abandoned: mpsc::UnboundedSender<Abandoned>,
+}
+
+impl Link {
+    /// Has the driver do this and waits for the result. It is done as a whole or, if the future is dropped early enough, not at all.
+    pub(crate) async fn call<R: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Driver, Instant) -> R + Send + 'static,
+    ) -> Result<R, Closed> {
+        let (done, result) = oneshot::channel();
+        let command: Command = Box::new(move |driver, now| {
+            if !done.is_closed() {
+                let _ = done.send(task(driver, now));
+            }
+        });
+        self.commands.send(command).await.map_err(|_| Closed)?;
+        result.await.map_err(|_| Closed)
+    }
+
+    /// Waits until the driver is gone.
+    pub(crate) async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
+    /// A link that does not keep the driver of a client alive.
+    pub(crate) fn downgrade(&self) -> WeakLink {
+        WeakLink {
+            commands: self.commands.downgrade(),
+            abandoned: self.abandoned.clone(),
+        }
+    }
+}
+
+/// A link that does not keep the driver of a client alive.
+pub(crate) struct WeakLink {
+    commands: mpsc::WeakSender<Command>,
+    abandoned: mpsc::UnboundedSender<Abandoned>,
+}
+
+impl WeakLink {
+    /// Says that nobody waits for this any more.
+    pub(crate) fn abandon(&self, what: Abandoned) {
+        let _ = self.abandoned.send(what);
+    }
+
+    pub(crate) fn upgrade(&self) -> Option<Link> {
+        Some(Link {
+            commands: self.commands.upgrade()?,
+            abandoned: self.abandoned.clone(),
+        })
+    }
+}
+
+/// Commands that wait; whoever has more to ask waits in turn.
+const COMMANDS: usize = 256;
+/// Commands done in one round at most, so that datagrams are not kept waiting.
+const COMMANDS_PER_ROUND: usize = 32;
+/// Rounds without a look at other tasks at most.
+const ROUNDS: usize = 8;
+/// How long a socket is left alone after a failure to receive.
+const REST: Duration = Duration::from_millis(20);
+
+/// The response to a request to one peer, or why there is none.
+pub(crate) type Responded = Result<(Response, Path, Duration, Sender), Failure>;
+
+/// Waits until a socket takes datagrams again.
+type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// Owns an endpoint and its sockets.
+pub(crate) struct Driver {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) config: DriverConfig,
+    pub(crate) handlers: Handlers,
+    /// What became of joins and leaves, for whoever has asked for them.
+    pub(crate) listened: Listened,
+    counters: DriverCounters,
+    ports: Ports,
+    received: RecvBatch,
+    datagram: Vec<u8>,
+    failed: Vec<(SocketId, FailedSend)>,
+    /// The socket whose send buffer is full; nothing is sent until it has room.
+    blocked: Option<(SocketId, Writable)>,
+    commands: mpsc::Receiver<Command>,
+    next_command: Option<Command>,
+    abandoned: mpsc::UnboundedReceiver<Abandoned>,
+    next_abandoned: Option<Abandoned>,
+    /// There is a link through which commands can come.
+    linked: bool,
+    /// Without one there is nothing left to do.
+    ends_with_links: bool,
+    collections: HashMap<CollectionId, mpsc::Sender<CollectionEvent>>,
+    exchanges: HashMap<ExchangeId, oneshot::Sender<Responded>>,
+    surroundings: Vec<Interface>,
+    /// Interfaces that went away, by name and the index they had.
+    away: Vec<(String, u32)>,
+    next_check: Instant,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Option<Instant>,
+    life: Life,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Runs,
+    /// Shutting down: what is under way may end until then.
+    Drains(Instant),
+}
+
+impl Driver {
+    /// An endpoint without sockets. Must be called within a tokio runtime.
+    pub(crate) fn new(
+        endpoint: EndpointConfig,
+        config: DriverConfig,
+        seed: [u8; 32],
+    ) -> (Self, Link) {
+        let (commands, command_queue) = mpsc::channel(COMMANDS);
+        let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
+        let largest_sent = endpoint.limits.datagram.max(config.largest_datagram);
+        let driver = Self {
+            handlers: Handlers::new(config.handlers),
+            listened: Listened::default(),
+            counters: DriverCounters::default(),
+            ports: Ports::new(config.sockets, config.batch, largest_sent),
+            received: RecvBatch::new(config.batch, config.largest_datagram),
+            datagram: Vec::with_capacity(largest_sent),
+            failed: Vec::new(),
+            blocked: None,
+            commands: command_queue,
+            next_command: None,
+            abandoned: abandoned_queue,
+            next_abandoned: None,
+            linked: true,
+            ends_with_links: true,
+            collections: HashMap::new(),
+            exchanges: HashMap::new(),
+            surroundings: Vec::new(),
+            away: Vec::new(),
+            next_check: Instant::ZERO,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer_at: None,
+            life: Life::Runs,
+            endpoint: Endpoint::new(endpoint, seed),
+            config,
+        };
+        let link = Link {
+            commands,
+            abandoned,
+        };
+        (driver, link)
+    }
+
+    /// Binds a unicast socket and announces it.
+    pub(crate) fn bind(
+        &mut self,
+        address: SocketAddr,
+    ) -> Result<(SocketId, SocketAddr), BuildError> {
+        let (id, info) = self
+            .ports
+            .bind(address)
+            .map_err(|source| BuildError::Bind { address, source })?;
+        self.endpoint.add_socket(id, info);
+        Ok((id, info.local))
+    }
+
+    /// The counters, those of the system's drops included.
+    pub(crate) fn counters(&self) -> DriverCounters {
+        DriverCounters {
+            receive_buffer_full: self.ports.dropped(),
+            handlers_panicked: self.handlers.panicked(),
+            ..self.counters
+        }
+    }
+
+    /// Every group that is listened to, and on which interface.
+    pub(crate) fn listening(&self) -> Vec<(SocketAddr, u32)> {
+        self.ports.memberships().collect()
+    }
+
+    // ---- the loop ---------------------------------------------------------------------------------
+
+    /// Runs until the last link is dropped or [`stop`](Self::stop) is called.
+    pub(crate) async fn run_linked(mut self) {
+        self.run(core::future::pending()).await;
+    }
+
+    /// Runs until `stop` is ready or [`stop`](Self::stop) is called; links may come and go.
+    pub(crate) async fn run_until(mut self, stop: impl Future<Output = ()>) {
+        self.ends_with_links = false;
+        self.run(stop).await;
+    }
+
+    async fn run(&mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut rounds = 0;
+        loop {
+            let now = clock::now();
+            let more = self.round(now);
+            if self.is_over(now) {
+                break;
+            }
+            rounds += 1;
+            if more && rounds < ROUNDS {
+                continue;
+            }
+            rounds = 0;
+            if more {
+                tokio::task::yield_now().await;
+            }
+            if self.wait(more, stop.as_mut()).await {
+                self.stop(clock::now());
+            }
+        }
+        self.handlers.abort().await;
+    }
+
+    /// Does everything that can be done now. True: there may be more to read.
+    fn round(&mut self, now: Instant) -> bool {
+        let mut more = self.receive(now);
+        more |= self.obey(now);
+        while let Some((incoming, response)) = self.handlers.finished() {
+            self.endpoint.respond(now, incoming, response);
+            self.drain(now);
+        }
+        if self.endpoint.next_timeout().is_some_and(|due| due <= now) {
+            self.endpoint.handle_timeout(now);
+        }
+        if now >= self.next_check {
+            self.look_around(now);
+        }
+        self.drain(now);
+        more
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        match self.life {
+            Life::Runs => false,
+            Life::Drains(until) => now >= until || self.is_idle(),
+        }
+    }
+
+    /// Nothing is under way.
+    fn is_idle(&self) -> bool {
+        let load = self.endpoint.load();
+        self.blocked.is_none()
+            && self.handlers.is_idle()
+            && [load.outbox, load.pending_answers, load.incoming] == [0; 3]
+    }
+
+    /// Begins the shutdown: collections end with their outcome, requests fail, groups are left; what remains
+    /// to be sent or answered has a little time.
+    pub(crate) fn stop(&mut self, now: Instant) {
+        if self.life != Life::Runs {
+            return;
+        }
+        self.life = Life::Drains(now + self.config.drain);
+        for id in self.collections.keys().copied().collect::<Vec<_>>() {
+            self.endpoint.close(now, id);
+        }
+        for (id, _) in core::mem::take(&mut self.exchanges) {
+            self.endpoint.cancel(now, id);
+        }
+        for id in self.ports.close_groups() {
+            self.endpoint.remove_socket(id);
+        }
+        self.drain(now);
+        self.collections.clear();
+    }
+
+    /// Waits for something to do; with `more` it only looks whether there is. True: it is time to stop.
+    async fn wait(&mut self, more: bool, mut stop: Pin<&mut impl Future<Output = ()>>) -> bool {
+        let now = clock::now();
+        let deadline = self.deadline(now);
+        if let Some(due) = deadline
+            && self.timer_at != deadline
+        {
+            self.timer.as_mut().reset(clock::to_system(due).into());
+            self.timer_at = deadline;
+        }
+        poll_fn(|cx| {
+            let mut wake = more || self.poll_inputs(now, cx);
+            if deadline.is_some() && self.timer.as_mut().poll(cx).is_ready() {
+                self.timer_at = None;
+                wake = true;
+            }
+            let mut stops = !self.linked && self.ends_with_links && self.life == Life::Runs;
+            // A shutdown has begun only once, so `stop` is not polled after it was ready.
+            if self.life == Life::Runs && !stops {
+                stops = stop.as_mut().poll(cx).is_ready();
+            }
+            match wake || stops {
+                true => Poll::Ready(stops),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Whether a socket, the application or a handler wants something.
+    fn poll_inputs(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let mut wake = self.ports.poll_ready(now, cx).is_ready();
+        if let Some((_, writable)) = &mut self.blocked
+            && writable.as_mut().poll(cx).is_ready()
+        {
+            self.blocked = None;
+            wake = true;
+        }
+        if self.next_command.is_none() && self.linked {
+            match self.commands.poll_recv(cx) {
+                Poll::Ready(Some(command)) => self.next_command = Some(command),
+                Poll::Ready(None) => self.linked = false,
+                Poll::Pending => {}
+            }
+        }
+        if self.next_abandoned.is_none()
+            && let Poll::Ready(Some(abandoned)) = self.abandoned.poll_recv(cx)
+        {
+            self.next_abandoned = Some(abandoned);
+        }
+        wake |= self.handlers.poll(cx);
+        wake || self.next_command.is_some() || self.next_abandoned.is_some()
+    }
+
+    fn deadline(&mut self, now: Instant) -> Option<Instant> {
+        let check = (!self.config.interface_check.is_zero()).then_some(self.next_check);
+        let drained = match self.life {
+            Life::Runs => None,
+            Life::Drains(until) => Some(until),
+        };
+        let rested = self.ports.rested(now);
+        [self.endpoint.next_timeout(), check, drained, rested]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    // ---- what comes in -----------------------------------------------------------------------------
+
+    /// Reads one batch of each socket. True: there may be more.
+    fn receive(&mut self, now: Instant) -> bool {
+        let mut more = false;
+        for index in 0..self.ports.len() {
+            if !self.ports.is_ready(index, now) {
+                continue;
+            }
+            match self.ports.recv(index, &mut self.received) {
+                Ok(count) => {
+                    let full = count == self.received.capacity();
+                    self.ports.set_ready(index, full);
+                    more |= full;
+                }
+                Err(error) => {
+                    self.counters.receive_errors += 1;
+                    tracing::warn!(%error, "a socket cannot receive");
+                    self.ports.rest(index, now + REST);
+                    continue;
+                }
+            }
+            for arrival in self.received.iter() {
+                let Some(path) = self.ports.path(index, &arrival) else {
+                    continue;
+                };
+                match arrival.payload {
+                    Ok(bytes) => self.endpoint.handle_datagram(now, path, bytes),
+                    Err(_) => self.counters.truncated += 1,
+                }
+            }
+            while let Some(report) = self.ports.poll_error(index) {
+                self.not_delivered(now, index, &report);
+            }
+            self.drain(now);
+        }
+        more
+    }
+
+    /// The network says that a datagram did not arrive. Anyone can forge such a report; it is believed only as far
+    /// as it quotes a request, and then it ends what is outstanding with that peer and nothing else.
+    fn not_delivered(&mut self, now: Instant, index: usize, report: &SendFailure) {
+        let request = Header::peek(report.quote()).is_some_and(|header| header.code.is_request());
+        if !request {
+            self.counters.unreachable_ignored += 1;
+            return;
+        }
+        self.counters.unreachable += 1;
+        tracing::debug!(destination = %report.destination, reason = ?report.reason, "a request did not arrive");
+        let Some(socket) = self.ports.id(index) else {
+            return;
+        };
+        let route = Route {
+            socket,
+            source: None,
+            interface: 0,
+            destination: report.destination,
+        };
+        self.endpoint
+            .handle_send_error(now, route, send_error(report.reason));
+    }
+
+    /// Does what the application asks. True: it asks for more.
+    fn obey(&mut self, now: Instant) -> bool {
+        let next = self.next_abandoned.take();
+        for abandoned in next
+            .into_iter()
+            .chain(core::iter::from_fn(|| self.abandoned.try_recv().ok()))
+        {
+            match abandoned {
+                Abandoned::Collection(id) => self.endpoint.close(now, id),
+                Abandoned::Exchange(id) => {
+                    self.exchanges.remove(&id);
+                    self.endpoint.cancel(now, id);
+                }
+            }
+        }
+        for _ in 0..COMMANDS_PER_ROUND {
+            let next = self.next_command.take();
+            let Some(command) = next.or_else(|| self.commands.try_recv().ok()) else {
+                return false;
+            };
+            command(self, now);
+            self.drain(now);
+        }
+        true
+    }
+
+    // ---- what goes out -----------------------------------------------------------------------------
+
+    /// Takes everything that the endpoint has to give.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        loop {
+            self.transmit(now);
+            let mut quiet = true;
+            while let Some(work) = self.endpoint.poll_work(now) {
+                quiet = false;
+                let result = self.perform(&work.task);
+                self.endpoint.work_done(now, work.id, result);
+            }
+            while let Some(event) = self.endpoint.poll_event() {
+                quiet = false;
+                self.tell(now, event);
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, task: &antiphon_proto::Task) -> antiphon_proto::WorkResult {
+        let open = self.life == Life::Runs;
+        worker::perform(
+            task,
+            open,
+            &mut self.ports,
+            &mut self.endpoint,
+            &mut self.listened,
+        )
+    }
+
+    fn transmit(&mut self, now: Instant) {
+        if self.blocked.is_some() {
+            return;
+        }
+        while let Some(transmit) = self.endpoint.poll_transmit(now, &mut self.datagram) {
+            let route = transmit.route;
+            let error = match self.ports.push(&route, &self.datagram) {
+                Push::Queued => continue,
+                Push::Full => {
+                    self.flush(now, route.socket);
+                    if self.blocked.is_some() {
+                        return;
+                    }
+                    continue;
+                }
+                Push::NoSocket => {
+                    self.counters.no_socket += 1;
+                    SendError::InterfaceGone
+                }
+                Push::TooLarge => SendError::TooLarge,
+                Push::Refused(error) => {
+                    tracing::warn!(destination = %route.destination, %error, "a datagram cannot be sent");
+                    SendError::Other(error.raw_os_error().unwrap_or(0))
+                }
+            };
+            self.counters.refused += 1;
+            self.endpoint.handle_send_error(now, route, error);
+        }
+        for index in 0..self.ports.len() {
+            if let Some(id) = self.ports.waiting(index) {
+                self.flush(now, id);
+            }
+        }
+    }
+
+    /// Hands the batch of a socket to the system.
+    fn flush(&mut self, now: Instant, id: SocketId) {
+        match self.ports.flush(id, &mut self.failed) {
+            Ok(None) => {}
+            Ok(Some(socket)) => {
+                self.counters.send_buffer_full += 1;
+                let writable = async move { socket.writable().await };
+                self.blocked = Some((id, Box::pin(writable)));
+            }
+            Err(error) => {
+                self.counters.refused += 1;
+                tracing::warn!(%error, "a socket cannot send");
+            }
+        }
+        while let Some((socket, failure)) = self.failed.pop() {
+            let error = refusal(&failure);
+            self.counters.refused += 1;
+            self.counters.no_buffer += u64::from(error == SendError::NoBuffer);
+            tracing::warn!(destination = %failure.destination, error = %failure.error, "a datagram was not sent");
+            let route = Route {
+                socket,
+                source: None,
+                interface: u32::try_from(failure.tag).unwrap_or(0),
+                destination: failure.destination,
+            };
+            self.endpoint.handle_send_error(now, route, error);
+        }
+    }
+
+    // ---- who is told --------------------------------------------------------------------------------
+
+    /// Whoever asks for a collection hears of it through this queue.
+    pub(crate) fn follow(&mut self, id: CollectionId) -> mpsc::Receiver<CollectionEvent> {
+        // Two more places are kept free for the outcomes.
+        let (queue, events) = mpsc::channel(self.config.events.saturating_add(OUTCOMES));
+        self.collections.insert(id, queue);
+        events
+    }
+
+    /// Whoever sends a request to one peer hears of it here.
+    pub(crate) fn await_response(&mut self, id: ExchangeId) -> oneshot::Receiver<Responded> {
+        let (responded, response) = oneshot::channel();
+        self.exchanges.insert(id, responded);
+        response
+    }
+
+    /// The collections that are not over.
+    pub(crate) fn collections(&self) -> impl Iterator<Item = CollectionId> {
+        self.collections.keys().copied()
+    }
+
+    fn tell(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Collection(event) => self.tell_of_collection(now, event),
+            Event::Response {
+                exchange,
+                response,
+                from,
+                after,
+                sender,
+            } => {
+                if let Some(waiting) = self.exchanges.remove(&exchange) {
+                    let _ = waiting.send(Ok((response, from, after, sender)));
+                }
+            }
+            Event::Failed { exchange, failure } => {
+                if let Some(waiting) = self.exchanges.remove(&exchange) {
+                    let _ = waiting.send(Err(failure));
+                }
+            }
+            Event::Request {
+                incoming,
+                resource,
+                request,
+                arrival,
+            } => {
+                if let Some(refusal) = self.handlers.start(incoming, resource, request, arrival) {
+                    self.endpoint.respond(now, incoming, refusal);
+                }
+            }
+            Event::Undelivered { incoming, failure } => {
+                tracing::debug!(?incoming, %failure, "a separate response did not arrive");
+            }
+            Event::Membership(event) => self.tell_of_membership(&event),
+        }
+    }
+
+    fn tell_of_membership(&mut self, event: &ListenEvent) {
+        let ListenEvent {
+            group, interface, ..
+        } = event;
+        match &event.change {
+            ListenChange::Joined => tracing::info!(%group, interface, "joined"),
+            ListenChange::Left => tracing::info!(%group, interface, "left"),
+            change => {
+                self.counters.memberships_failed += 1;
+                tracing::warn!(%group, interface, ?change, "joining or leaving failed");
+            }
+        }
+    }
+
+    fn tell_of_collection(&mut self, now: Instant, event: CollectionEvent) {
+        let (id, outcome) = subject(&event);
+        let Some(queue) = self.collections.get(&id) else {
+            return;
+        };
+        if !outcome && queue.capacity() <= OUTCOMES {
+            self.counters.events_dropped += 1;
+            return;
+        }
+        let _ = queue.try_send(event);
+        if outcome && self.endpoint.status(now, id).is_none() {
+            self.collections.remove(&id);
+        }
+    }
+}
+
+/// How often a collection can have an outcome: at its end, and when the time for late answers is over.
+const OUTCOMES: usize = 2;
+
+/// Which collection it is about, and whether it is an outcome.
+fn subject(event: &CollectionEvent) -> (CollectionId, bool) {
+    match event {
+        CollectionEvent::Warning(id, _) | CollectionEvent::Held(id, _) => (*id, false),
+        CollectionEvent::SendFailed { collection, .. } => (*collection, false),
+        CollectionEvent::Answer(answer) | CollectionEvent::LateAnswer(answer) => {
+            (answer.collection, false)
+        }
+        CollectionEvent::Ended(outcome) | CollectionEvent::LateEnded(outcome) => {
+            (outcome.collection, true)
+        }
+    }
+}
+
+/// The endpoint's word for what the network reports.
+fn send_error(reason: Unreachable) -> SendError {
+    match reason {
+        Unreachable::Port => SendError::PortUnreachable,
+        Unreachable::Host | Unreachable::Network | Unreachable::HopLimit => SendError::NoRoute,
+        Unreachable::Prohibited => SendError::Forbidden,
+        Unreachable::TooBig { .. } => SendError::TooLarge,
+        Unreachable::NoBuffers => SendError::NoBuffer,
+        Unreachable::Other(code) => SendError::Other(code),
+    }
+}
+
+/// The endpoint's word for why the system does not send.
+fn refusal(failure: &FailedSend) -> SendError {
+    const GONE: [i32; 2] = [6, 19]; // ENXIO and ENODEV, the same numbers on every Unix
+    let gone = failure.error.kind() == io::ErrorKind::AddrNotAvailable
+        || failure
+            .error
+            .raw_os_error()
+            .is_some_and(|code| cfg!(unix) && GONE.contains(&code));
+    match gone {
+        true => SendError::InterfaceGone,
+        false => send_error(failure.reason()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

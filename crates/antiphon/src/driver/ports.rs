@@ -1,0 +1,453 @@
+//! The sockets of one endpoint: unicast sockets that send and receive, group sockets that receive.
+
+use core::net::{IpAddr, SocketAddr};
+use core::task::{Context, Poll};
+use std::io;
+use std::sync::Arc;
+
+use antiphon_proto::{Instant, Path, Route, SocketId, SocketInfo};
+
+use super::readiness::Readiness;
+use crate::socket::{
+    Arrival, Cast, FailedSend, GroupSocket, JoinError, Outgoing, RecvBatch, SendBatch, SendFailure,
+    SocketOptions, UnicastSocket, canonical, needs_interface,
+};
+
+/// One socket, with what the driver knows of it.
+struct Port {
+    id: SocketId,
+    kind: Kind,
+    readiness: Readiness,
+    /// Something may be there to read.
+    ready: bool,
+    /// Not looked at before this time, because it failed.
+    rest_until: Instant,
+}
+
+enum Kind {
+    Unicast {
+        socket: Arc<UnicastSocket>,
+        out: SendBatch,
+    },
+    Group(Arc<GroupSocket>),
+}
+
+impl Port {
+    fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
+        match &self.kind {
+            Kind::Unicast { socket, .. } => socket.recv_batch(batch),
+            Kind::Group(socket) => socket.recv_batch(batch),
+        }
+    }
+
+    fn dropped(&self) -> u64 {
+        match &self.kind {
+            Kind::Unicast { socket, .. } => socket.dropped(),
+            Kind::Group(socket) => socket.dropped(),
+        }
+        .unwrap_or(0)
+    }
+
+    /// The path of a datagram that arrived here.
+    fn path(&self, arrival: &Arrival<'_>) -> Path {
+        let bound = match &self.kind {
+            Kind::Unicast { socket, .. } => socket.local_addr(),
+            Kind::Group(socket) => socket.group(),
+        };
+        let address = match arrival.cast {
+            // The directed broadcast of a subnet is told from its address by the system alone; the
+            // endpoint knows the limited broadcast address and treats both like a group.
+            Cast::Broadcast => IpAddr::V4(core::net::Ipv4Addr::BROADCAST),
+            // A socket that has joined nothing receives no multicast, whatever the system does not tell.
+            _ => arrival.destination.unwrap_or(bound.ip()),
+        };
+        Path {
+            socket: self.id,
+            local: SocketAddr::new(address, bound.port()),
+            interface: arrival.interface,
+            peer: arrival.source,
+        }
+    }
+}
+
+/// The end of time.
+const NEVER: Instant = Instant::from_micros(u64::MAX);
+
+/// All sockets of an endpoint. Unicast sockets come first.
+pub(crate) struct Ports {
+    all: Vec<Port>,
+    options: SocketOptions,
+    batch: usize,
+    datagram: usize,
+    next_id: u16,
+    /// Drops that closed sockets have counted.
+    dropped_before: u64,
+}
+
+impl Ports {
+    pub(crate) fn new(options: SocketOptions, batch: usize, datagram: usize) -> Self {
+        Self {
+            all: Vec::new(),
+            options,
+            batch,
+            datagram,
+            next_id: 0,
+            dropped_before: 0,
+        }
+    }
+
+    /// Binds a unicast socket.
+    pub(crate) fn bind(&mut self, local: SocketAddr) -> io::Result<(SocketId, SocketInfo)> {
+        let socket = Arc::new(UnicastSocket::bind(local, &self.options)?);
+        let info = SocketInfo {
+            local: socket.local_addr(),
+            respond_from: None,
+        };
+        let port = Port {
+            id: self.fresh_id(),
+            readiness: Readiness::of(Arc::clone(&socket)),
+            kind: Kind::Unicast {
+                socket,
+                out: SendBatch::new(self.batch, self.datagram),
+            },
+            ready: true,
+            rest_until: Instant::ZERO,
+        };
+        let id = port.id;
+        let behind = self.all.iter().take_while(|port| port.is_unicast()).count();
+        self.all.insert(behind, port);
+        Ok((id, info))
+    }
+
+    /// Listens to a group on one interface: with a socket of the group that is there already, or another one.
+    /// Returns the new socket, if one was needed.
+    pub(crate) fn join(
+        &mut self,
+        group: SocketAddr,
+        interface: u32,
+    ) -> Result<Option<(SocketId, SocketInfo)>, JoinError> {
+        for port in self.all.iter_mut().filter(|port| port.is_of(group)) {
+            match port.change(|socket| socket.join(interface)) {
+                Err(JoinError::TooManyMemberships | JoinError::OneInterfaceOnly { .. }) => {}
+                // A membership that its interface took with it is still in the socket's list.
+                Err(JoinError::AlreadyMember(_)) => {
+                    return port
+                        .change(|socket| socket.rejoin(interface, interface))
+                        .map(|()| None);
+                }
+                result => return result.map(|()| None),
+            }
+        }
+        let socket = GroupSocket::open(group.ip(), group.port(), interface, &self.options)?;
+        let socket = Arc::new(socket);
+        let info = SocketInfo {
+            local: group,
+            respond_from: None,
+        };
+        let port = Port {
+            id: self.fresh_id(),
+            readiness: Readiness::of(Arc::clone(&socket)),
+            kind: Kind::Group(socket),
+            ready: true,
+            rest_until: Instant::ZERO,
+        };
+        let id = port.id;
+        self.all.push(port);
+        Ok(Some((id, info)))
+    }
+
+    /// Listens to a group on one interface no more. Returns the socket that is closed, if it was its last membership.
+    /// The socket is closed too when the system refuses, so that nothing more is heard there.
+    pub(crate) fn leave(
+        &mut self,
+        group: SocketAddr,
+        interface: u32,
+    ) -> Result<Option<SocketId>, JoinError> {
+        let mut result = Err(JoinError::NotMember(interface));
+        let mut emptied = None;
+        for port in self.all.iter_mut().filter(|port| port.is_of(group)) {
+            match port.change(|socket| {
+                let left = socket.leave(interface);
+                left.map(|()| socket.members().is_empty())
+            }) {
+                Err(JoinError::NotMember(_)) => {}
+                Ok(empty) => {
+                    result = Ok(());
+                    emptied = empty.then_some(port.id);
+                    break;
+                }
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        if let Some(id) = emptied {
+            self.close(id);
+        }
+        result.map(|()| emptied)
+    }
+
+    /// Closes all group sockets; the system leaves their groups.
+    pub(crate) fn close_groups(&mut self) -> Vec<SocketId> {
+        let groups = self.all.iter().filter(|port| !port.is_unicast());
+        let ids: Vec<SocketId> = groups.map(|port| port.id).collect();
+        for id in &ids {
+            self.close(*id);
+        }
+        ids
+    }
+
+    /// Every group, and the interface on which it is listened to, as far as the sockets know.
+    pub(crate) fn memberships(&self) -> impl Iterator<Item = (SocketAddr, u32)> {
+        self.all.iter().flat_map(|port| {
+            let socket = match &port.kind {
+                Kind::Group(socket) => Some(socket),
+                Kind::Unicast { .. } => None,
+            };
+            socket.into_iter().flat_map(|socket| {
+                let group = socket.group();
+                socket
+                    .members()
+                    .iter()
+                    .map(move |interface| (group, *interface))
+            })
+        })
+    }
+
+    /// Puts a datagram into the batch of its socket.
+    pub(crate) fn push(&mut self, route: &Route, bytes: &[u8]) -> Push {
+        let Some((socket, out)) = self.unicast(route.socket) else {
+            return Push::NoSocket;
+        };
+        if bytes.len() > out.max_datagram() {
+            return Push::TooLarge;
+        }
+        match out.push(outgoing(route, socket.local_addr()), bytes) {
+            Ok(()) if out.is_full() => Push::Full,
+            Ok(()) => Push::Queued,
+            Err(error) => Push::Refused(error),
+        }
+    }
+
+    /// The number of this socket if datagrams wait in its batch.
+    pub(crate) fn waiting(&self, index: usize) -> Option<SocketId> {
+        let port = self.all.get(index)?;
+        match &port.kind {
+            Kind::Unicast { out, .. } if !out.is_empty() => Some(port.id),
+            _ => None,
+        }
+    }
+
+    /// Hands the batch of a socket to the system. Returns the socket if its send buffer is full: the rest waits.
+    pub(crate) fn flush(
+        &mut self,
+        id: SocketId,
+        failed: &mut Vec<(SocketId, FailedSend)>,
+    ) -> io::Result<Option<Arc<UnicastSocket>>> {
+        let Some((socket, out)) = self.unicast(id) else {
+            return Ok(None);
+        };
+        let sent = socket.send_batch(out);
+        if !out.failures().is_empty() {
+            failed.extend(out.take_failures().map(|failure| (id, failure)));
+        }
+        match sent {
+            Ok(sent) if sent.waiting > 0 => Ok(Some(Arc::clone(socket))),
+            Ok(_) => Ok(None),
+            Err(error) => {
+                out.clear(); // the socket itself is broken; what waits would wait for ever
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn id(&self, index: usize) -> Option<SocketId> {
+        self.all.get(index).map(|port| port.id)
+    }
+
+    /// Something may be there to read, and it is time to look.
+    pub(crate) fn is_ready(&self, index: usize, now: Instant) -> bool {
+        self.all
+            .get(index)
+            .is_some_and(|port| port.ready && port.rest_until <= now)
+    }
+
+    pub(crate) fn set_ready(&mut self, index: usize, ready: bool) {
+        if let Some(port) = self.all.get_mut(index) {
+            port.ready = ready;
+        }
+    }
+
+    /// Leaves a socket alone for a while.
+    pub(crate) fn rest(&mut self, index: usize, until: Instant) {
+        if let Some(port) = self.all.get_mut(index) {
+            port.rest_until = until;
+        }
+    }
+
+    /// When the next socket has rested.
+    pub(crate) fn rested(&self, now: Instant) -> Option<Instant> {
+        let resting = self.all.iter().map(|port| port.rest_until);
+        resting
+            .filter(|until| *until > now && *until != NEVER)
+            .min()
+    }
+
+    /// The path of a datagram that arrived at this socket.
+    pub(crate) fn path(&self, index: usize, arrival: &Arrival<'_>) -> Option<Path> {
+        self.all.get(index).map(|port| port.path(arrival))
+    }
+
+    pub(crate) fn recv(&self, index: usize, batch: &mut RecvBatch) -> io::Result<usize> {
+        match self.all.get(index) {
+            Some(port) => port.recv_batch(batch),
+            None => Ok(0),
+        }
+    }
+
+    /// The next report of a datagram that did not arrive.
+    pub(crate) fn poll_error(&self, index: usize) -> Option<SendFailure> {
+        match self.all.get(index).map(|port| &port.kind) {
+            Some(Kind::Unicast { socket, .. }) => socket.poll_error(),
+            _ => None,
+        }
+    }
+
+    /// Marks the sockets where something may be read. Pending if there is none.
+    pub(crate) fn poll_ready(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let mut any = Poll::Pending;
+        for port in self.all.iter_mut().filter(|port| port.rest_until <= now) {
+            if port.ready {
+                any = Poll::Ready(());
+                continue;
+            }
+            match port.readiness.poll(cx) {
+                Poll::Ready(Ok(())) => {
+                    port.ready = true;
+                    any = Poll::Ready(());
+                }
+                // Only when the runtime shuts down: nothing will come any more.
+                Poll::Ready(Err(_)) => port.rest_until = NEVER,
+                Poll::Pending => {}
+            }
+        }
+        any
+    }
+
+    /// Datagrams that the system dropped because a receive buffer was full.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped_before + self.all.iter().map(Port::dropped).sum::<u64>()
+    }
+
+    fn unicast(&mut self, id: SocketId) -> Option<(&Arc<UnicastSocket>, &mut SendBatch)> {
+        let port = self.all.iter_mut().find(|port| port.id == id)?;
+        match &mut port.kind {
+            Kind::Unicast { socket, out } => Some((socket, out)),
+            Kind::Group(_) => None,
+        }
+    }
+
+    fn close(&mut self, id: SocketId) {
+        let Some(at) = self.all.iter().position(|port| port.id == id) else {
+            return;
+        };
+        let mut port = self.all.remove(at);
+        self.dropped_before += port.dropped();
+        // Left one by one, so that the routers are told before the socket is gone.
+        let _ = port.change(|socket| {
+            for interface in socket.members().to_vec() {
+                let _ = socket.leave(interface);
+            }
+            Ok(())
+        });
+    }
+
+    /// A number that no open socket has, and none had lately.
+    fn fresh_id(&mut self) -> SocketId {
+        while self.all.iter().any(|port| port.id.0 == self.next_id) {
+            self.next_id = self.next_id.wrapping_add(1);
+        }
+        let id = SocketId(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
+        id
+    }
+}
+
+impl Port {
+    fn is_unicast(&self) -> bool {
+        matches!(self.kind, Kind::Unicast { .. })
+    }
+
+    /// Is it a socket of this group?
+    fn is_of(&self, group: SocketAddr) -> bool {
+        match &self.kind {
+            Kind::Group(socket) => {
+                let own = socket.group();
+                own.ip() == group.ip() && own.port() == group.port()
+            }
+            Kind::Unicast { .. } => false,
+        }
+    }
+
+    /// Changes the memberships of a group socket. The readiness shares the socket, so it makes way and comes back.
+    fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut GroupSocket) -> Result<T, JoinError>,
+    ) -> Result<T, JoinError> {
+        let Kind::Group(socket) = &mut self.kind else {
+            return Err(JoinError::Os(io::ErrorKind::InvalidInput.into()));
+        };
+        self.readiness = Readiness::of(Arc::new(Nothing));
+        let result = match Arc::get_mut(socket) {
+            Some(socket) => change(socket),
+            None => Err(JoinError::Os(io::ErrorKind::ResourceBusy.into())),
+        };
+        self.readiness = Readiness::of(Arc::clone(socket));
+        self.ready = true;
+        result
+    }
+}
+
+/// Never readable.
+struct Nothing;
+
+impl super::readiness::Readable for Nothing {
+    async fn wait(&self) -> io::Result<()> {
+        core::future::pending().await
+    }
+}
+
+/// What became of a datagram that was put into a batch.
+pub(crate) enum Push {
+    Queued,
+    /// It was the last that fits: the batch must be handed over.
+    Full,
+    /// No unicast socket has this number (any more).
+    NoSocket,
+    TooLarge,
+    /// It names no path that exists.
+    Refused(io::Error),
+}
+
+/// How the system is asked to send along a route, from a socket bound to `local`.
+///
+/// Only a destination that means nothing without an interface, and every group, is tied to one: to others the
+/// way back may be another than the way they came. The source is stated only where the socket leaves it open.
+fn outgoing(route: &Route, local: SocketAddr) -> Outgoing {
+    let address = route.destination.ip();
+    let mut outgoing = Outgoing::to(canonical(route.destination)).tagged(route.interface.into());
+    if route.interface != 0 && (address.is_multicast() || needs_interface(address)) {
+        outgoing = outgoing.through(route.interface);
+    }
+    if let Some(source) = route.source
+        && local.ip().is_unspecified()
+    {
+        outgoing = outgoing.from(source);
+    }
+    outgoing
+}

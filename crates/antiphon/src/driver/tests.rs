@@ -1,0 +1,165 @@
+//! What only shows from within: interfaces that come and go, full buffers, reports of the network.
+
+use core::net::IpAddr;
+
+use antiphon_proto::{CoapGroupSpec, Discoverable, Listening};
+
+use super::*;
+use crate::interfaces;
+
+fn driver() -> (Driver, Link) {
+    let mut endpoint = EndpointConfig::default();
+    endpoint.server.discoverable = Discoverable::Groups;
+    Driver::new(endpoint, DriverConfig::default(), [7; 32])
+}
+
+fn lo() -> Interface {
+    interfaces::resolve("127.0.0.1").unwrap()
+}
+
+/// A group that no other test has, as long as the socket lives.
+fn own_group() -> (std::net::UdpSocket, SocketAddr) {
+    let keeper = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = keeper.local_addr().unwrap().port();
+    let [high, low] = port.to_be_bytes();
+    (keeper, SocketAddr::from(([239, high, low, 77], port)))
+}
+
+fn joins(driver: &mut Driver, group: SocketAddr, interface: u32) {
+    let now = clock::now();
+    let memberships = driver.endpoint.server_mut().memberships_mut();
+    let spec = CoapGroupSpec::new(group).on(interface).unsecured();
+    memberships.create(spec).unwrap();
+    driver.drain(now);
+}
+
+fn state(driver: &Driver) -> Vec<(u32, Listening)> {
+    let memberships = driver.endpoint.server().memberships();
+    memberships
+        .listening()
+        .map(|(_, interface, state)| (interface, state))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_group_is_joined_again_when_its_interface_returns() {
+    let (mut driver, _link) = driver();
+    let (_keeper, group) = own_group();
+    let lo = lo();
+    driver.surroundings_are(vec![lo.clone()]);
+    joins(&mut driver, group, lo.index);
+    assert_eq!(driver.listening(), [(group, lo.index)]);
+
+    driver.surroundings_are(vec![Interface {
+        up: false,
+        ..lo.clone()
+    }]);
+    driver.drain(clock::now());
+    assert_eq!(state(&driver), [(lo.index, Listening::Away)]);
+    assert_eq!(driver.counters().interfaces_gone, 1);
+
+    driver.surroundings_are(vec![lo.clone()]);
+    driver.drain(clock::now());
+    assert_eq!(state(&driver), [(lo.index, Listening::Joined)]);
+    assert_eq!(driver.listening(), [(group, lo.index)]);
+    assert_eq!(driver.counters().interfaces_come, 1);
+    // Nothing has changed, so nothing is counted.
+    driver.surroundings_are(vec![lo]);
+    assert_eq!(driver.counters().interfaces_come, 1);
+}
+
+#[tokio::test]
+async fn an_interface_that_returns_with_another_index_keeps_its_groups() {
+    let (mut driver, _link) = driver();
+    let (_keeper, group) = own_group();
+    let lo = lo();
+    // The interface had another index before it went away.
+    let old = Interface {
+        index: lo.index + 1_000_000,
+        ..lo.clone()
+    };
+    driver.surroundings_are(vec![old.clone()]);
+    joins(&mut driver, group, old.index);
+    assert!(matches!(
+        state(&driver)[..],
+        [(index, Listening::Failed { .. })] if index == old.index
+    ));
+    assert_eq!(driver.counters().memberships_failed, 1);
+    assert_eq!(driver.listened.take_failures().len(), 1);
+
+    driver.surroundings_are(vec![lo.clone()]);
+    driver.drain(clock::now());
+    assert_eq!(state(&driver), [(lo.index, Listening::Joined)]);
+    assert_eq!(driver.listening(), [(group, lo.index)]);
+}
+
+#[tokio::test]
+async fn a_change_of_addresses_is_counted_and_the_first_look_is_none() {
+    let (mut driver, _link) = driver();
+    let lo = lo();
+    driver.surroundings_are(vec![lo.clone()]);
+    assert_eq!(driver.counters().address_changes, 0);
+    let mut more = lo;
+    more.addresses.push(IpAddr::from([10, 9, 8, 7]));
+    driver.surroundings_are(vec![more]);
+    assert_eq!(driver.counters().address_changes, 1);
+    assert_eq!(driver.counters().interfaces_come, 0);
+}
+
+#[test]
+fn what_the_system_says_has_one_word_for_the_endpoint() {
+    use std::io::{Error, ErrorKind};
+    let failure = |error: Error| FailedSend {
+        tag: 0,
+        destination: SocketAddr::from(([127, 0, 0, 1], 1)),
+        error,
+    };
+    assert_eq!(
+        refusal(&failure(ErrorKind::AddrNotAvailable.into())),
+        SendError::InterfaceGone
+    );
+    if cfg!(target_os = "linux") {
+        for (code, error) in [
+            (6, SendError::InterfaceGone),
+            (19, SendError::InterfaceGone),
+            (101, SendError::NoRoute),
+            (113, SendError::NoRoute),
+            (105, SendError::NoBuffer),
+            (90, SendError::TooLarge),
+            (1, SendError::Forbidden),
+            (111, SendError::PortUnreachable),
+            (5, SendError::Other(5)),
+        ] {
+            assert_eq!(refusal(&failure(Error::from_raw_os_error(code))), error);
+        }
+    }
+    assert_eq!(send_error(Unreachable::HopLimit), SendError::NoRoute);
+    assert_eq!(
+        send_error(Unreachable::TooBig { mtu: Some(1_280) }),
+        SendError::TooLarge
+    );
+}
+
+#[tokio::test]
+async fn a_datagram_for_a_socket_that_is_gone_is_counted_and_fails_its_request() {
+    let (mut driver, _link) = driver();
+    let now = clock::now();
+    let route = Route {
+        socket: SocketId(99),
+        source: None,
+        interface: 0,
+        destination: SocketAddr::from(([127, 0, 0, 1], 9)),
+    };
+    let request = antiphon_proto::UnicastRequest {
+        request: antiphon_proto::Request::new(antiphon_wire::Code::GET),
+        route,
+        reliability: antiphon_proto::Reliability::Confirmable,
+        response_timeout: None,
+    };
+    let id = driver.endpoint.request(now, request).unwrap();
+    let mut response = driver.await_response(id);
+    driver.drain(now);
+    let failure = response.try_recv().unwrap().unwrap_err();
+    assert_eq!(failure, Failure::Unreachable(SendError::InterfaceGone));
+    assert_eq!(driver.counters().no_socket, 1);
+}
