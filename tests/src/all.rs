@@ -2,3 +2,4 @@
 
 mod interop;
 mod lab;
+mod scenario;

@@ -12,6 +12,7 @@ mod hosts;
 mod peer;
 mod process;
 pub mod sim;
+pub mod stage;
 
 pub use hosts::{Direction, Lab};
 pub use peer::{Answer, Peer};

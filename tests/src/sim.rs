@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use antiphon_netsim::{
     Arrival, HostId, Impairment, Interface, Network, Node, Outgoing, Segment, SegmentId,
@@ -9,11 +10,14 @@ use antiphon_netsim::{
 };
 use antiphon_proto::{
     Endpoint, EndpointConfig, Event, Instant, Path, Route, SendError, SocketId, SocketInfo, Task,
-    WorkFailure, WorkId, WorkResult,
+    Work, WorkFailure, WorkId, WorkResult,
 };
 
 /// What a worker makes of a protected message.
 pub type Opener = Box<dyn FnMut(&Path, &[u8]) -> WorkResult>;
+
+/// How long a worker takes for a piece of work.
+pub type Toil = Box<dyn FnMut(&Work) -> Duration>;
 
 /// An endpoint on a simulated host, with its sockets and its worker.
 pub struct EndpointHost {
@@ -27,8 +31,10 @@ pub struct EndpointHost {
     pub received: Vec<(Instant, Path, Vec<u8>)>,
     /// Opens protected messages; `None` says that there is no security.
     pub opener: Option<Opener>,
-    /// Datagrams to be sent as they are, past the endpoint: what an attacker does.
-    pub inject: Vec<Outgoing>,
+    /// How long the worker takes for a piece of work: different times let work overtake each other, and with
+    /// `Duration::MAX` it is never done. `None`: no time at all.
+    pub toil: Option<Toil>,
+    at_work: BTreeMap<(Instant, WorkId), Work>,
     unicast: BTreeMap<SocketId, SocketAddr>,
     groups: BTreeMap<SocketAddr, SocketId>,
     changes: Vec<SocketChange>,
@@ -70,7 +76,8 @@ impl EndpointHost {
             sent: Vec::new(),
             received: Vec::new(),
             opener: None,
-            inject: Vec::new(),
+            toil: None,
+            at_work: BTreeMap::new(),
             unicast,
             groups: BTreeMap::new(),
             changes: Vec::new(),
@@ -88,6 +95,17 @@ impl EndpointHost {
 
     fn drain(&mut self, now: Instant) {
         while let Some(work) = self.endpoint.poll_work(now) {
+            let time = self
+                .toil
+                .as_mut()
+                .map_or(Duration::ZERO, |toil| toil(&work));
+            self.at_work.insert((now + time, work.id), work);
+        }
+        while let Some(entry) = self.at_work.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let work = entry.remove();
             match work.task {
                 Task::Join { group, interface } => {
                     let next = SocketId(1_000 + u16::try_from(self.groups.len()).unwrap());
@@ -160,9 +178,6 @@ impl Node for EndpointHost {
     }
 
     fn poll_transmit(&mut self, now: Time) -> Option<Outgoing> {
-        if let Some(raw) = self.inject.pop() {
-            return Some(raw);
-        }
         let mut bytes = Vec::new();
         let transmit = self.endpoint.poll_transmit(instant(now), &mut bytes);
         self.drain(instant(now));
@@ -180,7 +195,13 @@ impl Node for EndpointHost {
     }
 
     fn next_timeout(&self) -> Option<Time> {
-        self.endpoint.next_timeout().map(time)
+        let worker = self.at_work.keys().next().map(|(at, _)| *at);
+        let worker = worker.filter(|at| *at < Instant::from_micros(u64::MAX));
+        [self.endpoint.next_timeout(), worker]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(time)
     }
 
     fn handle_send_error(&mut self, now: Time, outgoing: &Outgoing, error: NetError) {
@@ -259,16 +280,31 @@ impl World {
         port: u16,
         config: EndpointConfig,
     ) -> HostId {
+        self.host_on_ports(segment, name, addresses, &[port], config)
+    }
+
+    /// The same with one socket per address family at each of these ports.
+    pub fn host_on_ports(
+        &mut self,
+        segment: SegmentId,
+        name: &str,
+        addresses: &[IpAddr],
+        ports: &[u16],
+        config: EndpointConfig,
+    ) -> HostId {
         let network = self.sim.network_mut();
         let host = network.add_host(name);
         network.attach(host, segment, addresses);
-        network
-            .bind(host, port)
-            .expect("a fresh host has free ports");
         let mut locals: Vec<SocketAddr> = Vec::new();
-        for address in addresses {
-            if !locals.iter().any(|l| l.is_ipv4() == address.is_ipv4()) {
-                locals.push(SocketAddr::new(*address, port));
+        for &port in ports {
+            network
+                .bind(host, port)
+                .expect("a fresh host has free ports");
+            for address in addresses {
+                let taken = |l: &SocketAddr| l.is_ipv4() == address.is_ipv4() && l.port() == port;
+                if !locals.iter().any(taken) {
+                    locals.push(SocketAddr::new(*address, port));
+                }
             }
         }
         let seed = self
@@ -303,7 +339,7 @@ impl World {
     }
 
     /// Lets this much time pass.
-    pub fn run(&mut self, duration: core::time::Duration) {
+    pub fn run(&mut self, duration: Duration) {
         self.sim.run_for(duration);
     }
 }
