@@ -19,6 +19,9 @@ use crate::interfaces;
 /// One extra byte per slot: a datagram that reaches it was too long.
 pub(super) const TRUNCATION_ROOM: usize = 1;
 
+/// `WSAEMSGSIZE`: Windows cut a datagram, and tells neither its sender nor its length.
+const CUT: i32 = 10_040;
+
 fn unsupported(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, what)
 }
@@ -180,6 +183,13 @@ impl Port {
                     | io::ErrorKind::HostUnreachable
                     | io::ErrorKind::NetworkUnreachable
                     | io::ErrorKind::Interrupted => continue,
+                    _ if cfg!(windows) && error.raw_os_error() == Some(CUT) => {
+                        tracing::warn!(
+                            "a datagram longer than {} bytes was discarded; its sender is unknown",
+                            batch.limit
+                        );
+                        continue;
+                    }
                     _ if batch.heads.is_empty() => return Err(error),
                     _ => break,
                 },

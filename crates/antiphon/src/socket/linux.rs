@@ -284,8 +284,9 @@ impl Port {
         Some(self.dropped.load(Ordering::Relaxed))
     }
 
+    /// For what only tests set or read.
     #[cfg(test)]
-    pub(super) fn fd_for_tests(&self) -> &Socket {
+    pub(super) fn raw_socket(&self) -> &Socket {
         self.fd.get_ref()
     }
 }
@@ -624,3 +625,7 @@ pub(super) fn join_error(error: io::Error, interface: u32) -> JoinError {
         _ => JoinError::Os(error),
     }
 }
+
+#[cfg(test)]
+#[path = "linux_tests.rs"]
+mod tests;

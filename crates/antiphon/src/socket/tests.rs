@@ -252,7 +252,7 @@ async fn a_broadcast_is_told_from_unicast() {
     // 127.255.255.255 is the broadcast address of 127/8.
     let receiver = bind("0.0.0.0:0");
     let sender = bind("127.0.0.1:0");
-    socket2::SockRef::from(sender.port.fd_for_tests())
+    socket2::SockRef::from(sender.port.raw_socket())
         .set_broadcast(true)
         .unwrap();
     let to: SocketAddr = (
@@ -513,6 +513,117 @@ async fn what_the_kernel_refuses_at_once_is_named() {
         .collect(1, &mut RecvBatch::new(1, LARGEST_DATAGRAM))
         .await;
     assert_eq!(got[0].payload, Ok(vec![5; 65_507]));
+}
+
+/// What a plain socket sees as hop limit of the next datagram.
+#[cfg(not(antiphon_portable_sockets))]
+fn hops_of_next(socket: &socket2::Socket) -> i32 {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
+    use std::os::fd::AsRawFd;
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut control = nix::cmsg_space!(i32);
+    let mut room = [0; 16];
+    let mut parts = [io::IoSliceMut::new(&mut room)];
+    let fd = socket.as_raw_fd();
+    let flags = MsgFlags::empty();
+    let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags).unwrap();
+    message
+        .cmsgs()
+        .unwrap()
+        .find_map(|message| match message {
+            ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => {
+                Some(hops)
+            }
+            _ => None,
+        })
+        .unwrap()
+}
+
+#[cfg(not(antiphon_portable_sockets))]
+#[tokio::test]
+async fn hop_limits_are_those_of_the_datagram_or_of_the_socket() {
+    use nix::sys::socket::{setsockopt, sockopt};
+    use socket2::{Domain, Socket, Type};
+    let options = SocketOptions {
+        multicast_hops: 9,
+        unicast_hops: Some(33),
+        ..SocketOptions::default()
+    };
+    for (local, any) in [("127.0.0.1:0", "0.0.0.0:0"), ("[::1]:0", "[::]:0")] {
+        let local: SocketAddr = local.parse().unwrap();
+        let plain = Socket::new(Domain::for_address(local), Type::DGRAM, None).unwrap();
+        if local.is_ipv4() {
+            setsockopt(&plain, sockopt::Ipv4RecvTtl, &true).unwrap();
+        } else {
+            plain.set_recv_hoplimit_v6(true).unwrap();
+        }
+        plain
+            .bind(&any.parse::<SocketAddr>().unwrap().into())
+            .unwrap();
+        let port = plain.local_addr().unwrap().as_socket().unwrap().port();
+        let standard = UnicastSocket::bind(local, &SocketOptions::default()).unwrap();
+        let other = UnicastSocket::bind(local, &options).unwrap();
+        let to = Outgoing::to(SocketAddr::new(local.ip(), port));
+        send(&standard, to, b"x");
+        assert_eq!(hops_of_next(&plain), 64);
+        send(&other, to, b"x");
+        assert_eq!(hops_of_next(&plain), 33);
+        for hops in [1, 17, 255] {
+            send(&other, to.hops(hops), b"x");
+            assert_eq!(hops_of_next(&plain), i32::from(hops));
+        }
+        // Together with a path.
+        send(&other, to.hops(5).from(local.ip()).through(lo()), b"x");
+        assert_eq!(hops_of_next(&plain), 5);
+        if local.is_ipv4() {
+            let group = Ipv4Addr::new(239, 8, 7, 6);
+            let join = socket2::InterfaceIndexOrAddress::Index(lo());
+            plain.join_multicast_v4_n(&group, &join).unwrap();
+            let to = Outgoing::to(SocketAddr::new(group.into(), port)).through(lo());
+            send(&standard, to, b"x");
+            assert_eq!(hops_of_next(&plain), 1);
+            send(&other, to, b"x");
+            assert_eq!(hops_of_next(&plain), 9);
+            send(&other, to.hops(200), b"x");
+            assert_eq!(hops_of_next(&plain), 200);
+        }
+    }
+}
+
+#[cfg(antiphon_portable_sockets)]
+#[tokio::test]
+async fn what_this_system_cannot_do_is_refused_loudly() {
+    let socket = bind("127.0.0.1:0");
+    let to = Outgoing::to(socket.local_addr());
+    let mut batch = SendBatch::default();
+    for outgoing in [
+        to.from(Ipv4Addr::LOCALHOST.into()),
+        to.hops(3),
+        to.through(lo()),
+    ] {
+        let error = batch.push(outgoing, b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(
+            error.to_string().starts_with("this system cannot"),
+            "{error}"
+        );
+    }
+    assert_eq!(socket.dropped(), None);
+    assert_eq!(socket.poll_error(), None);
+    // Bound to the wildcard it cannot tell how a datagram was addressed, and says so.
+    let wildcard = bind("0.0.0.0:0");
+    let to: SocketAddr = (Ipv4Addr::LOCALHOST, wildcard.local_addr().port()).into();
+    send(&socket, Outgoing::to(to), b"x");
+    let got = wildcard.one().await;
+    assert_eq!((got.cast, got.destination), (Cast::Unknown, None));
+    // An interface that does not exist fails the datagram, not the socket.
+    let group: SocketAddr = "239.1.2.3:9".parse().unwrap();
+    batch
+        .push(Outgoing::to(group).through(2_000_000_000), b"x")
+        .unwrap();
+    let sent = socket.send_batch(&mut batch).unwrap();
+    assert_eq!((sent.sent, sent.failed, sent.waiting), (0, 1, 0));
+    assert_eq!(batch.failures()[0].error.kind(), io::ErrorKind::NotFound);
 }
 
 #[tokio::test]
