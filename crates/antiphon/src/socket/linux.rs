@@ -239,27 +239,33 @@ impl Port {
         let fd = self.fd.get_ref().as_raw_fd();
         let mut outcome = Sent::default();
         // An error of a datagram sent earlier (ICMP) is reported at the next send, whatever that one is. So
-        // an error counts against the datagram at hand only if it comes again.
-        let mut suspected = false;
+        // an error counts against the datagram at hand only if it comes again, and one that only others
+        // can report (refused) hardly ever.
+        let mut tries = 0;
         while !batch.is_empty() {
-            match send(fd, batch, self.source) {
+            let error = match send(fd, batch, self.source) {
                 Ok(0) => break,
                 Ok(count) => {
                     batch.advance(count);
                     outcome.sent += count;
-                    suspected = false;
+                    tries = 0;
+                    continue;
                 }
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EINTR) => {}
-                    Some(libc::EAGAIN) => break,
-                    Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT) => return Err(error),
-                    _ if !suspected => suspected = true,
-                    _ => {
-                        batch.refuse(error);
-                        outcome.failed += 1;
-                        suspected = false;
-                    }
-                },
+                Err(error) => error,
+            };
+            let patience = match error.raw_os_error() {
+                Some(libc::EINTR) => continue,
+                Some(libc::EAGAIN) => break,
+                Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT) => return Err(error),
+                Some(libc::ECONNREFUSED) => STEP_OVER,
+                _ => 1,
+            };
+            if tries < patience {
+                tries += 1;
+            } else {
+                batch.refuse(error);
+                outcome.failed += 1;
+                tries = 0;
             }
         }
         outcome.waiting = batch.len();

@@ -117,6 +117,8 @@ fn ipv6_groups_of_every_scope_work_over_loopback() {
     in_namespace("ipv6_groups_of_every_scope_work_over_loopback", async {
         ip("-6 route add local ff00::/8 dev lo");
         let sender = socket("[::1]:0");
+        // On the very port, and still deaf to groups that others joined.
+        let wildcard = socket("[::]:5683");
         for scope in ["ff01", "ff02", "ff03", "ff05", "ff08", "ff0e"] {
             let to = format!("{scope}::fd");
             let member = group(&to, 5683, lo());
@@ -133,7 +135,9 @@ fn ipv6_groups_of_every_scope_work_over_loopback() {
             assert_eq!(got.cast, Cast::Multicast);
             assert_eq!(got.interface, lo());
             assert_eq!(got.source, sender.local_addr());
+            member.silent().await;
         }
+        wildcard.silent().await;
         sender.silent().await;
     });
 }
@@ -370,6 +374,21 @@ fn what_cannot_be_reached_is_said_at_once_or_later() {
         assert_eq!(failure.quote(), [0; QUOTE]);
         while sender.poll_error().is_some() {}
         timeout(PATIENCE, sender.writable()).await.unwrap().unwrap();
+        // The report has not made `writable` forget how to wait.
+        batch.clear();
+        let absent: SocketAddr = "10.0.1.98:5683".parse().unwrap();
+        for _ in 0..64 {
+            batch.push(Outgoing::to(absent), &[1; 512]).unwrap();
+        }
+        assert!(sender.send_batch(&mut batch).unwrap().waiting > 0);
+        assert!(
+            timeout(Duration::from_millis(10), sender.writable())
+                .await
+                .is_err(),
+            "the send buffer is full again"
+        );
+        timeout(PATIENCE, sender.writable()).await.unwrap().unwrap();
+        while sender.poll_error().is_some() {}
         batch.clear();
         let here = socket("10.0.1.2:0");
         assert_eq!(send(&sender, Outgoing::to(here.local_addr()), b"x"), SENT);

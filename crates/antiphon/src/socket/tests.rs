@@ -465,6 +465,72 @@ async fn an_error_report_wakes_a_reader_that_waits() {
 }
 
 #[cfg(not(antiphon_portable_sockets))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn error_reports_amid_a_stream_of_datagrams_neither_stall_nor_lose_it() {
+    use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    const COUNT: usize = 20_000;
+    /// Few enough on the way never to fill the receive buffer.
+    const WINDOW: usize = 40;
+    let socket = bind("127.0.0.1:0");
+    let nobody = bind("127.0.0.1:0").local_addr();
+    let to = socket.local_addr();
+    let (taken, done) = (&AtomicUsize::new(0), &AtomicBool::new(false));
+    let runtime = tokio::runtime::Handle::current();
+    let (received, reports) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let plain = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            for number in 0..COUNT {
+                while number - taken.load(Ordering::Acquire) >= WINDOW {
+                    if done.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    std::thread::yield_now();
+                }
+                plain.send_to(&number.to_be_bytes(), to).unwrap();
+            }
+        });
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                send(&socket, Outgoing::to(nobody), b"lost");
+                std::thread::yield_now();
+            }
+        });
+        tokio::task::block_in_place(|| {
+            let outcome = runtime.block_on(async {
+                let mut batch = RecvBatch::default();
+                let (mut received, mut reports) = (Vec::new(), 0);
+                while received.len() < COUNT {
+                    if timeout(PATIENCE, socket.readable()).await.is_err() {
+                        break;
+                    }
+                    socket.recv_batch(&mut batch).unwrap();
+                    received.extend(
+                        batch
+                            .iter()
+                            .map(|arrival| arrival.payload.unwrap().to_vec()),
+                    );
+                    taken.store(received.len(), Ordering::Release);
+                    while socket.poll_error().is_some() {
+                        reports += 1;
+                    }
+                }
+                (received, reports)
+            });
+            done.store(true, Ordering::Relaxed);
+            outcome
+        })
+    });
+    assert_eq!(received.len(), COUNT);
+    assert!(
+        received
+            .iter()
+            .enumerate()
+            .all(|(number, payload)| *payload == number.to_be_bytes())
+    );
+    assert!(reports > 0);
+}
+
+#[cfg(not(antiphon_portable_sockets))]
 #[tokio::test]
 async fn what_the_kernel_refuses_at_once_is_named() {
     let socket = bind("127.0.0.1:0");
