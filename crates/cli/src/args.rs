@@ -4,7 +4,9 @@ use antiphon_wire::Code;
 use clap::{Parser, Subcommand};
 
 use crate::decode::{self, DecodeArgs};
+use crate::discover::DiscoverArgs;
 use crate::failure::Failure;
+use crate::quickstart::QuickstartArgs;
 use crate::request::{BareArgs, BodyArgs, NotifyArgs};
 use crate::serve::ServeArgs;
 
@@ -57,6 +59,10 @@ enum Command {
     /// Tell a group something; nobody answers
     #[command(after_help = NOTIFY_EXAMPLES)]
     Notify(NotifyArgs),
+    /// See it work: a group on this machine, found, asked and switched within seconds
+    Quickstart(QuickstartArgs),
+    /// Find out who is here and what they offer
+    Discover(DiscoverArgs),
     /// Be a member: serve resources to groups, as a file describes them
     Serve(ServeArgs),
     /// Show a datagram as text, or where it is malformed
@@ -75,6 +81,8 @@ impl Cli {
             Command::Patch(args) => args.run(Code::PATCH),
             Command::Ipatch(args) => args.run(Code::IPATCH),
             Command::Notify(args) => args.run(),
+            Command::Quickstart(args) => args.run(),
+            Command::Discover(args) => args.run(),
             Command::Serve(args) => args.run(),
             Command::Decode(args) => decode::run(args),
         }

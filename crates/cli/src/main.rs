@@ -1,10 +1,10 @@
 //! The `antiphon` command: ask a whole CoAP group, and see who answered and who did not.
 
-#![allow(dead_code)]
-
 mod args;
 mod cbor;
+mod collecting;
 mod decode;
+mod discover;
 mod duration;
 mod exit;
 mod failure;
@@ -13,6 +13,7 @@ mod members;
 mod outcome;
 mod payload;
 mod progress;
+mod quickstart;
 mod render;
 mod request;
 mod senml;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -85,11 +85,6 @@ impl MemberAddress {
             return Err(format!("{} is nobody's address", quoted(text)));
         }
         Ok(Self { ip, zone, port })
-    }
-
-    /// Where to send a unicast request: the port, or the default one.
-    pub(crate) fn socket_address(&self, default_port: u16) -> SocketAddr {
-        SocketAddr::new(self.ip, self.port.unwrap_or(default_port))
     }
 }
 
@@ -443,10 +438,6 @@ mod tests {
         ] {
             assert!(text.parse::<MemberAddress>().is_err(), "{text}");
         }
-        let with_port: MemberAddress = "10.0.0.1:7".parse().unwrap();
-        assert_eq!(with_port.socket_address(5683).to_string(), "10.0.0.1:7");
-        let without: MemberAddress = "10.0.0.1".parse().unwrap();
-        assert_eq!(without.socket_address(5683).to_string(), "10.0.0.1:5683");
     }
 
     #[test]

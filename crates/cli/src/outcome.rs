@@ -110,7 +110,7 @@ impl Reporter {
             .max()
             .unwrap_or(0);
         let mut columns = vec![
-            ("address", Align::Left, 16),
+            ("address", Align::Left, 18),
             ("code", Align::Left, 12),
             ("after ms", Align::Right, 8),
             ("how", Align::Left, 9),
@@ -380,8 +380,8 @@ mod tests {
         let mut reporter = Reporter::text(&["lamp-1", "kitchen"], false, Style::PLAIN, None);
         assert_eq!(
             reporter.answer(&shown(Some("lamp-1"), "10.0.0.7:5683", b"on")),
-            "member   address           code          after ms  how        value\n\
-             lamp-1   10.0.0.7:5683     2.05 Content      12.3  multicast  on"
+            "member   address             code          after ms  how        value\n\
+             lamp-1   10.0.0.7:5683       2.05 Content      12.3  multicast  on"
         );
         let mut second = shown(None, "10.0.0.9:5683", b"a\x1b[2J");
         second.how = "unicast".into();
@@ -389,7 +389,7 @@ mod tests {
         second.truncated = true;
         assert_eq!(
             reporter.answer(&second),
-            "(unexpected)  10.0.0.9:5683     2.05 Content      12.3  unicast #2  a\\u001b[2J … (the first block only)"
+            "(unexpected)  10.0.0.9:5683       2.05 Content      12.3  unicast #2  a\\u001b[2J … (the first block only)"
         );
         let mut nameless = Reporter::text(&[], true, Style::PLAIN, None);
         let text = nameless.answer(&shown(None, "10.0.0.9:5683", b"two\nlines"));

@@ -1,5 +1,6 @@
 //! `antiphon get|put|post|delete|fetch|patch|ipatch|notify`: one question to a group or to a single member.
 
+mod ask;
 mod dry_run;
 
 use std::path::PathBuf;
@@ -53,6 +54,14 @@ pub(crate) struct Question {
     #[arg(short, long, value_name = "MEMBER", value_parser = members::from_argument, help_heading = "Whom to ask")]
     expect: Vec<Member>,
 
+    /// Where an answer states the id of its member: option:NAME, payload, or payload:/json/pointer
+    #[arg(long, value_name = "WHERE", value_parser = IdSource::parse, help_heading = "Whom to ask")]
+    id_from: Option<IdSource>,
+
+    /// How many routers multicast may pass, 1 for none
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Whom to ask")]
+    hops: u8,
+
     /// How long to wait for answers after the last transmission
     #[arg(short = 't', long, value_name = "TIME", value_parser = duration::parse, help_heading = "Waiting")]
     collect_for: Option<Duration>,
@@ -74,6 +83,10 @@ pub(crate) struct Question {
           value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Waiting")]
     complete: Option<u16>,
 
+    /// End the asking one by one after this time
+    #[arg(long, value_name = "TIME", requires = "complete", value_parser = duration::parse, help_heading = "Waiting")]
+    complete_within: Option<Duration>,
+
     /// The request does no harm when a member processes it twice: POST, PATCH and iPATCH may be repeated
     #[arg(long, help_heading = "Waiting")]
     idempotent: bool,
@@ -94,9 +107,64 @@ pub(crate) struct Question {
     #[arg(long, help_heading = "Output")]
     json: bool,
 
+    /// Show payloads of several lines in full, below their rows
+    #[arg(long, help_heading = "Output")]
+    full: bool,
+
+    /// Write the payload of a single member's answer as it is
+    #[arg(long, conflicts_with = "json", help_heading = "Output")]
+    raw: bool,
+
+    /// Kind of network: 6lowpan warns about requests that do not fit one frame, 6lowpan-strict refuses them
+    #[arg(
+        long,
+        value_name = "LINK",
+        value_enum,
+        default_value_t,
+        help_heading = "Request"
+    )]
+    link: LinkChoice,
+
     /// Send nothing: show the options, the sizes, and whether the request fits a 6LoWPAN frame
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
+}
+
+/// The kind of network that a request to a group travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LinkChoice {
+    #[default]
+    Any,
+    #[value(name = "6lowpan")]
+    SixLowpan,
+    #[value(name = "6lowpan-strict")]
+    SixLowpanStrict,
+}
+
+/// Where an answer states the id of its member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum IdSource {
+    Option(OptionNumber),
+    /// A JSON pointer into a JSON or CBOR payload; empty: the whole payload.
+    Payload(String),
+}
+
+impl IdSource {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(name) = text.strip_prefix("option:") {
+            return option_number(name).map(Self::Option);
+        }
+        let pointer = match text.strip_prefix("payload") {
+            Some("") => Some(""),
+            Some(rest) => rest
+                .strip_prefix(':')
+                .filter(|pointer| pointer.starts_with('/')),
+            None => None,
+        };
+        pointer
+            .map(|pointer| Self::Payload(pointer.into()))
+            .ok_or_else(|| format!("{text:?} is not option:NAME, payload or payload:/pointer"))
+    }
 }
 
 /// The payload of a request.
@@ -267,13 +335,35 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// What only a group can be asked.
+    fn refuse_group_only(&self) -> Result<(), Failure> {
+        let q = self.question;
+        let given = [
+            (!self.members.is_empty(), "expected members"),
+            (q.count.is_some(), "--count"),
+            (q.repeat > 0, "--repeat"),
+            (q.complete.is_some(), "--complete"),
+            (q.late.is_some(), "--late"),
+        ];
+        match given.iter().find(|(given, _)| *given) {
+            Some((_, what)) => Err(Failure::usage(format!(
+                "{} is a single member, so {what} has no meaning",
+                crate::terminal::line(&q.uri)
+            ))),
+            None => Ok(()),
+        }
+    }
+
     fn run(&self) -> Result<u8, Failure> {
+        if self.question.raw && self.uri.is_multicast() {
+            return Err(Failure::usage(
+                "--raw writes the answer of a single member, and this is a group",
+            ));
+        }
         if self.question.dry_run {
             return dry_run::run(self);
         }
-        Err(Failure::local(
-            "this build does not send yet: give --dry-run",
-        ))
+        ask::run(self)
     }
 }
 
@@ -324,15 +414,20 @@ fn marked(uri: &str, error: &antiphon_wire::uri::UriError) -> Failure {
     ))
 }
 
-/// Reads `NAME=VALUE` or `NUMBER=VALUE`; the value as the option's format wants it, or `0x` and digits.
-fn parse_option(text: &str) -> Result<(OptionNumber, Vec<u8>), String> {
-    let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    let number = OptionNumber::KNOWN
+/// An option by its name in any letter case, or by its number.
+fn option_number(name: &str) -> Result<OptionNumber, String> {
+    OptionNumber::KNOWN
         .iter()
         .copied()
         .find(|known| known.name().is_some_and(|n| n.eq_ignore_ascii_case(name)))
         .or_else(|| name.parse().ok().map(OptionNumber))
-        .ok_or_else(|| format!("{name:?} is no known option and no number"))?;
+        .ok_or_else(|| format!("{name:?} is no known option and no number"))
+}
+
+/// Reads `NAME=VALUE` or `NUMBER=VALUE`; the value as the option's format wants it, or `0x` and digits.
+fn parse_option(text: &str) -> Result<(OptionNumber, Vec<u8>), String> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    let number = option_number(name)?;
     let instead = match number {
         OptionNumber::URI_HOST
         | OptionNumber::URI_PORT

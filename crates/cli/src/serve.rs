@@ -2,6 +2,7 @@
 
 mod config;
 mod report;
+mod run;
 mod value;
 
 use std::path::PathBuf;
@@ -63,8 +64,6 @@ impl ServeArgs {
             }
             return Ok(exit::ALL);
         }
-        Err(Failure::local(
-            "this build does not serve yet: give --check",
-        ))
+        run::run(&config, self.json)
     }
 }

@@ -31,9 +31,10 @@ pub(crate) struct Config {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) listen: Vec<SocketAddr>,
+    /// For discovery, and for groups that name none.
+    pub(crate) interfaces: Vec<String>,
     pub(crate) discoverable: Discoverable,
     pub(crate) profile: Profile,
-    pub(crate) link: Link,
     pub(crate) leisure: Option<Duration>,
     /// Largest payload of an answer to a group request, in bytes.
     pub(crate) group_answer_limit: Option<usize>,
@@ -59,16 +60,6 @@ pub(crate) enum Profile {
     #[default]
     Current,
     Seed03,
-}
-
-/// The kind of network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(crate) enum Link {
-    #[default]
-    #[serde(rename = "ethernet")]
-    Ethernet,
-    #[serde(rename = "6lowpan")]
-    SixLowpan,
 }
 
 /// A CoAP group to join.
@@ -132,7 +123,7 @@ pub(crate) struct Resource {
     pub(crate) title: Option<String>,
     pub(crate) rt: Vec<String>,
     pub(crate) interfaces: Vec<String>,
-    pub(crate) format: Option<ContentFormat>,
+    pub(crate) format: ContentFormat,
     pub(crate) hidden: bool,
     /// Index into [`Config::applications`].
     pub(crate) application: Option<usize>,
@@ -237,9 +228,9 @@ struct RawConfig {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawServer {
     listen: Vec<Spanned<String>>,
+    interfaces: Vec<String>,
     discoverable: Discoverable,
     profile: Profile,
-    link: Link,
     leisure: Option<Spanned<String>>,
     group_answer_limit: Option<usize>,
 }
@@ -451,9 +442,9 @@ fn server(raw: RawServer, lines: Lines<'_>) -> Result<Server, ConfigError> {
     }
     Ok(Server {
         listen,
+        interfaces: raw.interfaces,
         discoverable: raw.discoverable,
         profile: raw.profile,
-        link: raw.link,
         leisure: raw
             .leisure
             .as_ref()
@@ -765,7 +756,7 @@ fn resource(
         title: raw.title,
         rt: raw.rt,
         interfaces: raw.interfaces,
-        format: Some(format.unwrap_or(default_format)),
+        format: format.unwrap_or(default_format),
         hidden: raw.hidden,
         application,
         access: raw.access,

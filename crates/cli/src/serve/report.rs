@@ -42,7 +42,7 @@ fn groups(config: &Config, remarks: &mut Vec<String>) {
         remarks.push(format!(
             "{name} is not protected: anyone can forge requests, and aim all members' answers at a victim"
         ));
-        if group.interfaces.is_empty() {
+        if group.interfaces.is_empty() && config.server.interfaces.is_empty() {
             remarks.push(format!(
                 "{name} names no interface: the operating system chooses one"
             ));
@@ -206,6 +206,7 @@ pub(crate) fn as_text(config: &Config, style: Style) -> String {
     ));
     for group in &config.groups {
         let on = match group.interfaces.as_slice() {
+            [] if !config.server.interfaces.is_empty() => config.server.interfaces.join(", "),
             [] => "an interface that the system chooses".into(),
             some => some.join(", "),
         };
@@ -283,7 +284,7 @@ pub(crate) fn as_json(config: &Config) -> serde_json::Value {
                     OnGroup::Silent => "silent",
                     OnGroup::Respond => "respond",
                 },
-                "content_format": resource.format.map(render::format_name),
+                "content_format": render::format_name(resource.format),
                 "leisure_ms": (resource.on_group == OnGroup::Respond).then(|| interval(config, resource).as_millis() as u64),
             })
         })

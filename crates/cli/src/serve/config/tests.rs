@@ -5,7 +5,7 @@ const LAMP: &str = r#"
 listen = ["10.0.0.7", "[::1]:5685"]
 discoverable = "groups"
 profile = "seed03"
-link = "6lowpan"
+interfaces = ["eth1"]
 leisure = "2s"
 group-answer-limit = 80
 
@@ -78,18 +78,17 @@ fn reads_everything() {
         (
             server.discoverable,
             server.profile,
-            server.link,
             server.leisure,
             server.group_answer_limit
         ),
         (
             Discoverable::Groups,
             Profile::Seed03,
-            Link::SixLowpan,
             Some(Duration::from_secs(2)),
             Some(80)
         )
     );
+    assert_eq!(server.interfaces, ["eth1"]);
     let floor = &config.groups[0];
     assert_eq!(
         (
@@ -140,7 +139,7 @@ fn reads_everything() {
     );
     assert_eq!(
         (light.limit, light.consider_no_response, light.format),
-        (Some(100), true, Some(ContentFormat::CBOR))
+        (Some(100), true, ContentFormat::CBOR)
     );
     assert_eq!(
         (
@@ -156,12 +155,12 @@ fn reads_everything() {
     );
     assert_eq!(
         (uptime.access, uptime.on_group, uptime.format),
-        (Access::Public, OnGroup::Ignore, Some(ContentFormat::TEXT))
+        (Access::Public, OnGroup::Ignore, ContentFormat::TEXT)
     );
     assert_eq!(file.source, Source::File("/etc/lamp/state.bin".into()));
     assert_eq!(
         (file.access, file.format),
-        (Access::Verified, Some(ContentFormat::OCTETS))
+        (Access::Verified, ContentFormat::OCTETS)
     );
     assert_eq!(
         (&count.source, count.on_group),
@@ -169,7 +168,7 @@ fn reads_everything() {
     );
     assert_eq!(
         (&raw.source, raw.format),
-        (&Source::Fixed(vec![0, 255]), Some(ContentFormat::OCTETS))
+        (&Source::Fixed(vec![0, 255]), ContentFormat::OCTETS)
     );
 }
 

@@ -1,0 +1,444 @@
+//! `antiphon discover`: who is here, and what do they offer?
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use antiphon::{Answer, Client, NoSec, Repeat};
+use antiphon_wire::link::LinkFormat;
+use antiphon_wire::{ALL_COAP_NODES_V4, Scope, all_coap_nodes_v6};
+use clap::Args;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+
+use crate::collecting::{self, print_line};
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::terminal::{self, Style};
+use crate::{duration, exit, render};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon discover -i eth0
+  antiphon discover --rt light -i eth0 --repeat 2
+  antiphon discover --rt 'temp*' --scope link,realm,site -i wpan0
+  antiphon discover --groups -i eth0
+  antiphon discover --json | jq -r '.links[]?.target'
+
+Discovery travels without security, as the documents have it: it is the step before there is any.")]
+pub(crate) struct DiscoverArgs {
+    /// Only resources of this type; `*` at the end stands for anything
+    #[arg(long, value_name = "TYPE", group = "wanted")]
+    rt: Option<String>,
+
+    /// Only resources with this interface description
+    #[arg(long = "if", value_name = "INTERFACE", group = "wanted")]
+    interface_description: Option<String>,
+
+    /// Only resources whose path is this; `*` at the end stands for anything
+    #[arg(long, value_name = "PATH", group = "wanted")]
+    href: Option<String>,
+
+    /// Only links with this attribute, such as `ct=60`
+    #[arg(long, value_name = "NAME=VALUE", group = "wanted")]
+    filter: Option<String>,
+
+    /// Only application groups (`rt=g.*`)
+    #[arg(long, group = "wanted")]
+    groups: bool,
+
+    /// Whom to ask: All CoAP Nodes by IPv4 (ipv4) and by IPv6 of these scopes (link, realm, admin, site)
+    #[arg(short, long, value_name = "SCOPE", value_delimiter = ',', value_parser = Reach::parse, default_values = ["ipv4", "link"])]
+    scope: Vec<Reach>,
+
+    /// Another port than 5683
+    #[arg(short, long, value_name = "PORT", default_value_t = antiphon_wire::DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+
+    /// Ask by this interface (name, number or address); repeatable for several
+    #[arg(short, long, value_name = "INTERFACE")]
+    interface: Vec<String>,
+
+    /// How long to wait for answers after the last transmission
+    #[arg(short = 't', long, value_name = "TIME", value_parser = duration::parse, default_value = "6s")]
+    collect_for: Duration,
+
+    /// Ask again this many times
+    #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=16))]
+    repeat: u8,
+
+    /// How many routers multicast may pass, 1 for none
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    hops: u8,
+
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// How far, and by which address family, All CoAP Nodes are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Ipv4,
+    Ipv6(Scope),
+}
+
+impl Reach {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("ipv4") {
+            return Ok(Self::Ipv4);
+        }
+        match Scope::from_name(text) {
+            Some(scope @ (Scope::Link | Scope::Realm | Scope::Admin | Scope::Site)) => {
+                Ok(Self::Ipv6(scope))
+            }
+            Some(scope) => Err(format!(
+                "discovery in {scope} scope is not offered: ipv4, link, realm, admin or site"
+            )),
+            None => Err(format!(
+                "{text:?} is no scope: ipv4, link, realm, admin or site"
+            )),
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Ipv4 => "ipv4".into(),
+            Self::Ipv6(scope) => scope.to_string(),
+        }
+    }
+
+    fn group(self, port: u16) -> SocketAddr {
+        match self {
+            Self::Ipv4 => (ALL_COAP_NODES_V4, port).into(),
+            Self::Ipv6(scope) => (all_coap_nodes_v6(scope), port).into(),
+        }
+    }
+}
+
+/// What the questions say, all in one row.
+enum Said {
+    Answer(Reach, Box<Answer>),
+    /// This question could not be put, or not be sent.
+    Failed(Reach, String),
+    Over,
+}
+
+impl DiscoverArgs {
+    /// Runs the subcommand.
+    pub(crate) fn run(&self) -> Result<u8, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(self.discover())
+    }
+
+    /// The query, percent-encoded, with its question mark; empty without a filter.
+    fn query(&self) -> Result<String, Failure> {
+        let (name, value) = if let Some(rt) = &self.rt {
+            ("rt", rt.as_str())
+        } else if let Some(description) = &self.interface_description {
+            ("if", description.as_str())
+        } else if let Some(href) = &self.href {
+            ("href", href.as_str())
+        } else if self.groups {
+            ("rt", "g.*")
+        } else if let Some(filter) = &self.filter {
+            match filter.split_once('=') {
+                Some((name, value)) if !name.is_empty() => (name, value),
+                _ => return Err(Failure::usage("--filter is NAME=VALUE")),
+            }
+        } else {
+            return Ok(String::new());
+        };
+        let encode = |text: &str| -> String {
+            text.bytes()
+                .map(|byte| match byte {
+                    b'a'..=b'z'
+                    | b'A'..=b'Z'
+                    | b'0'..=b'9'
+                    | b'-'
+                    | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'*'
+                    | b'/'
+                    | b':' => char::from(byte).to_string(),
+                    other => format!("%{other:02X}"),
+                })
+                .collect()
+        };
+        Ok(format!("?{}={}", encode(name), encode(value)))
+    }
+
+    async fn discover(&self) -> Result<u8, Failure> {
+        let query = self.query()?;
+        let mut builder = Client::builder().hops(self.hops);
+        for interface in &self.interface {
+            builder = builder.interface(interface);
+        }
+        let client = builder
+            .build()
+            .await
+            .map_err(|error| Failure::local(terminal::line(&error.to_string())))?;
+
+        let mut reaches: Vec<Reach> = Vec::new();
+        for reach in &self.scope {
+            if !reaches.contains(reach) {
+                reaches.push(*reach);
+            }
+        }
+        let (said, mut heard) = mpsc::channel(256);
+        let (stop, stopped) = watch::channel(false);
+        for reach in &reaches {
+            tokio::spawn(ask(
+                client.clone(),
+                *reach,
+                format!("coap://{}/.well-known/core{query}", reach.group(self.port)),
+                (self.collect_for, self.repeat),
+                said.clone(),
+                stopped.clone(),
+            ));
+        }
+        drop(said);
+
+        let style = Style::stdout();
+        let mut progress = Progress::new(!self.json);
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        let started = std::time::Instant::now();
+        let (mut devices, mut resources) = (HashSet::new(), 0);
+        let mut printed = HashSet::new();
+        let mut failures = Vec::new();
+        let mut over = 0;
+        while over < reaches.len() {
+            tokio::select! {
+                event = heard.recv() => match event {
+                    None => break,
+                    Some(Said::Over) => over += 1,
+                    Some(Said::Failed(reach, text)) => failures.push((reach, text)),
+                    Some(Said::Answer(reach, answer)) => {
+                        // A device that is asked in several scopes, or twice, says the same again.
+                        let key = (answer.from.peer, answer.response.payload.clone());
+                        if !printed.insert(key) {
+                            continue;
+                        }
+                        devices.insert(answer.from.peer);
+                        resources += LinkFormat::parse(&answer.response.payload).filter(Result::is_ok).count();
+                        progress.clear();
+                        print_line(&match self.json {
+                            true => device_json(reach, &answer).to_string(),
+                            false => device_text(&answer, style),
+                        })?;
+                    }
+                },
+                signal = tokio::signal::ctrl_c(), if !*stop.borrow() => {
+                    signal?;
+                    let _ = stop.send(true);
+                }
+                _ = tick.tick(), if progress.is_enabled() => {
+                    let seconds = started.elapsed().as_secs_f64();
+                    progress.show(&format!("{} devices, {seconds:.1} s; Ctrl-C ends it", devices.len()));
+                }
+            }
+        }
+        progress.clear();
+        client.close().await;
+        for (reach, text) in &failures {
+            eprintln!("antiphon: {}: {text}", reach.name());
+        }
+        if failures.len() == reaches.len() {
+            return Err(Failure::local("nobody could be asked"));
+        }
+        let code = match devices.len() {
+            0 => exit::NONE,
+            _ => exit::ALL,
+        };
+        if self.json {
+            print_line(
+                &json!({
+                    "event": "outcome", "devices": devices.len(), "resources": resources,
+                    "took_ms": started.elapsed().as_secs_f64() * 1e3, "exit": code,
+                })
+                .to_string(),
+            )?;
+        } else {
+            let took = duration::show(started.elapsed());
+            print_line(&match devices.len() {
+                0 => style.bad(&format!("nobody answered in {took}")),
+                1 => format!("1 device, {resources} links in {took}"),
+                n => format!("{n} devices, {resources} links in {took}"),
+            })?;
+        }
+        Ok(code)
+    }
+}
+
+/// Puts one question and passes its answers on.
+async fn ask(
+    client: Client,
+    reach: Reach,
+    uri: String,
+    (collect_for, repeat): (Duration, u8),
+    said: mpsc::Sender<Said>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let sent = async {
+        let call = client
+            .group(&uri)
+            .map_err(|error| terminal::line(&error.to_string()))?
+            .get()
+            .unsecured(NoSec::Discovery)
+            .collect_for(collect_for)
+            .repeat(match repeat {
+                0 => Repeat::None,
+                n => Repeat::NewMessageId(n),
+            });
+        call.send()
+            .await
+            .map_err(|error| collecting::not_asked(&error).message)
+    };
+    match sent.await {
+        Err(text) => {
+            let _ = said.send(Said::Failed(reach, text)).await;
+        }
+        Ok(mut collection) => {
+            loop {
+                tokio::select! {
+                    event = collection.next() => match event {
+                        None => break,
+                        Some(antiphon::CollectionEvent::Answer(answer)) => {
+                            let _ = said.send(Said::Answer(reach, Box::new(answer))).await;
+                        }
+                        Some(_) => {}
+                    },
+                    changed = stop.changed() => {
+                        collection.close();
+                        if changed.is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+            if let Ok(outcome) = collection.finish().await
+                && let antiphon::EndedBy::Failed(error) = outcome.ended_by
+            {
+                let _ = said.send(Said::Failed(reach, error.to_string())).await;
+            }
+        }
+    }
+    let _ = said.send(Said::Over).await;
+}
+
+/// The address of a device, and its links below.
+fn device_text(answer: &Answer, style: Style) -> String {
+    let response = &answer.response;
+    let shown = render::payload(
+        collecting::content_format(&response.options),
+        &response.payload,
+    );
+    let mut out = format!(
+        "{}  {}",
+        style.bold(&answer.from.peer.to_string()),
+        style.dim(&format!("after {}", duration::show(answer.after)))
+    );
+    if let Some(complaint) = shown.complaint {
+        out.push_str(&format!("  {}", style.warn(&complaint)));
+    }
+    if collecting::is_truncated(&response.options) {
+        out.push_str(&style.warn("  (the first block only)"));
+    }
+    for line in shown.block.lines() {
+        out.push_str(&format!("\n  {line}"));
+    }
+    out
+}
+
+fn device_json(reach: Reach, answer: &Answer) -> serde_json::Value {
+    let response = &answer.response;
+    let mut problem = None;
+    let mut links = Vec::new();
+    for link in LinkFormat::parse(&response.payload) {
+        match link {
+            Ok(link) => {
+                let attributes: serde_json::Map<String, serde_json::Value> = link
+                    .attributes()
+                    .map(|a| {
+                        let value = a.value.map_or(json!(true), |v| json!(v.to_string()));
+                        (a.name.to_owned(), value)
+                    })
+                    .collect();
+                links.push(json!({"target": link.target, "attributes": attributes}));
+            }
+            Err(error) => problem = Some(error.to_string()),
+        }
+    }
+    json!({
+        "event": "device",
+        "address": answer.from.peer.to_string(),
+        "scope": reach.name(),
+        "after_ms": answer.after.as_micros() as f64 / 1e3,
+        "links": links,
+        "problem": problem,
+        "truncated": collecting::is_truncated(&response.options),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: DiscoverArgs,
+    }
+
+    fn args(line: &[&str]) -> DiscoverArgs {
+        Line::try_parse_from([&["discover"], line].concat())
+            .unwrap()
+            .args
+    }
+
+    #[test]
+    fn one_filter_becomes_the_query() {
+        for (line, query) in [
+            (&[][..], ""),
+            (&["--rt", "light"], "?rt=light"),
+            (&["--rt", "te*"], "?rt=te*"),
+            (&["--if", "a b&c"], "?if=a%20b%26c"),
+            (&["--href", "/gp/*"], "?href=/gp/*"),
+            (&["--filter", "ct=60"], "?ct=60"),
+            (&["--groups"], "?rt=g.*"),
+        ] {
+            assert_eq!(args(line).query().unwrap(), query);
+        }
+        assert!(args(&["--filter", "ct"]).query().is_err());
+        assert!(Line::try_parse_from(["discover", "--rt", "a", "--href", "/"]).is_err());
+    }
+
+    #[test]
+    fn scopes_are_read_by_name() {
+        let groups = |line: &[&str]| -> Vec<String> {
+            args(line)
+                .scope
+                .iter()
+                .map(|reach| reach.group(5683).to_string())
+                .collect()
+        };
+        assert_eq!(groups(&[]), ["224.0.1.187:5683", "[ff02::fd]:5683"]);
+        assert_eq!(
+            groups(&["--scope", "link,realm,admin,site"]),
+            [
+                "[ff02::fd]:5683",
+                "[ff03::fd]:5683",
+                "[ff04::fd]:5683",
+                "[ff05::fd]:5683"
+            ]
+        );
+        for text in ["global", "organisation", "nowhere", ""] {
+            assert!(Reach::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! Sending a request: to a group, with a table of answers, or to one member.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+use antiphon::error::ResolveError;
+use antiphon::proto::{Larger, LinkProfile, SIXLOWPAN_BUDGET, SendError};
+use antiphon::{Client, Completion, EndpointConfig, Expectation, NoSec, OneError, Repeat, Request};
+use antiphon_wire::uri::Host;
+use antiphon_wire::{Code, Message, OptionNumber};
+
+use super::{IdSource, LinkChoice, Plan};
+use crate::cbor;
+use crate::collecting::{self, print_line};
+use crate::decode::code_name;
+use crate::failure::Failure;
+use crate::members::{Member, MemberAddress};
+use crate::outcome::{Reporter, Shown};
+use crate::terminal::{self, Style};
+use crate::{duration, exit, render};
+
+/// Sends the request and waits for what comes: the exit code.
+pub(super) fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
+    let security = security(plan)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let client = client(plan).await?;
+        let asked = match is_group(plan, &client).await? {
+            true => ask_group(plan, &client, security).await,
+            false => ask_one(plan, &client, security).await,
+        };
+        client.close().await;
+        asked
+    })
+}
+
+/// The stated choice to send without security. Discovery is an unsecured step by its nature.
+fn security(plan: &Plan<'_>) -> Result<NoSec, Failure> {
+    if plan.question.unsecured {
+        return Ok(NoSec::Accepted);
+    }
+    let mut path = plan.uri.path_segments();
+    let discovers = path.next().is_some_and(|s| s == *".well-known")
+        && path.next().is_some_and(|s| s == *"core")
+        && path.next().is_none();
+    if discovers && matches!(plan.method, Code::GET | Code::FETCH) {
+        return Ok(NoSec::Discovery);
+    }
+    Err(Failure::usage(
+        "the request would travel without security: anyone on its way can read, change and repeat it.\n\
+         If that is meant, say --unsecured (-u), or set ANTIPHON_UNSECURED=1.",
+    ))
+}
+
+async fn client(plan: &Plan<'_>) -> Result<Client, Failure> {
+    let q = plan.question;
+    let mut config = EndpointConfig::default();
+    config.collections.link = match q.link {
+        LinkChoice::Any => LinkProfile::Unconstrained,
+        LinkChoice::SixLowpan => LinkProfile::SIXLOWPAN,
+        LinkChoice::SixLowpanStrict => LinkProfile::SixLowpan {
+            budget: SIXLOWPAN_BUDGET,
+            larger: Larger::Refuse,
+        },
+    };
+    let mut builder = Client::builder().endpoint(config).hops(q.hops);
+    for interface in &q.interface {
+        builder = builder.interface(interface);
+    }
+    if let Some(local) = q.bind {
+        builder = builder.bind(local);
+    }
+    builder
+        .build()
+        .await
+        .map_err(|error| Failure::local(terminal::line(&error.to_string())))
+}
+
+/// Is the URI about a group? An address says so itself, a name by what it resolves to.
+async fn is_group(plan: &Plan<'_>, client: &Client) -> Result<bool, Failure> {
+    if !matches!(plan.uri.host, Host::Name(_)) {
+        return Ok(plan.uri.is_multicast());
+    }
+    let Ok(call) = client.group(&plan.question.uri) else {
+        return Ok(false);
+    };
+    match call.groups().await {
+        Ok(_) => Ok(true),
+        Err(ResolveError::NotAGroup { .. }) => Ok(false),
+        Err(error) => Err(Failure::local(terminal::line(&error.to_string()))),
+    }
+}
+
+fn request(plan: &Plan<'_>) -> Request {
+    let mut request = Request::new(plan.method);
+    for (number, value) in &plan.options {
+        request.options.push(*number, value);
+    }
+    request.payload.clone_from(&plan.payload.bytes);
+    request
+}
+
+async fn ask_group(plan: &Plan<'_>, client: &Client, security: NoSec) -> Result<u8, Failure> {
+    let q = plan.question;
+    let mut call = client
+        .group(&q.uri)
+        .map_err(|error| Failure::usage(terminal::line(&error.to_string())))?
+        .request(request(plan))
+        .unsecured(security)
+        .expect(expectation(&plan.members, q.id_from.as_ref())?);
+    if let Some(time) = q.collect_for {
+        call = call.collect_for(time);
+    }
+    if let Some(count) = q.count {
+        call = call.count(count as usize);
+    }
+    let repeats = u8::try_from(q.repeat).unwrap_or(u8::MAX);
+    if repeats > 0 {
+        call = call.repeat(match q.same_message {
+            true => Repeat::SameMessage(repeats),
+            false => Repeat::NewMessageId(repeats),
+        });
+    }
+    if let Some(at_once) = q.complete {
+        call = call.complete(Completion::Unicast {
+            at_once: usize::from(at_once),
+            within: q.complete_within,
+        });
+    }
+    if q.idempotent {
+        call = call.idempotent();
+    }
+    if let Some(time) = q.leisure {
+        call = call.leisure(time);
+    }
+    if let Some(time) = q.rtt {
+        call = call.rtt(time);
+    }
+    if let Some(time) = q.late {
+        call = call.late(time);
+    }
+    if plan.silent {
+        call = call.silent();
+    }
+    let collection = call.send().await.map_err(|error| match &error {
+        antiphon::AskError::Collect(antiphon::CollectError::NotIdempotent(_)) => Failure::usage(
+            format!("{error}; if it does no harm twice, say --idempotent"),
+        ),
+        other => collecting::not_asked(other),
+    })?;
+
+    let names: Vec<&str> = plan.members.iter().map(|m| m.name.as_str()).collect();
+    let mut reporter = match q.json {
+        true => Reporter::json(),
+        false => Reporter::text(&names, q.full, Style::stdout(), terminal::width()),
+    };
+    let followed = collecting::follow(collection, &names, &mut reporter, q.json).await?;
+    let summary = collecting::summary(&followed, plan.silent);
+    print_line(&reporter.summary(&summary))?;
+    match followed.outcome.ended_by {
+        antiphon::EndedBy::Failed(error) => {
+            Err(Failure::local(format!("nothing could be sent: {error}")))
+        }
+        _ => Ok(summary.exit_code()),
+    }
+}
+
+/// The expected members as the endpoint recognises them.
+pub(crate) fn expectation(
+    members: &[Member],
+    id_from: Option<&IdSource>,
+) -> Result<Expectation, Failure> {
+    let mut expectation = Expectation::nobody();
+    for member in members {
+        let mut expected = antiphon::Member::named(&member.name);
+        for address in &member.addresses {
+            expected = expected.at(endpoint_address(address)?);
+        }
+        match (&member.id, id_from) {
+            (Some(id), Some(_)) => expected = expected.id(id.as_bytes()),
+            (Some(_), None) => {
+                return Err(Failure::usage(
+                    "members have ids: say where an answer states its id (--id-from)",
+                ));
+            }
+            (None, _) => {}
+        }
+        expectation.add(expected);
+    }
+    match id_from.cloned() {
+        Some(IdSource::Option(number)) => {
+            expectation.identified_by_option(number);
+        }
+        Some(IdSource::Payload(pointer)) => {
+            expectation.identified_by(Box::new(move |message| id_in(message, &pointer)));
+        }
+        None => {}
+    }
+    Ok(expectation)
+}
+
+/// The value at a JSON pointer of a JSON or CBOR payload; with the empty pointer, the payload as it is.
+fn id_in(message: &Message<'_>, pointer: &str) -> Option<Vec<u8>> {
+    if pointer.is_empty() {
+        return Some(message.payload().to_vec());
+    }
+    let json = match crate::decode::content_format(message) {
+        Some(format) if render::is_cbor(format) => cbor::read(message.payload()).ok()?,
+        _ => cbor::Value::from_json(message.payload()).ok()?,
+    }
+    .to_json();
+    Some(match json.pointer(pointer)? {
+        serde_json::Value::String(text) => text.clone().into_bytes(),
+        other => other.to_string().into_bytes(),
+    })
+}
+
+fn endpoint_address(address: &MemberAddress) -> Result<SocketAddr, Failure> {
+    let port = address.port.unwrap_or(0);
+    match (address.ip, &address.zone) {
+        (IpAddr::V6(ip), Some(zone)) => {
+            let interface = antiphon::interfaces::resolve(zone)
+                .map_err(|error| Failure::local(format!("{address}: {error}")))?;
+            Ok(SocketAddrV6::new(ip, port, 0, interface.index).into())
+        }
+        (ip, _) => Ok(SocketAddr::new(ip, port)),
+    }
+}
+
+async fn ask_one(plan: &Plan<'_>, client: &Client, security: NoSec) -> Result<u8, Failure> {
+    let q = plan.question;
+    plan.refuse_group_only()?;
+    let mut request = request(plan);
+    if plan.silent {
+        let all = antiphon_wire::NoResponse::ALL.encode();
+        request
+            .options
+            .set(OptionNumber::NO_RESPONSE, all.as_bytes());
+    }
+    let mut call = client
+        .one(&q.uri)
+        .map_err(|error| Failure::usage(terminal::line(&error.to_string())))?
+        .request(request)
+        .unsecured(security)
+        .confirmable(!q.non && !plan.silent);
+    if let Some(time) = q.collect_for {
+        call = call.timeout(time);
+    }
+    if let Some(interface) = q.interface.first() {
+        call = call.interface(interface);
+    }
+    let answer = tokio::select! {
+        answer = call.send() => answer,
+        signal = tokio::signal::ctrl_c() => {
+            signal?;
+            Err(OneError::Failed(antiphon::Failure::Cancelled))
+        }
+    };
+    let reply = match answer {
+        Ok(reply) => reply,
+        Err(OneError::Failed(failure)) => return no_reply(plan, failure),
+        Err(error) => return Err(collecting::not_sent(&error)),
+    };
+    let response = &reply.response;
+    let format = collecting::content_format(&response.options);
+    let shown = Shown {
+        member: None,
+        from: reply.from,
+        code: response.code,
+        after: reply.after,
+        how: "unicast".into(),
+        sequence: 1,
+        format,
+        payload: &response.payload,
+        truncated: collecting::is_truncated(&response.options),
+    };
+    if q.json {
+        print_line(&Reporter::json().answer(&shown))?;
+        return Ok(exit::ALL);
+    }
+    let style = match q.raw {
+        true => Style::stderr(),
+        false => Style::stdout(),
+    };
+    let head = one_line(&shown, style);
+    if q.raw {
+        use std::io::Write;
+        eprintln!("{head}");
+        let mut out = std::io::stdout().lock();
+        out.write_all(&response.payload)?;
+        out.flush()?;
+        return Ok(exit::ALL);
+    }
+    print_line(&head)?;
+    let rendered = render::payload(format, &response.payload);
+    if let Some(complaint) = rendered.complaint {
+        print_line(&style.warn(&complaint))?;
+    }
+    if !rendered.block.is_empty() {
+        print_line(&rendered.block)?;
+    }
+    Ok(exit::ALL)
+}
+
+/// `2.05 Content from 10.0.0.7:5683 in 3.1 ms, application/cbor, 5 bytes`.
+fn one_line(shown: &Shown<'_>, style: Style) -> String {
+    let code = code_name(shown.code);
+    let code = match shown.code.response_class() {
+        Some(antiphon_wire::Class::Success) => style.good(&code),
+        _ => style.bad(&code),
+    };
+    let mut head = format!(
+        "{code} from {} in {}",
+        shown.from,
+        duration::show(shown.after)
+    );
+    if !shown.payload.is_empty() {
+        let format = shown
+            .format
+            .map_or_else(|| "no Content-Format".into(), render::format_name);
+        head.push_str(&format!(", {format}, {} bytes", shown.payload.len()));
+    }
+    if shown.truncated {
+        head.push_str(&style.warn(" (the first block only)"));
+    }
+    head
+}
+
+/// Nothing came back from the one member that was asked.
+fn no_reply(plan: &Plan<'_>, failure: antiphon::Failure) -> Result<u8, Failure> {
+    use antiphon::Failure as Why;
+    if plan.silent && failure == Why::TimedOut {
+        return Ok(exit::ALL);
+    }
+    let text = failure.to_string();
+    if plan.question.json {
+        print_line(
+            &serde_json::json!({"event": "failure", "uri": plan.question.uri, "reason": text})
+                .to_string(),
+        )?;
+    }
+    match failure {
+        Why::Unreachable(SendError::PortUnreachable | SendError::NoRoute)
+        | Why::TimedOut
+        | Why::Reset
+        | Why::Rejected
+        | Why::Cancelled => Err(Failure {
+            message: format!("{}: {text}", plan.question.uri),
+            code: exit::NONE,
+        }),
+        Why::Unreachable(_) => Err(Failure::local(format!("{}: {text}", plan.question.uri))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use antiphon_wire::{ContentFormat, MessageId, Token, Type, Writer};
+
+    fn with_message<T>(
+        format: ContentFormat,
+        payload: &[u8],
+        check: impl FnOnce(&Message<'_>) -> T,
+    ) -> T {
+        let mut buffer = [0; 256];
+        let mut writer = Writer::new(
+            &mut buffer,
+            Type::Non,
+            Code::CONTENT,
+            MessageId(1),
+            Token::EMPTY,
+        )
+        .unwrap();
+        writer
+            .uint_option(OptionNumber::CONTENT_FORMAT, u32::from(format.0))
+            .unwrap();
+        writer.payload(payload).unwrap();
+        let len = writer.finish();
+        check(&Message::parse(&buffer[..len]).unwrap())
+    }
+
+    #[test]
+    fn ids_are_found_in_payloads() {
+        let id = |format, payload: &[u8], pointer: &str| {
+            with_message(format, payload, |message| {
+                id_in(message, pointer).map(|id| String::from_utf8(id).unwrap())
+            })
+        };
+        assert_eq!(
+            id(ContentFormat::TEXT, b"lamp-1", "").as_deref(),
+            Some("lamp-1")
+        );
+        assert_eq!(
+            id(ContentFormat::JSON, b"{\"dev\":{\"id\":\"x\"}}", "/dev/id").as_deref(),
+            Some("x")
+        );
+        assert_eq!(
+            id(ContentFormat::JSON, b"{\"n\":7}", "/n").as_deref(),
+            Some("7")
+        );
+        assert_eq!(id(ContentFormat::JSON, b"{\"n\":7}", "/m"), None);
+        assert_eq!(id(ContentFormat::JSON, b"{", "/m"), None);
+        assert_eq!(
+            id(ContentFormat::CBOR, &[0xa1, 0x61, 0x6e, 0x61, 0x78], "/n").as_deref(),
+            Some("x")
+        );
+    }
+}

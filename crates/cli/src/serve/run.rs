@@ -1,0 +1,403 @@
+//! Serving what the configuration describes, until Ctrl-C or SIGTERM.
+
+use std::sync::Arc;
+
+use antiphon::proto::{GroupPolicy, Profile as ProtoProfile};
+use antiphon::{
+    Access as NetAccess, Asked, AsyncResource, Attributes, BuildError, Code, Incoming, Membership,
+    Methods, Naming as NetNaming, Provided, Resource as NetResource, Response, Server,
+};
+use antiphon_wire::ContentFormat;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::config::{
+    Access, Application, Config, Discoverable, GroupAddress, Leisure, Naming, OnGroup, Profile,
+    Resource, Source,
+};
+use super::report;
+use super::value::{self, PATIENCE, Reply, Stored};
+use crate::collecting::print_line;
+use crate::decode::code_name;
+use crate::exit;
+use crate::failure::Failure;
+use crate::terminal::{self, Style};
+
+/// Requests that wait to be printed. When printing is slower than the network, further ones are only counted.
+const LOG_LINES: usize = 1_024;
+
+/// Programs that run at once, over all resources.
+const PROGRAMS: usize = 8;
+
+/// Serves until it is told to stop: the exit code.
+pub(super) fn run(config: &Config, json: bool) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(config, json))
+}
+
+async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
+    let (log, mut lines) = mpsc::channel::<Served>(LOG_LINES);
+    let server = build(config, &log).await?;
+    drop(log);
+    if json {
+        let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+        print_line(
+            &json!({"event": "serving", "addresses": addresses, "config": report::as_json(config)})
+                .to_string(),
+        )?;
+    } else {
+        print_line(report::as_text(config, Style::stdout()).trim_end())?;
+        print_line("\nserving; Ctrl-C ends it")?;
+    }
+    let printer = tokio::spawn(async move {
+        while let Some(served) = lines.recv().await {
+            let line = if json {
+                served.json().to_string()
+            } else {
+                served.text()
+            };
+            if print_line(&line).is_err() {
+                return;
+            }
+        }
+    });
+    let handle = server.handle();
+    let mut counted = None;
+    server
+        .run(async {
+            stop_signal().await;
+            counted = handle.counters().await.ok();
+        })
+        .await;
+    // The handlers are gone, and with them the senders.
+    let _ = printer.await;
+    if let Some(counted) = counted {
+        let server = counted.server;
+        if json {
+            print_line(&json!({
+                "event": "stopped", "requests": server.requests, "group_requests": server.group_requests, "responses": server.responses,
+            }).to_string())?;
+        } else {
+            print_line(&format!(
+                "\nstopped: {} requests, {} of them through groups; {} responses",
+                server.requests, server.group_requests, server.responses
+            ))?;
+        }
+    }
+    Ok(exit::ALL)
+}
+
+/// Ctrl-C, or SIGTERM where there is such a thing.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+async fn build(config: &Config, log: &mpsc::Sender<Served>) -> Result<Server, Failure> {
+    let mut builder = Server::builder().endpoint(endpoint_config(config));
+    for address in &config.server.listen {
+        builder = builder.unicast(*address);
+    }
+    for interface in &config.server.interfaces {
+        builder = builder.interface(interface);
+    }
+    for application in &config.applications {
+        builder = builder.application(&application.name, naming(application), Attributes::new());
+    }
+    for (index, group) in config.groups.iter().enumerate() {
+        let mut membership = match &group.address {
+            GroupAddress::Literal(address) => Membership::new(*address),
+            GroupAddress::Name { host, port } => Membership::uri(&format!("coap://{host}:{port}/"))
+                .map_err(|error| Failure::usage(terminal::line(&error.to_string())))?,
+        }
+        .unsecured();
+        for interface in &group.interfaces {
+            membership = membership.on(interface);
+        }
+        if let Some(time) = group.leisure {
+            membership = membership.leisure(antiphon::Leisure::Fixed(time));
+        }
+        for application in &config.applications {
+            if application.groups.contains(&index) {
+                membership = membership.application(&application.name);
+            }
+        }
+        builder = builder.join(membership);
+    }
+    let programs = Arc::new(tokio::sync::Semaphore::new(PROGRAMS));
+    for resource in &config.resources {
+        builder = builder.resource(provided(config, resource, log, &programs));
+    }
+    builder.build().await.map_err(|error| {
+        let text = terminal::line(&error.to_string());
+        match error {
+            BuildError::Membership { .. } | BuildError::Resource { .. } => Failure::usage(text),
+            _ => Failure::local(text),
+        }
+    })
+}
+
+fn endpoint_config(config: &Config) -> antiphon::EndpointConfig {
+    let mut endpoint = antiphon::EndpointConfig::default();
+    endpoint.server.discoverable = match config.server.discoverable {
+        Discoverable::All => antiphon::Discoverable::All,
+        Discoverable::Groups => antiphon::Discoverable::Groups,
+        Discoverable::Off => antiphon::Discoverable::Off,
+    };
+    endpoint.server.profile = match config.server.profile {
+        Profile::Current => ProtoProfile::Current,
+        Profile::Seed03 => ProtoProfile::Seed03,
+    };
+    if let Some(time) = config.server.leisure {
+        endpoint.server.leisure = antiphon::Leisure::Fixed(time);
+    }
+    endpoint.server.group_answer_limit = config.server.group_answer_limit;
+    endpoint
+}
+
+fn naming(application: &Application) -> NetNaming {
+    match application.naming.clone() {
+        Naming::Path { base, delimiter } => NetNaming::Path { base, delimiter },
+        Naming::QueryName => NetNaming::QueryName,
+        Naming::Query { indicator } => NetNaming::Query { indicator },
+        Naming::Authority => NetNaming::Authority,
+        Naming::HostLabel { domain } => NetNaming::HostLabel { domain },
+        Naming::Port => NetNaming::Port,
+    }
+}
+
+fn group_policy(resource: &Resource) -> GroupPolicy {
+    let mut policy = match resource.on_group {
+        OnGroup::Ignore => GroupPolicy::unsupported(),
+        OnGroup::Silent => GroupPolicy::silent(),
+        OnGroup::Respond => GroupPolicy::respond(),
+    };
+    for class in &resource.suppress {
+        policy = policy.suppress(*class);
+    }
+    for class in &resource.answer {
+        policy = policy.answer(*class);
+    }
+    if resource.consider_no_response {
+        policy = policy.consider_no_response();
+    }
+    match resource.leisure {
+        None => {}
+        Some(Leisure::Fixed(time)) => policy = policy.leisure(antiphon::Leisure::Fixed(time)),
+        Some(Leisure::Estimated {
+            response_size,
+            group_size,
+            rate,
+        }) => {
+            policy = policy.leisure(antiphon::Leisure::Estimated {
+                response_size,
+                group_size,
+                rate,
+            });
+        }
+    }
+    if let Some(limit) = resource.limit {
+        policy = policy.limit(limit);
+    }
+    policy
+}
+
+fn provided(
+    config: &Config,
+    resource: &Resource,
+    log: &mpsc::Sender<Served>,
+    programs: &Arc<tokio::sync::Semaphore>,
+) -> Provided {
+    let mut attributes = Attributes::new();
+    if !resource.rt.is_empty() {
+        attributes = attributes.rt(&resource.rt.join(" "));
+    }
+    if !resource.interfaces.is_empty() {
+        attributes = attributes.interface(&resource.interfaces.join(" "));
+    }
+    if let Some(title) = &resource.title {
+        attributes = attributes.title(title);
+    }
+    let format = resource.format;
+    let mut net = NetResource::at(&resource.path)
+        .attributes(attributes)
+        .produces(format)
+        .group_policy(group_policy(resource))
+        .access(match resource.access {
+            Access::Verified => NetAccess::Verified,
+            Access::Public => NetAccess::Public,
+            Access::Unsecured => NetAccess::Unsecured,
+        });
+    if resource.writable && matches!(resource.source, Source::Fixed(_) | Source::File(_)) {
+        net = net.consumes(format);
+    }
+    if resource.hidden {
+        net = net.hidden();
+    }
+    if let Some(index) = resource.application
+        && let Some(application) = config.applications.get(index)
+    {
+        net = net.in_group(&application.name);
+    }
+    let methods = report::methods(resource)
+        .into_iter()
+        .filter_map(method)
+        .fold(Methods::NONE, |all, one| all | Methods::one(one));
+    let path = config.full_path(resource);
+    let stored = match &resource.source {
+        Source::Command(words) => return program(net, methods, words, path, format, log, programs),
+        Source::Fixed(bytes) => Stored::Bytes(bytes.clone()),
+        Source::File(file) => Stored::File(file.clone()),
+        Source::Counter(count) => Stored::Counter {
+            count: *count,
+            writable: resource.writable,
+        },
+    };
+    let log = log.clone();
+    let mut stored = stored;
+    net.on(
+        methods,
+        move |request: &Incoming<'_>, response: &mut Response| {
+            let reply = stored.handle(request.method(), request.payload());
+            answer(response, &reply, format);
+            Served::tell(&log, request.method(), &path, request.arrival, &reply);
+        },
+    )
+    .into()
+}
+
+/// A resource whose representation a program writes, in its own time.
+fn program(
+    net: NetResource,
+    methods: Methods,
+    words: &[String],
+    path: String,
+    format: ContentFormat,
+    log: &mpsc::Sender<Served>,
+    programs: &Arc<tokio::sync::Semaphore>,
+) -> Provided {
+    let words: Arc<[String]> = words.into();
+    let path: Arc<str> = path.into();
+    let (log, programs) = (log.clone(), Arc::clone(programs));
+    net.on_async(methods, move |asked: Asked| {
+        let (words, path, log, programs) = (
+            Arc::clone(&words),
+            Arc::clone(&path),
+            log.clone(),
+            Arc::clone(&programs),
+        );
+        async move {
+            let method = asked.request.method;
+            let reply = match programs.try_acquire() {
+                Ok(_running) => {
+                    value::run(&words, method, &path, &asked.request.payload, PATIENCE).await
+                }
+                Err(_) => Reply {
+                    code: Code::SERVICE_UNAVAILABLE,
+                    payload: b"too many programs run already".to_vec(),
+                },
+            };
+            let mut response = Response::new(reply.code);
+            answer(&mut response, &reply, format);
+            Served::tell(&log, method, &path, &asked.arrival, &reply);
+            response
+        }
+    })
+}
+
+/// The code and the payload: of a success in the resource's format, of an error as diagnostic text.
+fn answer(response: &mut Response, reply: &Reply, format: ContentFormat) {
+    response.code = reply.code;
+    if reply.payload.is_empty() {
+        return;
+    }
+    if reply.code.response_class() == Some(antiphon::Class::Success) {
+        response.set_payload(format, &reply.payload);
+    } else {
+        response.payload.clone_from(&reply.payload);
+    }
+}
+
+fn method(name: &str) -> Option<Code> {
+    [Code::GET, Code::POST, Code::PUT]
+        .into_iter()
+        .find(|code| code.name() == Some(name))
+}
+
+/// One request that was processed, for the log.
+struct Served {
+    method: Code,
+    path: String,
+    from: std::net::SocketAddr,
+    group: Option<std::net::SocketAddr>,
+    code: Code,
+}
+
+impl Served {
+    fn tell(
+        log: &mpsc::Sender<Self>,
+        method: Code,
+        path: &str,
+        arrival: &antiphon::Arrival,
+        reply: &Reply,
+    ) {
+        // A full log loses lines, never requests.
+        let _ = log.try_send(Self {
+            method,
+            path: path.to_owned(),
+            from: arrival.path.peer,
+            group: arrival.is_group().then_some(arrival.path.local),
+            code: reply.code,
+        });
+    }
+
+    fn text(&self) -> String {
+        let through = match self.group {
+            Some(group) => format!(" through {group}"),
+            None => String::new(),
+        };
+        format!(
+            "{} {} from {}{through}: {}",
+            self.method.name().unwrap_or("?"),
+            terminal::line(&self.path),
+            self.from,
+            code_name(self.code)
+        )
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "event": "request",
+            "method": self.method.name(),
+            "path": self.path,
+            "from": self.from.to_string(),
+            "group": self.group.map(|g| g.to_string()),
+            "code": format!("{}.{:02}", self.code.class(), self.code.detail()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_of_the_report_is_one() {
+        for name in ["GET", "PUT", "POST"] {
+            assert_eq!(method(name).and_then(Code::name), Some(name));
+        }
+    }
+}
