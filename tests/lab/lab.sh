@@ -39,7 +39,7 @@ ours() { ls /run/netns 2>/dev/null | grep -xE "$LAB-([0-9]+|switch)" || true; }
 
 up() {
   [[ ${1:-} =~ ^[0-9]+$ ]] && [ "$1" -ge 1 ] && [ "$1" -le 250 ] || fail "up N, with N in 1..250"
-  [ "$(id -u)" = 0 ] || fail "this needs root; without it: lab.sh alone COMMAND..."
+  [ "$(id -u)" = 0 ] || [ -n "${LAB_ALONE:-}" ] || fail "this needs root; without it: lab.sh alone COMMAND..."
   mkdir -p "$LAB_RUN"
   exists "$SWITCH" || add_switch
   local i
@@ -130,13 +130,14 @@ background() {
   echo $!
 }
 
-# A user namespace where we are root unless we are root already; a private /run so that `ip netns` has a place of its own.
+# Root needs only namespaces of its own. Anyone else gets the rights of root inside, and keeps their name: tcpdump, for one, would
+# give up rights that belong to a root. A private /run, so that `ip netns` has a place.
 alone() {
   [ $# -gt 0 ] || usage
-  local flags=-nm
-  [ "$(id -u)" = 0 ] || flags=-rnm
-  # shellcheck disable=SC2016
-  exec unshare $flags --propagation private sh -c '
+  local rights=
+  [ "$(id -u)" = 0 ] || rights="--map-current-user --keep-caps"
+  # shellcheck disable=SC2016,SC2086
+  LAB_ALONE=1 exec unshare --net --mount --propagation private $rights sh -c '
     mount -t tmpfs tmpfs /run && mkdir /run/netns && ip link set lo up && ip -6 route add local ff00::/8 dev lo || exit 1
     exec "$@"' sh "$@"
 }

@@ -86,18 +86,7 @@ impl Lab {
     /// and ports as numbers. Returns when it listens.
     pub fn capture(&self, host: u8, filter: &str) -> Process {
         let mut command = self.command(host, "tcpdump");
-        // Without -Z it would give up the rights that it has only inside.
-        command.args([
-            "-i",
-            "eth0",
-            "-n",
-            "-v",
-            "-l",
-            "--immediate-mode",
-            "-Z",
-            "root",
-            filter,
-        ]);
+        command.args(["-i", "eth0", "-n", "-v", "-l", "--immediate-mode", filter]);
         let mut process = Process::start(command);
         process.wait_for_line("listening on", Duration::from_secs(10));
         process

@@ -227,14 +227,34 @@ impl<'a> Value<'a> {
         self.quoted
     }
 
-    /// The values of a list, divided by spaces: resource types, interfaces, relations, content formats.
+    /// The values of a list, divided by spaces: resource types, interfaces, relations, content formats. A space that
+    /// is escaped is a space all the same.
     pub fn words(&self) -> impl Iterator<Item = Value<'a>> + Clone + use<'a> {
-        let quoted = self.quoted;
-        self.raw
-            .split(' ')
-            .filter(|word| !word.is_empty())
-            .map(move |raw| Value { raw, quoted })
+        let (mut rest, quoted) = (self.raw, self.quoted);
+        core::iter::from_fn(move || {
+            loop {
+                let (raw, after) = first_word(rest, quoted)?;
+                rest = after;
+                if !raw.is_empty() {
+                    return Some(Value { raw, quoted });
+                }
+            }
+        })
     }
+}
+
+/// What stands before the first space, and after it; nothing when the text is empty.
+fn first_word(text: &str, quoted: bool) -> Option<(&str, &str)> {
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        let separator = match byte {
+            b' ' => 1,
+            b'\\' if quoted && matches!(bytes.next(), Some((_, b' '))) => 2,
+            _ => continue,
+        };
+        return Some((text.get(..at)?, text.get(at + separator..)?));
+    }
+    (!text.is_empty()).then_some((text, ""))
 }
 
 impl PartialEq for Value<'_> {

@@ -230,7 +230,7 @@ pub enum Stage {
     Late,
 }
 
-/// All questions of one client endpoint to groups. See the [module](self) for the order of calls.
+/// All questions of one client endpoint to groups. The order of calls stands at the head of this module's file.
 #[derive(Debug)]
 pub struct Collections {
     config: CollectionConfig,

@@ -1,5 +1,6 @@
 use super::*;
 
+use alloc::borrow::ToOwned;
 use alloc::vec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use antiphon_wire::{BlockValue, Class, ContentFormat, MessageId, NoResponse, Tok
 
 use crate::attributes::Attributes;
 use crate::identity::Identity;
-use crate::membership::{CoapGroupSpec, Interface, SecurityGroupName};
+use crate::membership::{CoapGroupSpec, Interface, Naming, SecurityGroupName};
 use crate::message::Options;
 use crate::path::SocketId;
 use crate::policy::Prefix;

@@ -310,6 +310,19 @@ fn matches(filter: &str, link: &str) -> bool {
 }
 
 #[test]
+fn an_escaped_space_divides_a_list_and_an_escaped_backslash_does_not_hide_one() {
+    let words = |link: &str| -> Vec<String> {
+        let value = one(link).attributes().next().unwrap().value.unwrap();
+        value.words().map(|word| word.to_string()).collect()
+    };
+    assert_eq!(words(r#"</a>;rt="a\ b""#), ["a", "b"]);
+    assert_eq!(words(r#"</a>;rt="a\\ b""#), ["a\\", "b"]);
+    assert_eq!(words(r#"</a>;rt="\  a\"b \ ""#), ["a\"b"]);
+    assert_eq!(words(r#"</a>;rt="\ ""#), Vec::<String>::new());
+    assert!(matches("ct=b", r#"</a>;ct="a\ b""#));
+}
+
+#[test]
 fn a_filter_wants_the_value_or_how_it_begins() {
     let link =
         "</gp/gp1>;rt=\"g.light x.y\";if=\"core.s\";ct=\"40 60\";title=\"a b\";obs;gpt=light";
