@@ -60,14 +60,22 @@ struct Port {
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Asks for `for_long`, or until `at_most` answers are in.
-pub(crate) fn run(to: SocketAddr, kind: Kind, shape: Shape, for_long: Duration, at_most: u64) -> Seen {
+pub(crate) fn run(
+    to: SocketAddr,
+    kind: Kind,
+    shape: Shape,
+    for_long: Duration,
+    at_most: u64,
+) -> Seen {
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();
     let each = shape.outstanding / shape.sockets;
     let mut ports: Vec<Port> = (0..shape.sockets)
         .map(|n| {
             let socket = UdpSocket::bind(any).expect("loopback has free ports");
             socket.connect(to).expect("loopback has a route");
-            socket.set_nonblocking(true).expect("a socket can be non-blocking");
+            socket
+                .set_nonblocking(true)
+                .expect("a socket can be non-blocking");
             Port {
                 socket,
                 slots: Vec::new(),
@@ -151,7 +159,8 @@ impl Port {
         seen.answers += 1;
         if seen.answers.is_multiple_of(8) {
             let waited = self.slots[slot].sent.elapsed().as_nanos();
-            seen.latencies.push(u32::try_from(waited).unwrap_or(u32::MAX));
+            seen.latencies
+                .push(u32::try_from(waited).unwrap_or(u32::MAX));
         }
         self.ask(kind, slot);
         true
@@ -177,7 +186,8 @@ fn request(bytes: &mut [u8], kind: Kind, number: u32, slot: u8) -> usize {
     };
     let write = |bytes| {
         let token = Token::new(&[slot, a, b, c, d])?;
-        let mut writer = Writer::new(bytes, kind, Code::GET, MessageId(number as u16), token).ok()?;
+        let mut writer =
+            Writer::new(bytes, kind, Code::GET, MessageId(number as u16), token).ok()?;
         writer.option(OptionNumber::URI_PATH, b"time").ok()?;
         Some(writer.finish())
     };

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use antiphon::{
-    Access, ContentFormat, EndpointConfig, GroupPolicy, Incoming, Leisure, Resource, Response, Server,
+    Access, ContentFormat, EndpointConfig, GroupPolicy, Incoming, Leisure, Resource, Response,
+    Server,
 };
 use antiphon_proto::DedupLimits;
 
@@ -34,7 +35,9 @@ pub(crate) fn time() -> Resource {
 
 /// The whole server of the library on one thread, until it is ended.
 pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let server = Server::builder()
             .unicast(([127, 0, 0, 1], 0).into())

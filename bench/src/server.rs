@@ -64,9 +64,16 @@ fn start(subject: &mut Subject) -> Result<(), String> {
     let mut line = String::new();
     if subject.address.port() == 0 {
         let out = child.stdout.take().ok_or("no output")?;
-        BufReader::new(out).read_line(&mut line).map_err(|e| e.to_string())?;
-        let address = line.trim().strip_prefix("listening ").ok_or_else(|| format!("{}: {line:?}", subject.name))?;
-        subject.address = address.parse().map_err(|_| format!("{}: {line:?}", subject.name))?;
+        BufReader::new(out)
+            .read_line(&mut line)
+            .map_err(|e| e.to_string())?;
+        let address = line
+            .trim()
+            .strip_prefix("listening ")
+            .ok_or_else(|| format!("{}: {line:?}", subject.name))?;
+        subject.address = address
+            .parse()
+            .map_err(|_| format!("{}: {line:?}", subject.name))?;
     } else {
         std::thread::sleep(Duration::from_millis(300));
     }
@@ -79,15 +86,26 @@ fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|f| f.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
     (ticks(11) + ticks(12)) / 100.0
 }
 
 /// Resident memory in KiB.
 fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+    let line = status
+        .lines()
+        .find(|l| l.starts_with("VmRSS:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
 }
 
 impl Drop for Subject {
@@ -111,7 +129,9 @@ struct Row {
 /// Prints the tables.
 pub(crate) fn run() -> Result<(), String> {
     let this = std::env::current_exe().map_err(|e| e.to_string())?;
-    let this = this.to_str().ok_or("a path without odd characters is needed")?;
+    let this = this
+        .to_str()
+        .ok_or("a path without odd characters is needed")?;
     let own = |what: &str| vec![this.to_owned(), what.to_owned()];
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();
     let subject = |name, command, kind, address| Subject {
@@ -127,13 +147,31 @@ pub(crate) fn run() -> Result<(), String> {
         subject("antiphon CON", own("serve"), Kind::Con, any),
     ];
     if Command::new("coap-server-notls").arg("-h").output().is_ok() {
-        let port = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).map_err(|e| e.to_string())?.port();
-        let command = ["coap-server-notls", "-A", "127.0.0.1", "-p", &port.to_string()].map(String::from).to_vec();
-        subjects.push(subject("libcoap NON", command, Kind::Non, ([127, 0, 0, 1], port).into()));
+        let port = UdpSocket::bind("127.0.0.1:0")
+            .and_then(|s| s.local_addr())
+            .map_err(|e| e.to_string())?
+            .port();
+        let command = [
+            "coap-server-notls",
+            "-A",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+        ]
+        .map(String::from)
+        .to_vec();
+        subjects.push(subject(
+            "libcoap NON",
+            command,
+            Kind::Non,
+            ([127, 0, 0, 1], port).into(),
+        ));
     } else {
         println!("libcoap: not run (coap-server-notls is not installed)");
     }
-    let pinned = Command::new("taskset").args(["-pc", "0", &std::process::id().to_string()]).output();
+    let pinned = Command::new("taskset")
+        .args(["-pc", "0", &std::process::id().to_string()])
+        .output();
     if !pinned.is_ok_and(|o| o.status.success()) {
         return Err("taskset cannot pin this process to a core".into());
     }
@@ -165,19 +203,27 @@ fn measure(subjects: &mut [Subject], shape: Shape) {
         .collect();
     for _ in 0..ROUNDS {
         for (subject, row) in subjects.iter().zip(&mut rows) {
-            let Some(pid) = subject.child.as_ref().map(Child::id) else { continue };
+            let Some(pid) = subject.child.as_ref().map(Child::id) else {
+                continue;
+            };
             let before = cpu_seconds(pid);
             let mut seen: Seen = load::run(subject.address, subject.kind, shape, TURN, u64::MAX);
             row.rate.push(seen.rate());
-            row.cpu.push((cpu_seconds(pid) - before) * 1e6 / seen.answers.max(1) as f64);
+            row.cpu
+                .push((cpu_seconds(pid) - before) * 1e6 / seen.answers.max(1) as f64);
             row.p50.push(seen.percentile(0.5));
             row.p99.push(seen.percentile(0.99));
             row.lost += seen.lost;
             row.bad += seen.bad;
         }
     }
-    println!("\n{} outstanding over {} sockets", shape.outstanding, shape.sockets);
-    println!("| server | rate / raw echo | CPU / raw echo | p50 us | p99 us | lost | bad | (rate here) |");
+    println!(
+        "\n{} outstanding over {} sockets",
+        shape.outstanding, shape.sockets
+    );
+    println!(
+        "| server | rate / raw echo | CPU / raw echo | p50 us | p99 us | lost | bad | (rate here) |"
+    );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let base = (median(rows[0].rate.clone()), median(rows[0].cpu.clone()));
     for (subject, row) in subjects.iter().zip(rows) {
@@ -198,9 +244,17 @@ fn measure(subjects: &mut [Subject], shape: Shape) {
 
 /// A million more requests must not cost memory.
 fn memory(subject: &Subject) {
-    let Some(pid) = subject.child.as_ref().map(Child::id) else { return };
+    let Some(pid) = subject.child.as_ref().map(Child::id) else {
+        return;
+    };
     let before = resident(pid);
-    let seen = load::run(subject.address, Kind::Non, SHAPES[2], Duration::from_secs(30), 1_000_000);
+    let seen = load::run(
+        subject.address,
+        Kind::Non,
+        SHAPES[2],
+        Duration::from_secs(30),
+        1_000_000,
+    );
     println!(
         "\nresident memory of {}: {before} KiB before and {} KiB after {} more requests",
         subject.name,
