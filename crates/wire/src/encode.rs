@@ -46,7 +46,7 @@ impl<'b> Writer<'b> {
         }
         let len = HEADER_LEN + token.len();
         let [id_high, id_low] = message_id.0.to_be_bytes();
-        let first = VERSION_1 | ((kind as u8) << 4) | token.len() as u8;
+        let first = VERSION_1 + nibbles(kind as u8, token.len());
         match buf.split_first_chunk_mut() {
             Some((header, rest)) if rest.len() >= token.len() => {
                 *header = [first, code.to_u8(), id_high, id_low];
@@ -102,7 +102,7 @@ impl<'b> Writer<'b> {
             let needed = self.len + 1 + value.len();
             match self.buf.get_mut(self.len..needed) {
                 Some([first, to @ ..]) => {
-                    *first = ((delta as u8) << 4) | value.len() as u8;
+                    *first = nibbles(delta as u8, value.len());
                     to.copy_from_slice(value);
                 }
                 _ => return Err(EncodeError::BufferTooSmall { needed }),
@@ -127,7 +127,7 @@ impl<'b> Writer<'b> {
             return Err(EncodeError::BufferTooSmall { needed });
         };
         for part in [
-            &[(delta.nibble << 4) | length.nibble],
+            &[nibbles(delta.nibble, length.nibble.into())],
             delta.extra(),
             length.extra(),
             value,
@@ -229,6 +229,12 @@ impl<'b> Writer<'b> {
             State::Empty => Err(EncodeError::EmptyMessageNotEmpty),
         }
     }
+}
+
+/// One byte of two halves, both at most 15.
+#[inline]
+const fn nibbles(high: u8, low: usize) -> u8 {
+    (high << 4) | low as u8
 }
 
 /// A delta or length: the four bits in the first byte, and the extension bytes (RFC 7252, section 3.1).

@@ -14,7 +14,7 @@ pub const ALL_COAP_NODES_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 1, 187);
 
 /// All CoAP Nodes on IPv6 in this scope: `ff0X::fd`.
 pub const fn all_coap_nodes_v6(scope: Scope) -> Ipv6Addr {
-    Ipv6Addr::new(0xff00 | scope as u16, 0, 0, 0, 0, 0, 0, 0xfd)
+    Ipv6Addr::new(0xff00 + scope as u16, 0, 0, 0, 0, 0, 0, 0xfd)
 }
 
 /// Whether this is an All CoAP Nodes address, in whichever known scope.

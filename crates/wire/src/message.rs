@@ -12,6 +12,9 @@ pub(crate) const HEADER_LEN: usize = 4;
 /// Version 1 in the upper two bits of the first byte.
 pub(crate) const VERSION_1: u8 = 0b0100_0000;
 
+/// From this value on, delta and length have extension bytes.
+const EXTENDED: usize = 13;
+
 /// The type of a message (RFC 7252, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Type {
@@ -270,7 +273,7 @@ fn split_tail(tail: &[u8]) -> Result<(&[u8], &[u8]), ParseError> {
         };
         let (delta, length) = (usize::from(first >> 4), usize::from(first & 0x0f));
         at += 1;
-        if delta.max(length) > 12 {
+        if delta.max(length) >= EXTENDED {
             if first == PAYLOAD_MARKER {
                 break at - 1;
             }
@@ -420,7 +423,7 @@ impl<'a> Iterator for Options<'a> {
     fn next(&mut self) -> Option<Opt<'a>> {
         let (&first, mut behind) = self.rest.split_first()?;
         let (mut delta, mut length) = (usize::from(first >> 4), usize::from(first & 0x0f));
-        if delta.max(length) > 12 {
+        if delta.max(length) >= EXTENDED {
             delta = extend(delta, &mut behind)?;
             length = extend(length, &mut behind)?;
         }
