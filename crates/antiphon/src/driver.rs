@@ -198,6 +198,8 @@ pub(crate) struct Driver {
     failed: Vec<(SocketId, FailedSend)>,
     /// The socket whose send buffer is full; nothing is sent until it has room.
     blocked: Option<(SocketId, Writable)>,
+    /// The socket that has room again.
+    unblocked: Option<SocketId>,
     commands: mpsc::Receiver<Command>,
     next_command: Option<Command>,
     abandoned: mpsc::UnboundedReceiver<Abandoned>,
@@ -243,6 +245,7 @@ impl Driver {
             datagram: Vec::with_capacity(largest_sent),
             failed: Vec::new(),
             blocked: None,
+            unblocked: None,
             commands: command_queue,
             next_command: None,
             abandoned: abandoned_queue,
@@ -360,6 +363,7 @@ impl Driver {
     fn is_idle(&self) -> bool {
         let load = self.endpoint.load();
         self.blocked.is_none()
+            && self.unblocked.is_none()
             && self.handlers.is_idle()
             && [load.outbox, load.pending_answers, load.incoming] == [0; 3]
     }
@@ -416,9 +420,10 @@ impl Driver {
     /// Whether a socket, the application or a handler wants something.
     fn poll_inputs(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut wake = self.ports.poll_ready(now, cx).is_ready();
-        if let Some((_, writable)) = &mut self.blocked
+        if let Some((id, writable)) = &mut self.blocked
             && writable.as_mut().poll(cx).is_ready()
         {
+            self.unblocked = Some(*id);
             self.blocked = None;
             wake = true;
         }
@@ -573,6 +578,9 @@ impl Driver {
     }
 
     fn transmit(&mut self, now: Instant) {
+        if let Some(id) = self.unblocked.take() {
+            self.flush(now, id); // what waited for room goes first
+        }
         if self.blocked.is_some() {
             return;
         }

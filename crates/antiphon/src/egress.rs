@@ -35,6 +35,9 @@ pub enum InterfaceError {
     /// No interface can carry the group.
     #[error("no interface that is up carries multicast to {0}")]
     None(IpAddr),
+    /// The interface is set up not to carry multicast.
+    #[error("interface {0} does not carry multicast")]
+    NoMulticast(String),
     /// A link-local group means another set of members on each interface.
     #[error("{group} is another group on each interface: name one of {}", .candidates.join(", "))]
     Ambiguous {
@@ -58,6 +61,17 @@ pub(crate) fn named(text: &str) -> Result<u32, InterfaceError> {
         .map_err(InterfaceError::Unknown)
 }
 
+/// Refuses an interface that is set up not to carry multicast. (Linux's loopback does not say that it does, and does.) One that cannot be
+/// found is for the system to refuse.
+pub(crate) fn carries_multicast(index: u32) -> Result<(), InterfaceError> {
+    match interfaces::by_index(index) {
+        Ok(found) if !found.multicast && !found.loopback => {
+            Err(InterfaceError::NoMulticast(found.name))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What is known before a choice must be made.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wishes<'a> {
@@ -72,14 +86,18 @@ pub(crate) fn for_request(
     group: SocketAddr,
     wishes: Wishes<'_>,
 ) -> Result<Vec<u32>, InterfaceError> {
-    if let Some(zone) = zone(group) {
-        if !wishes.named.is_empty() && !wishes.named.contains(&zone) {
+    let stated = match zone(group) {
+        Some(zone) if !wishes.named.is_empty() && !wishes.named.contains(&zone) => {
             return Err(InterfaceError::Contradiction { zone });
         }
-        return Ok(vec![zone]);
-    }
-    if !wishes.named.is_empty() {
-        return Ok(wishes.named.to_vec());
+        Some(zone) => vec![zone],
+        None => wishes.named.to_vec(),
+    };
+    if !stated.is_empty() {
+        stated
+            .iter()
+            .try_for_each(|index| carries_multicast(*index))?;
+        return Ok(stated);
     }
     let all = interfaces::list().map_err(InterfaceError::List)?;
     choose(&all, group, wishes.bound, routed).map(|index| vec![index])

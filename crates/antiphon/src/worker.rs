@@ -9,16 +9,18 @@ use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 
 use antiphon_proto::{
-    Arrival, Endpoint, IncomingId, Methods, Request, ResourceId, Response, Task, WorkFailure,
-    WorkResult,
+    Arrival, Endpoint, IncomingId, Methods, Request, ResourceId, Response, SocketId, SocketInfo,
+    Task, WorkFailure, WorkResult,
 };
 use antiphon_wire::Code;
 use tokio::task::{Id, JoinSet};
 
 use crate::driver::ports::Ports;
+use crate::egress;
 use crate::socket::JoinError;
 
 /// What became of joins and leaves lately, in the system's words.
@@ -53,7 +55,7 @@ pub(crate) fn perform(
 ) -> WorkResult {
     match *task {
         Task::Join { .. } if !open => WorkResult::Failed(WorkFailure::System(0)),
-        Task::Join { group, interface } => match ports.join(group, interface) {
+        Task::Join { group, interface } => match join(ports, group, interface) {
             Ok(socket) => {
                 if let Some((id, info)) = socket {
                     endpoint.add_socket(id, info);
@@ -75,6 +77,21 @@ pub(crate) fn perform(
         },
         Task::Open { .. } => WorkResult::Failed(WorkFailure::Unsupported),
     }
+}
+
+/// Joins, unless the interface is set up not to carry multicast: Linux would join there and hear nothing.
+fn join(
+    ports: &mut Ports,
+    group: SocketAddr,
+    interface: u32,
+) -> Result<Option<(SocketId, SocketInfo)>, JoinError> {
+    if let Err(error) = egress::carries_multicast(interface) {
+        return Err(JoinError::Os(io::Error::new(
+            io::ErrorKind::Unsupported,
+            error.to_string(),
+        )));
+    }
+    ports.join(group, interface)
 }
 
 /// The system's error number, where there is one.

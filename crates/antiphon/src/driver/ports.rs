@@ -157,35 +157,40 @@ impl Ports {
     }
 
     /// Listens to a group on one interface no more. Returns the socket that is closed, if it was its last membership.
-    /// The socket is closed too when the system refuses, so that nothing more is heard there.
     pub(crate) fn leave(
         &mut self,
         group: SocketAddr,
         interface: u32,
     ) -> Result<Option<SocketId>, JoinError> {
-        let mut result = Err(JoinError::NotMember(interface));
-        let mut emptied = None;
         for port in self.all.iter_mut().filter(|port| port.is_of(group)) {
-            match port.change(|socket| {
+            let left = port.change(|socket| {
                 let left = socket.leave(interface);
-                left.map(|()| socket.members().is_empty())
-            }) {
-                Err(JoinError::NotMember(_)) => {}
-                Ok(empty) => {
-                    result = Ok(());
-                    emptied = empty.then_some(port.id);
-                    break;
-                }
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
+                Ok((left, socket.members().is_empty()))
+            });
+            let (left, empty) = match left? {
+                (Err(JoinError::NotMember(_)), _) => continue,
+                left => left,
+            };
+            let closed = empty.then_some(port.id);
+            if let Some(id) = closed {
+                self.close(id);
             }
+            return left.map(|()| closed);
         }
-        if let Some(id) = emptied {
-            self.close(id);
-        }
-        result.map(|()| emptied)
+        Err(JoinError::NotMember(interface))
+    }
+
+    /// Ends every membership on an interface. Returns the sockets that are closed because it was their last.
+    pub(crate) fn forget(&mut self, interface: u32) -> Vec<SocketId> {
+        let groups: Vec<SocketAddr> = self
+            .memberships()
+            .filter(|(_, on)| *on == interface)
+            .map(|(group, _)| group)
+            .collect();
+        groups
+            .into_iter()
+            .filter_map(|group| self.leave(group, interface).ok().flatten())
+            .collect()
     }
 
     /// Closes all group sockets; the system leaves their groups.

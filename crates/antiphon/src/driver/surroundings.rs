@@ -58,6 +58,10 @@ impl Driver {
         self.away.push((interface.name.clone(), interface.index));
         let memberships = self.endpoint.server_mut().memberships_mut();
         memberships.interface_away(interface.index);
+        // The system has forgotten the memberships of an interface that is gone, and the sockets must too.
+        for id in self.ports.forget(interface.index) {
+            self.endpoint.remove_socket(id);
+        }
     }
 
     fn came(&mut self, interface: &Interface) {

@@ -88,6 +88,13 @@ async fn a_name_with_several_addresses_stands_for_several_groups() {
     assert_eq!(peers(&[groups[1]]).await, members(&[2, 3]));
     assert_eq!(peers(&[]).await, members(&[1, 2, 3]));
 
+    // The member of both groups has processed the question to both only once.
+    let counted = both.handle.counters().await.unwrap();
+    assert_eq!(
+        (counted.server.handled, counted.endpoint.duplicates),
+        (3, 1)
+    );
+
     let elsewhere = client.group(&uri).unwrap().unsecured(NoSec::Accepted);
     let error = elsewhere.only(place.group(9)).send().await.unwrap_err();
     assert!(matches!(error, AskError::OtherGroup(group) if group == place.group(9)));
