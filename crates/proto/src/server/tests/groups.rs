@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::membership::{ApplicationGroupId, CoapGroupId};
+use crate::work::{Task, WorkFailure};
 
 const A: &str = "[ff05::a]:5683";
 const B: &str = "[ff05::b]:5683";
@@ -503,4 +504,46 @@ fn no_reason_for_silence_towards_a_group_lets_anything_be_sent() {
     );
     assert_eq!(server.counters().group_requests, 16);
     assert_eq!(server.counters().requests, 16);
+}
+
+// Covers: GC-3.9.1-03
+#[test]
+fn a_join_that_fails_on_one_link_stops_nothing_elsewhere() {
+    let mut server = server();
+    server.add(named("/r")).unwrap();
+    // A mesh without MLD beside an ordinary link.
+    let spec = CoapGroupSpec::new(address(A)).on(2).on(9).unsecured();
+    server.memberships.create(spec).unwrap();
+    let mut failed = 0;
+    while let Some(task) = server.memberships.poll_task(NOW) {
+        let result = match task {
+            Task::Join { interface: 9, .. } => {
+                failed += 1;
+                Err(WorkFailure::System(95))
+            }
+            _ => Ok(()),
+        };
+        server.memberships.task_done(NOW, &task, result);
+    }
+    assert_eq!(failed, 1);
+    assert_eq!(server.hears(&get("/r").to(A)), heard("-"));
+    assert_eq!(server.hears(&get("/r").to(ALL_NODES)), heard("-"));
+    assert_eq!(server.hears(&get("/r")), heard("-"));
+    // A subscription made by other means delivers all the same: what arrives on that link is served.
+    let mut by_mesh = get("/r").to(A).path();
+    by_mesh.interface = 9;
+    let bytes = get("/r").to(A).bytes();
+    let message = Message::parse(&bytes).unwrap();
+    let mut response = Response::new(Code::EMPTY);
+    let disposition = server.handle_request(
+        NOW,
+        &by_mesh,
+        &Sender::Unauthenticated,
+        &message,
+        &mut response,
+    );
+    assert!(
+        matches!(disposition, Disposition::Respond { .. }),
+        "{disposition:?}"
+    );
 }
