@@ -230,7 +230,6 @@ impl Client {
     }
 
     /// What was told about waiting.
-    #[allow(dead_code, reason = "the tests of pacing follow")]
     fn held(&self) -> Vec<(Instant, CollectionId, HoldReason, Duration)> {
         self.events
             .iter()
