@@ -13,8 +13,9 @@ use super::request::OverFrameBudget;
 use crate::exchange::{Failure, SendError};
 use crate::expect::{MemberIndex, Names, responder_address};
 use crate::identity::Sender;
-use crate::message::Response;
-use crate::path::Path;
+use crate::message::{Request, Response};
+use crate::path::{Path, Route};
+use crate::time::Instant;
 
 /// What happens to a collection.
 #[derive(Clone, Debug, PartialEq)]
@@ -353,4 +354,91 @@ pub struct Dropped {
     pub not_unicast: u32,
     /// The application did not fetch events in time.
     pub not_fetched: u32,
+}
+
+/// What became of a response, and what its sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// To which question it belongs.
+    pub collection: CollectionId,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// What its sender is told.
+    pub reply: Reply,
+}
+
+/// What became of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is delivered.
+    Delivered,
+    /// It is delivered as a late answer.
+    Late,
+    /// It is unacceptable.
+    Rejected(Rejection),
+    /// It is not wanted, came in a way in which no response comes, or found no room.
+    Dropped,
+}
+
+/// What the sender of a response is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing.
+    Nothing,
+    /// An empty Acknowledgement: it was Confirmable.
+    Acknowledge,
+    /// A Reset: it was Confirmable, and it is not accepted.
+    Reset,
+}
+
+/// A unicast request to a silent member, to be made as a Confirmable exchange. Its end is told by
+/// [`Collections::completion_done`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompletionRequest {
+    /// For which question.
+    pub collection: CollectionId,
+    /// To which member.
+    pub member: MemberIndex,
+    /// The way to it.
+    pub route: Route,
+    /// What it is asked.
+    pub request: Request,
+}
+
+/// How a collection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Where it is in its course.
+    pub stage: Stage,
+    /// Why its next transmission waits, and for how long.
+    pub held: Option<Held>,
+    /// Members that are expected.
+    pub expected: usize,
+    /// Of which have answered in time.
+    pub expected_answered: usize,
+    /// Distinct servers that have answered in time, expected or not.
+    pub servers: usize,
+    /// Answers delivered.
+    pub answers: u32,
+    /// Datagrams sent to groups.
+    pub transmissions: u32,
+    /// Members that are being asked in person.
+    pub in_person: usize,
+    /// The end by time, as soon as the last transmission is made.
+    pub deadline: Option<Instant>,
+}
+
+/// Where a collection is in its course.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing has been sent.
+    Waiting,
+    /// Some of its transmissions are made.
+    Asking,
+    /// All transmissions to groups are made; answers come in.
+    Collecting,
+    /// Silent members are asked in person.
+    Completing,
+    /// It has ended; late answers come in.
+    Late,
 }

@@ -3,12 +3,12 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use antiphon_wire::{MessageId, Token};
+use antiphon_wire::{Message, MessageId, Token};
 
-use super::outcome::{Answer, EndedBy, HoldReason, How, Outcome};
+use super::CollectionId;
+use super::outcome::{Answer, EndedBy, HoldReason, How, Outcome, Rejection, Stage};
 use super::request::{Completion, End, GroupTarget};
-use super::responders::Responders;
-use super::{CollectionId, Stage};
+use super::responders::{Responders, unrecognised_critical};
 use crate::exchange::SendError;
 use crate::expect::{MemberAddress, MemberIndex, is_link_local};
 use crate::message::Request;
@@ -34,6 +34,8 @@ pub(crate) struct Question {
     pub(crate) end: End,
     /// Round trip and leisure: how long a round is given before the next.
     pub(crate) patience: Duration,
+    /// How long a Confirmable exchange takes at most (MAX_TRANSMIT_WAIT), to tell others how long they wait.
+    pub(crate) exchange_span: Duration,
     /// For how long the token stays taken after the last transmission.
     pub(crate) token_reuse: Duration,
     pub(crate) late: Option<Duration>,
@@ -322,7 +324,7 @@ impl Question {
             .min()
     }
 
-    /// The latest end, if nothing holds it up; it may come sooner.
+    /// The latest end, if pacing does not hold it up; it may come sooner.
     pub(crate) fn planned_end(&self, now: Instant) -> Instant {
         let rounds = self.rounds();
         let left = self
@@ -330,9 +332,17 @@ impl Question {
             .iter()
             .map(|target| rounds.saturating_sub(target.sent));
         let left = u32::from(left.max().unwrap_or(0));
-        match self.last_sent {
-            Some(last) => last + self.patience * left + self.end.deadline,
-            None => now + self.patience * left.saturating_sub(1) + self.end.deadline,
+        let last_sent = match self.last_sent {
+            Some(last) => last + self.patience * left,
+            None => now + self.patience * left.saturating_sub(1),
+        };
+        let deadline = last_sent + self.end.deadline;
+        match self.completion {
+            Completion::Unicast { within, .. } if self.in_person_open() => {
+                let begins = self.in_person.began.unwrap_or(last_sent + self.patience);
+                deadline.max(begins + within.unwrap_or(self.exchange_span))
+            }
+            _ => deadline,
         }
     }
 
@@ -364,6 +374,18 @@ impl Question {
                 None
             }
         }
+    }
+
+    /// What is wrong with a response, if anything.
+    pub(crate) fn unacceptable(&self, message: &Message<'_>) -> Option<Rejection> {
+        if message.code().is_reserved() {
+            return Some(Rejection::ReservedCode(message.code()));
+        }
+        let bytes = message.options_and_payload().len();
+        if bytes > self.response_bytes {
+            return Some(Rejection::TooLarge(bytes));
+        }
+        unrecognised_critical(message).map(Rejection::CriticalOption)
     }
 
     /// How an answer that comes now came about.

@@ -58,12 +58,13 @@ impl Responders {
         }
     }
 
-    /// Takes note of an acceptable answer.
+    /// Takes note of an acceptable answer. Without room for it the responder has answered all the same.
     pub(crate) fn admit(
         &mut self,
         member: Option<MemberIndex>,
         peer: SocketAddr,
         late: bool,
+        room: bool,
     ) -> Admission {
         let answers = match member {
             Some(member) => {
@@ -93,6 +94,10 @@ impl Responders {
                 }
             },
         };
+        if !room {
+            self.dropped.not_fetched += 1;
+            return Admission::Dropped;
+        }
         if *answers >= self.limits.per_responder.max(1) {
             self.dropped.over_share += 1;
             return Admission::Dropped;

@@ -12,9 +12,13 @@ use std::vec::Vec;
 
 use antiphon_wire::{Code, ContentFormat};
 
+use antiphon_wire::Writer;
+
 use super::*;
 use crate::expect::{Expectation, Member};
+use crate::message::Request;
 use crate::path::SocketId;
+use crate::tokens::Binding;
 
 const SOCKET: SocketId = SocketId(1);
 

@@ -74,6 +74,23 @@ fn one_question_to_a_group_is_outstanding_and_the_next_waits_for_its_end() {
     assert_eq!(client.sent[2].message().token(), client.token(second));
 }
 
+#[test]
+fn the_wait_for_a_question_with_completion_counts_its_exchanges_too() {
+    let mut client = Client::new();
+    let ask = |within| GroupRequest {
+        completion: Completion::Unicast { at_once: 1, within },
+        repeat: Repeat::times(1),
+        ..get_from(1)
+    };
+    client.start(ask(None));
+    let second = client.start(ask(Some(secs(30))));
+    let third = client.start(get());
+    let nstart = HoldReason::Outstanding;
+    // 6 s until the repeat, 6 s of patience, 93 s of exchange; then again with 30 s of exchange.
+    assert_eq!(client.held_for(second), Some((nstart, secs(105))));
+    assert_eq!(client.held_for(third), Some((nstart, secs(147))));
+}
+
 // Covers: GN-3.6-05
 #[test]
 fn closing_a_collection_frees_its_turn_at_once() {
