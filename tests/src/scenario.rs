@@ -1,3 +1,10 @@
 //! The core scenarios, in virtual time: each in IPv6 at link, realm and site scope, and in IPv4.
 
+mod actuator_control;
 mod device_discovery;
+mod group_naming;
+mod message_exchange;
+mod network_query;
+mod notification;
+mod service_discovery;
+mod status_request;

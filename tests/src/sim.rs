@@ -1,7 +1,7 @@
 //! Endpoints on simulated hosts: real bytes, virtual time, everything repeatable from one seed.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use antiphon_netsim::{
@@ -85,6 +85,12 @@ impl EndpointHost {
             in_flight: BTreeMap::new(),
             keep: true,
         }
+    }
+
+    /// One more socket; its port must be bound.
+    pub fn add_unicast(&mut self, id: SocketId, info: SocketInfo) {
+        self.endpoint.add_socket(id, info);
+        self.unicast.insert(id, info.local);
     }
 
     /// Keeps no record of datagrams: for simulations with thousands of hosts.
@@ -301,9 +307,14 @@ impl World {
                 .bind(host, port)
                 .expect("a fresh host has free ports");
             for address in addresses {
-                let taken = |l: &SocketAddr| l.is_ipv4() == address.is_ipv4() && l.port() == port;
-                if !locals.iter().any(taken) {
-                    locals.push(SocketAddr::new(*address, port));
+                let same_family = |other: &&IpAddr| other.is_ipv4() == address.is_ipv4();
+                let local = match (addresses.iter().filter(same_family).count(), address) {
+                    (1, _) => SocketAddr::new(*address, port),
+                    (_, IpAddr::V4(_)) => (Ipv4Addr::UNSPECIFIED, port).into(),
+                    (_, IpAddr::V6(_)) => (Ipv6Addr::UNSPECIFIED, port).into(),
+                };
+                if !locals.contains(&local) {
+                    locals.push(local);
                 }
             }
         }

@@ -11,7 +11,9 @@ use antiphon_proto::{
     Interface, NoSec, Outcome, Path, Reliability, Request, Resource, ResourceId, Response, Route,
     Security, Server, SocketId, UnicastRequest,
 };
-use antiphon_wire::{Code, ContentFormat, Message, MessageId, OptionNumber, Token, Type, Writer};
+use antiphon_wire::{
+    Code, ContentFormat, Message, MessageId, OptionNumber, Token, Type, Uri, Writer,
+};
 
 use crate::sim::World;
 
@@ -425,6 +427,17 @@ pub fn post(path: &str, text: &str) -> Request {
     request.payload(ContentFormat::TEXT, text)
 }
 
+/// The request of a URI, sent to this destination.
+pub fn uri_request(method: Code, uri: &str, destination: SocketAddr) -> Request {
+    let mut buffer = [0; 1_024];
+    let mut writer =
+        Writer::new(&mut buffer, Type::Non, method, MessageId(0), Token::EMPTY).unwrap();
+    let uri = Uri::parse(uri).unwrap();
+    uri.write_options(&mut writer, destination).unwrap();
+    let len = writer.finish();
+    Request::from(&parse(&buffer[..len]))
+}
+
 /// What a datagram is made from.
 #[derive(Clone, Debug)]
 pub struct Datagram<'a> {
@@ -503,7 +516,7 @@ impl Diary {
         &self,
         code: Code,
         text: &str,
-    ) -> impl FnMut(&Incoming<'_>, &mut Response) + Send + 'static {
+    ) -> impl FnMut(&Incoming<'_>, &mut Response) + Send + use<> {
         let (diary, text) = (self.clone(), text.to_owned());
         move |request, response| {
             diary.0.lock().unwrap().push(Entry {
