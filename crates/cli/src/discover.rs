@@ -266,8 +266,11 @@ impl DiscoverArgs {
             let took = duration::show(started.elapsed());
             print_line(&match devices.len() {
                 0 => style.bad(&format!("nobody answered in {took}")),
-                1 => format!("1 device, {resources} links in {took}"),
-                n => format!("{n} devices, {resources} links in {took}"),
+                n => format!(
+                    "{n} {}, {resources} {} in {took}",
+                    if n == 1 { "device" } else { "devices" },
+                    if resources == 1 { "link" } else { "links" }
+                ),
             })?;
         }
         Ok(code)

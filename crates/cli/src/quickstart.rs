@@ -192,8 +192,8 @@ impl Show<'_> {
             .map(|m| m.address.ip().to_string())
             .unwrap_or_default();
         print_line(&format!(
-            "{} members, from {first} to {last}, in the group {} on the loopback interface (seed {})",
-            plan.members.len(),
+            "{}, from {first} to {last}, in the group {} on the loopback interface (seed {})",
+            count(plan.members.len(), "member", "members"),
             plan.group,
             plan.seed
         ))?;
@@ -335,20 +335,26 @@ impl Show<'_> {
         let style = self.style;
         print_line(&format!("\n{}", style.bold("What happened")))?;
         print_line(&format!(
-            "  {} of {} members found by one multicast request",
+            "  {} of {} found by one multicast request",
             verdict.found,
-            plan.members.len()
+            count(plan.members.len(), "member", "members")
         ))?;
-        print_line(&format!(
-            "  {} lights are on; the {hearing} that heard the group switched within {} of each other",
-            verdict.lights_on,
-            duration::show(verdict.spread)
-        ))?;
+        let on = count(verdict.lights_on, "light is on", "lights are on");
+        let spread = match hearing {
+            0 | 1 => String::new(),
+            n => format!(
+                "; the {n} that heard the group switched within {} of each other",
+                duration::show(verdict.spread)
+            ),
+        };
+        print_line(&format!("  {on}{spread}"))?;
         if deaf > 0 {
-            print_line(&format!(
-                "  {} reached in person, because it had not answered the group",
-                count(deaf, "member was", "members were")
-            ))?;
+            let members = count(
+                deaf,
+                "member did not hear the group and was",
+                "members did not hear the group and were",
+            );
+            print_line(&format!("  {members} asked in person"))?;
         }
         let missing: Vec<&str> = verdict.switched.missing().map(|(name, _)| name).collect();
         if !missing.is_empty() {
