@@ -13,6 +13,7 @@ mod target;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -68,6 +69,21 @@ pub struct NoSecResource {
     pub methods: Methods,
     /// Are they reachable through groups too? Then one forged request calls forth the answers of all members.
     pub through_groups: bool,
+}
+
+/// The warning that belongs to it, for whoever shows it.
+impl fmt::Display for NoSecResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is open to anyone for", self.path)?;
+        for (at, method) in self.methods.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma} {}", method.name().unwrap_or_default())?;
+        }
+        if self.through_groups {
+            f.write_str(", through groups too: a forged request turns the amplified answers of all members against a victim")?;
+        }
+        Ok(())
+    }
 }
 
 impl Server {
@@ -643,8 +659,8 @@ impl Server {
     }
 }
 
-impl core::fmt::Debug for Server {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("config", &self.config)
             .field("resources", &self.resources.len())

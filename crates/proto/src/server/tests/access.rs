@@ -1,6 +1,7 @@
 //! Who may reach what without security.
 
 use super::*;
+use std::string::ToString;
 
 fn with_nosec(nosec: NoSecPolicy) -> Server {
     let mut server = Server::with(ServerConfig {
@@ -144,7 +145,17 @@ fn the_report_names_everything_that_is_reachable_without_security() {
     assert_eq!(quiet.nosec_report(), []);
     let mut server = Server::with(ServerConfig::default());
     server.add(open("/unicast")).unwrap();
-    assert!(!server.nosec_report()[1].through_groups);
+    let report = server.nosec_report();
+    assert!(!report[1].through_groups);
+    assert_eq!(
+        report[1].to_string(),
+        "/unicast is open to anyone for GET, PUT"
+    );
+    assert!(
+        report[0]
+            .to_string()
+            .starts_with("/.well-known/core is open to anyone for GET, FETCH, through groups too")
+    );
 }
 
 // Covers: GN-4-02
