@@ -2,7 +2,7 @@
 
 use super::*;
 
-// Covers: GC-3.3-05, GN-3.4-01, GC-2.2.2-01
+// Covers: GC-3.3-05, GN-3.4-01
 #[test]
 fn a_group_has_a_multicast_address_and_any_port_but_two() {
     let mut memberships = table();

@@ -87,13 +87,17 @@ fn appendix_c1_the_application_groups_of_a_coap_group() {
 
     // What a group contains is asked of the server, by unicast to the address it answered from.
     for (name, group) in [("light", "gp1"), ("temp", "gp2")] {
-        s2.add(open(name).in_group(group)).unwrap();
+        let resource = open(name)
+            .in_group(group)
+            .group_policy(GroupPolicy::respond());
+        s2.add(resource).unwrap();
     }
     let mut follow_up = discover("href=/gp/gp1*");
     follow_up.to = address("[fe80::2]:5685");
     assert_links(&s2.ask(&follow_up), "</gp/gp1>;rt=g.light,</gp/gp1/light>");
     // Members of both application groups serve both.
     for path in ["/gp/gp1/light", "/gp/gp2/temp"] {
+        assert_eq!(s2.ask(&get(path).to(GRP)).text(), "value");
         assert_eq!(s2.ask(&get(path)).text(), "value");
     }
 }

@@ -547,3 +547,32 @@ fn a_join_that_fails_on_one_link_stops_nothing_elsewhere() {
         "{disposition:?}"
     );
 }
+
+// Covers: GC-2.2.2-01
+#[test]
+fn creating_a_group_is_choosing_an_address_and_a_port_and_listening_there() {
+    let group = "[ff05::abcd]:61616";
+    let mut nodes = [server(), server(), server()];
+    for node in &mut nodes {
+        node.add(named("/r")).unwrap();
+        assert_eq!(
+            node.hears(&get("/r").to(group)),
+            Err(SilenceReason::NotAMember)
+        );
+        let spec = CoapGroupSpec::new(address(group)).on(2).unsecured();
+        let id = node.memberships.create(spec).unwrap();
+        let join = Task::Join {
+            group: address(group),
+            interface: 2,
+        };
+        let tasks: Vec<_> = core::iter::from_fn(|| node.memberships.poll_task(NOW)).collect();
+        assert!(tasks.contains(&join), "{tasks:?}");
+        assert_eq!(
+            node.memberships.group(id).unwrap().address(),
+            address(group)
+        );
+    }
+    for node in &mut nodes {
+        assert_eq!(node.hears(&get("/r").to(group)), heard("-"));
+    }
+}
