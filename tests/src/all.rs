@@ -1,5 +1,6 @@
 //! Tests.
 
+mod conformance;
 mod interop;
 mod lab;
 mod scenario;
