@@ -30,6 +30,9 @@ const PER_CALL: usize = 32;
 /// How many errors of datagrams sent earlier one call steps over before it gives up for now.
 const STEP_OVER: usize = 16;
 
+/// How often a datagram is tried before an error counts as its own.
+const TRIES: usize = 3;
+
 /// Room for a received datagram's control messages: packet information (40 bytes) and drop count (24).
 const RECV_CONTROL: usize = 128;
 
@@ -239,8 +242,8 @@ impl Port {
         let fd = self.fd.get_ref().as_raw_fd();
         let mut outcome = Sent::default();
         // An error of a datagram sent earlier (ICMP) is reported at the next send, whatever that one is. So
-        // an error counts against the datagram at hand only if it comes again, and one that only others
-        // can report (refused) hardly ever.
+        // an error counts against the datagram at hand only if it keeps coming; and "refused" never does,
+        // since only the other side can say that.
         let mut tries = 0;
         while !batch.is_empty() {
             let error = match send(fd, batch, self.source) {
@@ -258,15 +261,19 @@ impl Port {
                 Some(libc::EAGAIN) => break,
                 Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT) => return Err(error),
                 Some(libc::ECONNREFUSED) => STEP_OVER,
-                _ => 1,
+                _ => TRIES,
             };
+            tries += 1;
             if tries < patience {
-                tries += 1;
-            } else {
-                batch.refuse(error);
-                outcome.failed += 1;
-                tries = 0;
+                continue;
             }
+            if patience == STEP_OVER {
+                // Somebody works through a long error queue meanwhile: later, then.
+                break;
+            }
+            batch.refuse(error);
+            outcome.failed += 1;
+            tries = 0;
         }
         outcome.waiting = batch.len();
         Ok(outcome)

@@ -168,7 +168,8 @@ impl UnicastSocket {
 
     /// Sends what waits in the batch, in order. A datagram that the system refuses goes to
     /// [`SendBatch::failures`] and does not hold up the next ones. When the send buffer is full the rest
-    /// stays in the batch.
+    /// stays in the batch. An error of an earlier datagram is not blamed on these: it comes by
+    /// [`poll_error`](Self::poll_error).
     ///
     /// # Errors
     /// What the system reports of the socket itself.
