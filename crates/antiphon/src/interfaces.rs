@@ -197,7 +197,6 @@ mod system {
         let mut interfaces: Vec<Interface> = Vec::new();
         for entry in getifaddrs::getifaddrs()? {
             let Some(index) = entry.index else { continue };
-            let index = index as u32;
             let position = match interfaces.iter().position(|known| known.index == index) {
                 Some(position) => position,
                 None => {

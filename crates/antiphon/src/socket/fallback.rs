@@ -28,7 +28,7 @@ fn unsupported(what: &'static str) -> io::Error {
 
 /// Nothing is kept per datagram.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct RecvScratch;
+pub(super) struct RecvScratch {}
 
 /// Nothing is prepared per datagram, only checked.
 #[derive(Clone, Copy, Debug)]
