@@ -189,6 +189,7 @@ pub(crate) fn not_sent(error: &OneError) -> Failure {
         OneError::SecurityNotStated
         | OneError::Scheme(_)
         | OneError::TooLong
+        | OneError::Refused(_)
         | OneError::Resolve(ResolveError::IsAGroup { .. }) => Failure::usage(text),
         _ => Failure::local(text),
     }

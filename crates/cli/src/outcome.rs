@@ -261,7 +261,7 @@ impl Reporter {
                 "code": code_number(*code),
             })).collect::<Vec<_>>(),
             "by_unicast": self.by_unicast,
-            "unexpected": summary.unexpected.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "others": summary.unexpected.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "transmissions": summary.transmissions,
             "bytes": summary.bytes,
             "took_ms": milliseconds(summary.took),

@@ -163,6 +163,20 @@ fn dry_run_shows_the_request_and_its_sizes() {
         "{}",
         out(&large)
     );
+    let strict = antiphon(&[
+        "put",
+        "coap://[ff05::fd]/x",
+        &"x".repeat(43),
+        "--dry-run",
+        "--link",
+        "6lowpan-strict",
+    ]);
+    assert_eq!(code(&strict), 2, "{}", out(&strict));
+    assert!(
+        err(&strict).contains("--link 6lowpan-strict allows 58 bytes, and these are 59"),
+        "{}",
+        err(&strict)
+    );
     let tight = antiphon(&["put", "coap://[ff05::fd]/x", &"x".repeat(63), "--dry-run"]);
     assert!(
         out(&tight).contains(

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use antiphon::proto::SIXLOWPAN_BUDGET;
 use antiphon_wire::uri::Host;
 use antiphon_wire::{
     Message, MessageId, NoResponse, Opt, OptionNumber, Scope, Token, Type, Writer,
 };
 use serde_json::json;
 
-use super::Plan;
+use super::{LinkChoice, Plan};
 use crate::decode;
 use crate::failure::Failure;
 use crate::terminal::{self, Style};
@@ -33,6 +34,13 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
             "{}",
             as_text(plan, &message, &sizes, budget, Style::stdout())
         );
+    }
+    let strict = plan.question.link == LinkChoice::SixLowpanStrict && plan.uri.is_multicast();
+    if strict && sizes.total > SIXLOWPAN_BUDGET {
+        return Err(Failure::usage(format!(
+            "it would be refused: --link 6lowpan-strict allows {SIXLOWPAN_BUDGET} bytes, and these are {}",
+            sizes.total
+        )));
     }
     Ok(exit::ALL)
 }

@@ -114,6 +114,8 @@ pub(crate) enum Naming {
     HostLabel { domain: String },
     /// The port.
     Port,
+    /// Nowhere: the CoAP group implies it.
+    Implied,
 }
 
 /// A resource.
@@ -270,6 +272,7 @@ enum RawNaming {
     Authority,
     HostLabel,
     Port,
+    Implied,
 }
 
 #[derive(Deserialize)]
@@ -616,6 +619,7 @@ fn application(
                 );
             }
         },
+        RawNaming::Implied => Naming::Implied,
         RawNaming::Port if name.parse::<u16>().is_ok_and(|port| port != 0) => Naming::Port,
         RawNaming::Port => {
             return lines.fail(

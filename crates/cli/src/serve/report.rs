@@ -117,6 +117,21 @@ fn resource_remarks(config: &Config, resource: &Resource, remarks: &mut Vec<Stri
     if writes && matches!(resource.source, Source::File(_)) {
         remarks.push(format!("{path} lets anyone on the network replace a file"));
     }
+    let used = |group: usize| {
+        config
+            .applications
+            .iter()
+            .any(|a| a.groups.contains(&group))
+    };
+    if resource.on_group != OnGroup::Ignore
+        && resource.application.is_none()
+        && !config.groups.is_empty()
+        && (0..config.groups.len()).all(used)
+    {
+        remarks.push(format!(
+            "{path} belongs to no application group, and application groups use every group here: it is never reached through one"
+        ));
+    }
     if resource.on_group == OnGroup::Respond {
         let limit = resource
             .limit
@@ -391,5 +406,22 @@ writable = true
         let remarks = remarks(&grouped);
         assert_eq!(remarks.len(), 3, "{remarks:?}");
         assert!(remarks[2].starts_with("no resource takes requests through a group"));
+    }
+
+    #[test]
+    fn a_resource_outside_of_the_application_groups_is_pointed_at() {
+        let remarks_of = |resource: &str, more: &str| {
+            let config = parse_for_test(&format!(
+                "[[group]]\nname=\"g\"\naddress=\"239.255.0.1\"\ninterfaces=[\"lo\"]\nunsecured=true\n{more}\
+                 [[application-group]]\nname=\"a\"\ngroups=[\"g\"]\n\
+                 [[resource]]\npath = \"/x\"\ncounter = 0\naccess = \"public\"\non-group=\"silent\"\n{resource}"
+            ));
+            remarks(&config).join("\n")
+        };
+        let remark = "/x belongs to no application group";
+        assert!(remarks_of("", "").contains(remark));
+        assert!(!remarks_of("application-group=\"a\"\n", "").contains(remark));
+        let plain = "[[group]]\naddress=\"239.255.0.2\"\ninterfaces=[\"lo\"]\nunsecured=true\n";
+        assert!(!remarks_of("", plain).contains(remark));
     }
 }

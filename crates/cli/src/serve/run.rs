@@ -176,6 +176,7 @@ fn naming(application: &Application) -> NetNaming {
         Naming::Authority => NetNaming::Authority,
         Naming::HostLabel { domain } => NetNaming::HostLabel { domain },
         Naming::Port => NetNaming::Port,
+        Naming::Implied => NetNaming::Implied,
     }
 }
 

@@ -221,6 +221,7 @@ fn all_six_naming_forms_are_read() {
             "/x",
         ),
         ("naming=\"port\"", Naming::Port, "/x"),
+        ("naming=\"implied\"", Naming::Implied, "/x"),
     ] {
         assert_eq!(naming(keys), Ok((expected, full.into())), "{keys}");
     }
