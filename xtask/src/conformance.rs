@@ -189,6 +189,7 @@ fn still_open(count: &Count, capability: &str) -> Vec<String> {
 /// Compares with the independent count, row by row for the open ones. Where it is not at hand there is nothing to compare.
 fn disagreements(root: &Path, count: &Count) -> Result<Vec<String>, String> {
     if !root.join(INDEPENDENT).exists() {
+        println!("{INDEPENDENT} is not there: nothing to compare the count with");
         return Ok(Vec::new());
     }
     let mut theirs = command(root, INDEPENDENT);
