@@ -21,6 +21,7 @@ use crate::serve::ServeArgs;
     after_help = "\
 Exit codes:
   0  all expected members answered (at least one, if none were named)
+  1  decode: the datagram is malformed
   2  the command line, or a file it names, says something that cannot be meant
   3  some expected members are missing
   4  nobody answered

@@ -43,6 +43,13 @@ pub(crate) async fn follow(
                         }
                         print_line(&reporter.answer(&shown(&answer, names)))?;
                     }
+                    CollectionEvent::Held(_, held) if json => {
+                        let remaining = held.remaining.as_micros() as f64 / 1e3;
+                        print_line(
+                            &serde_json::json!({"event": "held", "reason": held.reason.to_string(), "remaining_ms": remaining})
+                                .to_string(),
+                        )?;
+                    }
                     CollectionEvent::Held(_, held) => {
                         eprintln!("antiphon: waits {}: {}", crate::duration::show(held.remaining), held.reason);
                     }

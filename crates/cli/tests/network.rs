@@ -1,4 +1,5 @@
 //! The commands that talk: members that `antiphon serve` runs, on the loopback interface and on ports of their own.
+#![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;

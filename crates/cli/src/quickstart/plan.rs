@@ -68,15 +68,22 @@ impl Plan {
     /// nobody on this machine uses.
     pub(crate) fn new(seed: u64, members: u16, deaf: u16, dead: u16) -> Result<Self, Failure> {
         let mut choices = Choices(seed);
+        let mut last = None;
         for _ in 0..64 {
             let port = (PORTS.start + choices.below(PORTS.end - PORTS.start)) as u16;
             let net = [1 + choices.below(254) as u8, choices.below(256) as u8];
             let plan = Self::at(seed, port, net, (members, deaf, dead), &mut choices);
-            if plan.is_free() {
-                return Ok(plan);
+            match plan.check_free() {
+                Ok(()) => return Ok(plan),
+                Err(taken) => last = Some(taken),
             }
         }
-        Err(Failure::local("no free port was found for the group"))
+        let why = last.map_or_else(String::new, |(address, error)| {
+            format!(": {address}: {error}")
+        });
+        Err(Failure::local(format!(
+            "no place for the group was found{why} (Linux lets every address of 127.0.0.0/8 be used, other systems do not)"
+        )))
     }
 
     fn at(
@@ -117,10 +124,13 @@ impl Plan {
     }
 
     /// Can everything be bound? Without SO_REUSEADDR a bind fails where anyone else is, a group's member included.
-    fn is_free(&self) -> bool {
-        let free = |address: SocketAddr| UdpSocket::bind(address).is_ok();
+    fn check_free(&self) -> Result<(), (SocketAddr, std::io::Error)> {
         let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), self.group.port());
-        free(any) && free(self.group) && self.members.iter().all(|member| free(member.address))
+        let members = self.members.iter().map(|member| member.address);
+        for address in [any, self.group].into_iter().chain(members) {
+            UdpSocket::bind(address).map_err(|error| (address, error))?;
+        }
+        Ok(())
     }
 
     /// The members of one role, by name.
