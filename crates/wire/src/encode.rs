@@ -234,7 +234,7 @@ impl<'b> Writer<'b> {
 /// One byte of two halves, both at most 15.
 #[inline]
 const fn nibbles(high: u8, low: usize) -> u8 {
-    (high << 4) | low as u8
+    (high << 4) + low as u8
 }
 
 /// A delta or length: the four bits in the first byte, and the extension bytes (RFC 7252, section 3.1).

@@ -457,7 +457,7 @@ impl PartialEq<str> for Component<'_> {
 /// Takes the next byte, percent-decoded, from the front of a checked component.
 fn next_decoded(rest: &mut &[u8]) -> Option<u8> {
     let (byte, behind) = match **rest {
-        [b'%', high, low, ref behind @ ..] => ((hex(high)? << 4) | hex(low)?, behind),
+        [b'%', high, low, ref behind @ ..] => ((hex(high)? << 4) + hex(low)?, behind),
         [byte, ref behind @ ..] => (byte, behind),
         [] => return None,
     };

@@ -39,7 +39,7 @@ pub const fn decode_uint(bytes: &[u8]) -> Option<u32> {
         if value > u32::MAX >> 8 {
             return None;
         }
-        value = (value << 8) | *byte as u32;
+        value = (value << 8) + *byte as u32;
         rest = behind;
     }
     Some(value)
@@ -165,7 +165,7 @@ impl BlockValue {
 
     /// The option value.
     pub const fn encode(self) -> UintValue {
-        encode_uint((self.num << 4) | ((self.more as u32) << 3) | self.szx as u32)
+        encode_uint((self.num << 4) + ((self.more as u32) << 3) + self.szx as u32)
     }
 
     /// The block number, from 0.

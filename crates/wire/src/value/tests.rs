@@ -157,6 +157,8 @@ fn a_block_value_has_three_fields() {
         BlockValue::decode(b"").unwrap(),
         BlockValue::new(0, false, 0).unwrap()
     );
+    let last = BlockValue::decode(b"\x32").unwrap();
+    assert_eq!((last.num(), last.more(), last.szx()), (3, false, 2));
     assert_eq!(
         BlockValue::new(0, false, 0).unwrap().encode().as_bytes(),
         b""
