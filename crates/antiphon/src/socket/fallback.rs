@@ -19,8 +19,24 @@ use crate::interfaces;
 /// One extra byte per slot: a datagram that reaches it was too long.
 pub(super) const TRUNCATION_ROOM: usize = 1;
 
-/// `WSAEMSGSIZE`: Windows cut a datagram, and tells neither its sender nor its length.
-const CUT: i32 = 10_040;
+/// `EMSGSIZE`, or `WSAEMSGSIZE`. When receiving it means that Windows cut a datagram, and tells neither its
+/// sender nor its length.
+const TOO_BIG: i32 = if cfg!(windows) {
+    10_040
+} else if cfg!(target_os = "linux") {
+    90
+} else {
+    40
+};
+
+/// `ENOBUFS`, or `WSAENOBUFS`.
+const NO_BUFFERS: i32 = if cfg!(windows) {
+    10_055
+} else if cfg!(target_os = "linux") {
+    105
+} else {
+    55
+};
 
 fn unsupported(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, what)
@@ -183,7 +199,7 @@ impl Port {
                     | io::ErrorKind::HostUnreachable
                     | io::ErrorKind::NetworkUnreachable
                     | io::ErrorKind::Interrupted => continue,
-                    _ if cfg!(windows) && error.raw_os_error() == Some(CUT) => {
+                    _ if cfg!(windows) && error.raw_os_error() == Some(TOO_BIG) => {
                         tracing::warn!(
                             "a datagram longer than {} bytes was discarded; its sender is unknown",
                             batch.limit
@@ -298,7 +314,12 @@ pub(super) fn reason(error: &io::Error) -> Unreachable {
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => Unreachable::Network,
         io::ErrorKind::PermissionDenied => Unreachable::Prohibited,
         io::ErrorKind::OutOfMemory => Unreachable::NoBuffers,
-        _ => Unreachable::Other(error.raw_os_error().unwrap_or(0)),
+        // These two have a number each, and no word in the standard library.
+        _ => match error.raw_os_error() {
+            Some(TOO_BIG) => Unreachable::TooBig { mtu: None },
+            Some(NO_BUFFERS) => Unreachable::NoBuffers,
+            other => Unreachable::Other(other.unwrap_or(0)),
+        },
     }
 }
 
