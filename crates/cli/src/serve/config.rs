@@ -1,5 +1,7 @@
 //! The configuration of a member: strict, and every complaint names its line.
 
+mod raw;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -17,6 +19,7 @@ use crate::failure::Failure;
 use crate::members::line_of;
 use crate::terminal::quoted;
 use crate::{duration, hex, render, senml};
+use raw::{RawApplication, RawConfig, RawGroup, RawLeisure, RawNaming, RawResource, RawServer};
 
 /// A member, checked.
 #[derive(Debug)]
@@ -211,117 +214,6 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         .map_err(|error| Failure::local(format!("{shown}: {error}")))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     parse(&text, folder).map_err(|error| Failure::usage(format!("{shown}:{error}")))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawConfig {
-    #[serde(default)]
-    server: RawServer,
-    #[serde(default)]
-    group: Vec<Spanned<RawGroup>>,
-    #[serde(default)]
-    application_group: Vec<Spanned<RawApplication>>,
-    #[serde(default)]
-    resource: Vec<Spanned<RawResource>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct RawServer {
-    listen: Vec<Spanned<String>>,
-    interfaces: Vec<String>,
-    discoverable: Discoverable,
-    profile: Profile,
-    leisure: Option<Spanned<String>>,
-    group_answer_limit: Option<usize>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawGroup {
-    name: Option<Spanned<String>>,
-    address: Spanned<String>,
-    #[serde(default)]
-    interfaces: Vec<String>,
-    leisure: Option<Spanned<String>>,
-    #[serde(default)]
-    unsecured: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawApplication {
-    name: Spanned<String>,
-    groups: Vec<Spanned<String>>,
-    #[serde(default)]
-    naming: RawNaming,
-    base: Option<String>,
-    delimiter: Option<String>,
-    indicator: Option<String>,
-    domain: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawNaming {
-    #[default]
-    Path,
-    QueryName,
-    Query,
-    Authority,
-    HostLabel,
-    Port,
-    Implied,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawResource {
-    path: Spanned<String>,
-    title: Option<String>,
-    #[serde(default)]
-    rt: Vec<String>,
-    #[serde(default, rename = "if")]
-    interfaces: Vec<String>,
-    content_format: Option<Spanned<toml::Value>>,
-    #[serde(default)]
-    hidden: bool,
-    application_group: Option<Spanned<String>>,
-    #[serde(default)]
-    access: Access,
-    #[serde(default)]
-    on_group: OnGroup,
-    #[serde(default)]
-    suppress: Vec<Spanned<String>>,
-    #[serde(default)]
-    answer: Vec<Spanned<String>>,
-    #[serde(default)]
-    consider_no_response: bool,
-    leisure: Option<Spanned<RawLeisure>>,
-    limit: Option<usize>,
-    value: Option<Spanned<String>>,
-    value_hex: Option<Spanned<String>>,
-    file: Option<PathBuf>,
-    command: Option<Vec<String>>,
-    counter: Option<u64>,
-    #[serde(default)]
-    writable: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawLeisure {
-    Fixed(String),
-    Estimated(RawEstimate),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawEstimate {
-    response_size: u32,
-    group_size: u32,
-    rate: u32,
 }
 
 /// Turns offsets into lines.
