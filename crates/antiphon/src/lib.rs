@@ -71,3 +71,8 @@ pub use server::{
     AsyncResource, Counted, Handle, Membership, Provided, Running, Server, ServerBuilder,
 };
 pub use worker::{Asked, AsyncHandler};
+
+/// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
