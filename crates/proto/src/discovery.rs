@@ -329,20 +329,13 @@ fn write_link(
             None => out.flag(name)?,
         };
     }
-    match formats {
-        [] => {}
-        _ if attributes.get("ct").is_some() => {}
-        [only] => {
-            out.number("ct", u32::from(only.0))?;
+    if !formats.is_empty() && attributes.get("ct").is_none() {
+        let mut list = String::new();
+        for (at, format) in formats.iter().enumerate() {
+            let space = if at == 0 { "" } else { " " };
+            write!(list, "{space}{}", format.0)?;
         }
-        several => {
-            let mut list = String::new();
-            for (at, format) in several.iter().enumerate() {
-                let space = if at == 0 { "" } else { " " };
-                write!(list, "{space}{}", format.0)?;
-            }
-            out.attribute("ct", &list)?;
-        }
+        out.attribute("ct", &list)?;
     }
     Ok(())
 }

@@ -752,6 +752,7 @@ fn every_table_has_its_limit() {
     assert_eq!(memberships.join(one, 3), Err(full));
     memberships.join(one, 2).unwrap();
     assert_eq!(memberships.set_names(one, &["a", "b", "c"]), Err(full));
+    memberships.set_names(one, &["b", "a"]).unwrap();
     let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
     let template = spec("[ff05::9]:9");
     assert_eq!(
@@ -764,6 +765,10 @@ fn every_table_has_its_limit() {
         Err(full)
     );
     assert_eq!(memberships.groups().count(), 1);
+    let fits = memberships
+        .create_resolved("c", 1, &three[..1], &template)
+        .unwrap();
+    memberships.remove(fits[0]).unwrap();
     let two = memberships.create(spec("[ff05::2]:1").on(3)).unwrap();
     assert_eq!(memberships.create(spec("[ff05::3]:1")), Err(full));
     assert_eq!(
