@@ -26,7 +26,7 @@ use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 use crate::work::{Task, WorkFailure};
 
-use discovery::discovery_group;
+use discovery::{discovery_group, joins_discovery};
 pub use group::{
     ApplicationGroup, ApplicationGroupId, Authority, CoapGroup, CoapGroupId, CoapGroupSpec,
     GroupSecurity, Interface, MembershipError, SecurityGroupName,
@@ -718,9 +718,7 @@ impl Memberships {
         let everywhere = self
             .interfaces
             .iter()
-            .filter(|interface| {
-                group.discovery && self.joins_discovery(interface, group.address.ip())
-            })
+            .filter(|interface| group.discovery && joins_discovery(interface, group.address.ip()))
             .map(|interface| interface.index);
         group.interfaces.iter().copied().chain(everywhere)
     }

@@ -9,13 +9,6 @@ use super::Memberships;
 use super::group::{CoapGroup, CoapGroupId, GroupSecurity, Interface};
 
 impl Memberships {
-    /// Does this interface take part in the All CoAP Nodes group of this address?
-    pub(super) fn joins_discovery(&self, interface: &Interface, address: IpAddr) -> bool {
-        interface.carries(address)
-            && !interface.public
-            && discovery_addresses(interface).any(|a| a == address)
-    }
-
     /// Creates and removes All CoAP Nodes groups as discovery and the interfaces need them.
     pub(super) fn sync_discovery(&mut self) {
         let mut needed: Vec<IpAddr> = Vec::new();
@@ -48,6 +41,11 @@ impl Memberships {
             }
         }
     }
+}
+
+/// Does this interface take part in the All CoAP Nodes group of this address?
+pub(super) fn joins_discovery(interface: &Interface, address: IpAddr) -> bool {
+    !interface.public && discovery_addresses(interface).any(|joined| joined == address)
 }
 
 /// The All CoAP Nodes addresses that a server with discovery joins on this interface.

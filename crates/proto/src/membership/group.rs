@@ -87,14 +87,6 @@ impl Interface {
             public: false,
         }
     }
-
-    /// Does it carry the family of this address?
-    pub(super) const fn carries(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(_) => self.ipv4,
-            IpAddr::V6(_) => self.ipv6,
-        }
-    }
 }
 
 /// What a new CoAP group is to be.
