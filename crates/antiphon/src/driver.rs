@@ -173,6 +173,8 @@ impl WeakLink {
 const COMMANDS: usize = 256;
 /// Commands done in one round at most, so that datagrams are not kept waiting.
 const COMMANDS_PER_ROUND: usize = 32;
+/// Error reports of one socket that are read in one round at most: they come from the network.
+const REPORTS_PER_ROUND: usize = 32;
 /// Rounds without a look at other tasks at most.
 const ROUNDS: usize = 8;
 /// How long a socket is left alone after a failure to receive.
@@ -487,8 +489,15 @@ impl Driver {
                     Err(_) => self.counters.truncated += 1,
                 }
             }
-            while let Some(report) = self.ports.poll_error(index) {
+            for turn in 1..=REPORTS_PER_ROUND {
+                let Some(report) = self.ports.poll_error(index) else {
+                    break;
+                };
                 self.not_delivered(now, index, &report);
+                if turn == REPORTS_PER_ROUND {
+                    self.ports.set_ready(index, true);
+                    more = true;
+                }
             }
             self.drain(now);
         }

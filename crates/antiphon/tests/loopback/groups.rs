@@ -249,21 +249,9 @@ async fn two_clients_have_ports_of_their_own_and_never_mix() {
     assert_eq!(sources, expected);
 
     // An answer with the first client's token that is sent to the second client's port belongs to nobody.
-    let mut stray = [0; 64];
-    let length = {
-        let mut writer = wire::Writer::new(
-            &mut stray,
-            wire::Type::Non,
-            wire::Code::CONTENT,
-            wire::MessageId(7),
-            wire::Token::new(&token).unwrap(),
-        )
-        .unwrap();
-        writer.payload(b"stray").unwrap();
-        writer.finish()
-    };
+    let stray = answer_to(&token, 7);
     let to = two.local_addresses()[0];
-    place.keeper().send_to(&stray[..length], to).unwrap();
+    place.keeper().send_to(&stray, to).unwrap();
 
     for answers in [&mut first, &mut second] {
         let mut payloads = Vec::new();
@@ -272,15 +260,43 @@ async fn two_clients_have_ports_of_their_own_and_never_mix() {
         }
         assert_eq!(payloads, [b"member 1".to_vec()]);
     }
-    let unmatched = async || two.counters().await.unwrap().endpoint.unmatched;
-    let arrives = async {
-        while unmatched().await == 0 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    timeout(PATIENCE, arrives).await.unwrap();
-    assert_eq!(unmatched().await, 1);
+    assert_eq!(unmatched(&two, 1).await, 1);
     assert_eq!(one.counters().await.unwrap().endpoint.unmatched, 0);
+}
+
+// Covers: GC-6.3-03
+#[tokio::test]
+async fn an_answer_after_the_end_matches_nothing_and_is_dropped() {
+    let place = Place::new();
+    let client = place.client().build().await.unwrap();
+    let listener = listen(&place);
+    let mut answers = client
+        .group(&place.group_uri(1, "/status"))
+        .unwrap()
+        .unsecured(NoSec::Accepted)
+        .collect_for(SILENCE)
+        .send()
+        .await
+        .unwrap();
+    let (client_address, request) = datagrams(&listener).await.remove(0);
+    let token = wire::Message::parse(&request).unwrap().token();
+    // In time it would be an answer like any other.
+    let keeper = place.keeper();
+    keeper
+        .send_to(&answer_to(token.as_bytes(), 1), client_address)
+        .unwrap();
+    // The listener waited for silence, and with it for the end of the collection.
+    while answers.next().await.is_some() {}
+    keeper
+        .send_to(&answer_to(token.as_bytes(), 2), client_address)
+        .unwrap();
+    let dropped = unmatched(&client, 1).await;
+    assert!(dropped >= 1, "{dropped}");
+    assert!(answers.next().await.is_none());
+    let outcome = answers.finish().await.unwrap();
+    assert_eq!(u64::from(outcome.answers) + dropped, 2);
+    // Nothing is said to whoever sent it: it was Non-confirmable.
+    assert_eq!(client.counters().await.unwrap().endpoint.sent, 1);
 }
 
 #[tokio::test]
@@ -485,6 +501,37 @@ async fn a_question_that_waits_says_why_and_for_how_long() {
     let outcome = second.finish().await.unwrap();
     assert_eq!(outcome.ended_by, EndedBy::Closed);
     assert_eq!(client.status().await.unwrap(), []);
+}
+
+/// A Non-confirmable 2.05 with this token.
+fn answer_to(token: &[u8], mid: u16) -> Vec<u8> {
+    let mut bytes = [0; 64];
+    let token = wire::Token::new(token).unwrap();
+    let mut writer = wire::Writer::new(
+        &mut bytes,
+        wire::Type::Non,
+        wire::Code::CONTENT,
+        wire::MessageId(mid),
+        token,
+    )
+    .unwrap();
+    writer.payload(b"stray").unwrap();
+    let length = writer.finish();
+    bytes[..length].to_vec()
+}
+
+/// How many responses belonged to nothing, as soon as there are this many.
+async fn unmatched(client: &antiphon::Client, count: u64) -> u64 {
+    let reached = async {
+        loop {
+            let unmatched = client.counters().await.unwrap().endpoint.unmatched;
+            if unmatched >= count {
+                break unmatched;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, reached).await.unwrap()
 }
 
 /// A plain socket that listens to the first group of a place.

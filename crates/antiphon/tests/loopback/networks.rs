@@ -330,3 +330,96 @@ fn a_full_send_buffer_is_waited_for() {
         call.unsecured(NoSec::Accepted).send().await.unwrap();
     });
 }
+
+// Covers: GC-3.9.1-01, GC-3.9.1-02
+#[test]
+fn joins_and_leaves_are_reported_to_the_network() {
+    alone("joins_and_leaves_are_reported_to_the_network", async {
+        wire("a", 1);
+        let frames = Frames::capture();
+        let server = server("10.0.1.2:5683").unicast(address("[::]:5683"));
+        let server = server.interface("a1").build().await.unwrap().spawn();
+        for group in ["239.9.8.7:5683", "[ff05::db8:9]:5683"] {
+            let ids = server.handle.join(at(group).on("a1")).await.unwrap();
+            // From now on from anyone: to exclude nobody. Then from nobody: to include nobody.
+            assert!(frames.report(address(group), CHANGE_TO_EXCLUDE), "{group}");
+            server.handle.leave(ids[0]).await.unwrap();
+            assert!(frames.report(address(group), CHANGE_TO_INCLUDE), "{group}");
+        }
+    });
+}
+
+/// The record types of IGMPv3 (RFC 3376) and MLDv2 (RFC 3810).
+const CHANGE_TO_INCLUDE: u8 = 3;
+const CHANGE_TO_EXCLUDE: u8 = 4;
+
+/// All frames of this namespace.
+struct Frames(socket2::Socket);
+
+impl Frames {
+    fn capture() -> Self {
+        const EVERYTHING: u16 = 3; // ETH_P_ALL
+        let protocol = i32::from(EVERYTHING.to_be());
+        let socket = socket2::Socket::new(
+            socket2::Domain::PACKET,
+            socket2::Type::RAW,
+            Some(socket2::Protocol::from(protocol)),
+        );
+        let socket = socket.unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        Self(socket)
+    }
+
+    /// Whether a report with such a record for the group comes.
+    fn report(&self, group: SocketAddr, kind: u8) -> bool {
+        use std::io::Read;
+        let start = Instant::now();
+        let mut frame = [0; 2048];
+        while start.elapsed() < PATIENCE {
+            if let Ok(length) = (&self.0).read(&mut frame)
+                && records(&frame[..length]).contains(&(kind, group.ip()))
+            {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The records of an IGMPv3 or MLDv2 report that an Ethernet frame carries.
+fn records(frame: &[u8]) -> Vec<(u8, std::net::IpAddr)> {
+    const MLD2_REPORT: u8 = 143;
+    const IGMP3_REPORT: u8 = 0x22;
+    let Some((ethernet, packet)) = frame.split_at_checked(14) else {
+        return Vec::new();
+    };
+    let (report, width) = match ethernet[12..] {
+        [0x08, 0x00] if packet[9] == 2 => (&packet[usize::from(packet[0] & 15) * 4..], 4),
+        // A hop-by-hop header of eight bytes with the router alert comes before.
+        [0x86, 0xdd] if packet[6] == 0 && packet[40] == 58 => (&packet[48..], 16),
+        _ => return Vec::new(),
+    };
+    if report[0]
+        != (if width == 4 {
+            IGMP3_REPORT
+        } else {
+            MLD2_REPORT
+        })
+    {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let mut rest = &report[8..];
+    while rest.len() >= 4 + width {
+        let sources = usize::from(u16::from_be_bytes([rest[2], rest[3]]));
+        let group = &rest[4..4 + width];
+        found.push(match width {
+            4 => (rest[0], <[u8; 4]>::try_from(group).unwrap().into()),
+            _ => (rest[0], <[u8; 16]>::try_from(group).unwrap().into()),
+        });
+        rest = rest.get(4 + width * (1 + sources)..).unwrap_or_default();
+    }
+    found
+}
