@@ -58,6 +58,8 @@ mod platform;
 mod platform;
 
 #[cfg(test)]
+mod failure_tests;
+#[cfg(test)]
 mod tests;
 
 #[cfg(all(test, target_os = "linux", not(antiphon_portable_sockets)))]
