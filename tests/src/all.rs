@@ -3,4 +3,6 @@
 mod conformance;
 mod interop;
 mod lab;
+mod memory;
 mod scenario;
+mod withstand;

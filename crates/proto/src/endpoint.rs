@@ -31,7 +31,7 @@ use crate::message::Response;
 use crate::message_id::MessageIds;
 use crate::outbox::Outbox;
 use crate::parking::{ParkingLimits, ParkingLot};
-use crate::path::{Path, Route, SocketId, Transmit};
+use crate::path::{Path, Route, SocketId, Transmit, can_be_source};
 use crate::reliability::{Confirmables, Due};
 use crate::rng::Rng;
 use crate::server::{Context, Disposition, Server, ServerConfig};
@@ -217,6 +217,10 @@ impl Endpoint {
     /// A datagram arrived. `path.local` is its destination as packet info gives it.
     pub fn handle_datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) {
         self.counters.received += 1;
+        if !can_be_source(path.peer) {
+            self.counters.bad_source += 1; // an answer would go to a group, or to nobody
+            return;
+        }
         let message = match Message::parse(bytes) {
             Ok(message) => message,
             Err(_) => return self.reject_malformed(&path, bytes),

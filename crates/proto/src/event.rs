@@ -68,6 +68,8 @@ pub struct Counters {
     pub received: u64,
     /// Datagrams handed out.
     pub sent: u64,
+    /// Datagrams whose source nobody can have: a group, no address, port 0. They are not looked at.
+    pub bad_source: u64,
     /// Datagrams that are no CoAP message.
     pub malformed: u64,
     /// Of those, Confirmable unicast ones, answered with a Reset.

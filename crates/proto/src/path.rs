@@ -69,3 +69,35 @@ pub fn is_group_address(address: IpAddr) -> bool {
         },
     }
 }
+
+/// Can a datagram truly have come from there? Not from a group, not from no address, not from port 0.
+pub(crate) fn can_be_source(peer: SocketAddr) -> bool {
+    let ip = peer.ip().to_canonical();
+    peer.port() != 0 && !ip.is_unspecified() && !is_group_address(ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_unicast_address_with_a_port_can_be_a_source() {
+        for good in ["10.0.0.1:1", "127.0.0.1:5683", "[fe80::1]:65535", "[::1]:1"] {
+            assert!(can_be_source(good.parse().unwrap()), "{good}");
+        }
+        let bad = [
+            "10.0.0.1:0",
+            "0.0.0.0:5683",
+            "224.0.1.187:5683",
+            "255.255.255.255:5683",
+            "[::]:5683",
+            "[fe80::1]:0",
+            "[ff02::fd]:5683",
+            "[::ffff:224.0.1.187]:5683",
+            "[::ffff:0.0.0.0]:5683",
+        ];
+        for bad in bad {
+            assert!(!can_be_source(bad.parse().unwrap()), "{bad}");
+        }
+    }
+}

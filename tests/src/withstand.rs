@@ -1,0 +1,7 @@
+//! What an endpoint must withstand: other implementations' ways, garbage, forgers and floods.
+
+mod bare;
+mod floods;
+mod lessons;
+mod malformed;
+mod spoofed;
