@@ -5,6 +5,7 @@
 
 mod answer;
 mod ask;
+mod memory;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -35,10 +36,13 @@ use crate::path::{Path, Route, SocketId, Transmit, can_be_source};
 use crate::reliability::{Confirmables, Due};
 use crate::rng::Rng;
 use crate::server::{Context, Disposition, Server, ServerConfig};
+use crate::shares::Shares;
 use crate::time::Instant;
 use answer::empty;
 
 use crate::work::{Task, Work, WorkFailure, WorkId, WorkResult};
+
+pub use memory::MemoryTotals;
 
 /// What an endpoint is made from. Every field has a default that suits a device with some hundred
 /// kilobytes of memory.
@@ -72,8 +76,12 @@ pub struct Limits {
     pub confirmables: usize,
     /// Requests that deferred handlers have not answered yet. Default 256.
     pub incoming: usize,
+    /// Of these, requests from one address. Default 64.
+    pub incoming_per_address: usize,
     /// Group answers that wait for their leisure. Default 1024.
     pub pending_answers: usize,
+    /// Of these, answers to one address. Default 256.
+    pub pending_per_address: usize,
     /// Datagrams waiting to be taken by `poll_transmit`. Default 4096.
     pub outbox: usize,
     /// Largest datagram written, in bytes. Default 1472 (Ethernet without fragmentation in IPv4).
@@ -90,7 +98,9 @@ impl Default for Limits {
             exchanges: 1_024,
             confirmables: 1_280,
             incoming: 256,
+            incoming_per_address: 64,
             pending_answers: 1_024,
+            pending_per_address: 256,
             outbox: 4_096,
             datagram: 1_472,
             separate_after: Duration::from_millis(500),
@@ -118,6 +128,11 @@ struct Origin {
     record: Option<RecordRef>,
     /// The empty acknowledgement has been sent: the response goes separately.
     acknowledged: bool,
+}
+
+impl Incoming {
+    /// What the entity tags of a request take, at most.
+    const ETAGS: usize = crate::server::ETAGS_KEPT * 9 * 2;
 }
 
 struct Incoming {
@@ -154,8 +169,10 @@ pub struct Endpoint {
     server: Server,
     parking: ParkingLot<Origin>,
     incoming: BTreeMap<IncomingId, Incoming>,
+    incoming_shares: Shares,
     /// Group answers by the time they are due.
     pending: BTreeMap<(Instant, u64), (Route, Token, Response)>,
+    pending_shares: Shares,
     outbox: Outbox,
     work: VecDeque<Work>,
     memberships_at_work: BTreeMap<WorkId, Task>,
@@ -187,7 +204,9 @@ impl Endpoint {
             outbox: Outbox::new(config.limits.outbox),
             sockets: BTreeMap::new(),
             incoming: BTreeMap::new(),
+            incoming_shares: Shares::new(config.limits.incoming_per_address, &mut rng),
             pending: BTreeMap::new(),
+            pending_shares: Shares::new(config.limits.pending_per_address, &mut rng),
             work: VecDeque::new(),
             memberships_at_work: BTreeMap::new(),
             completing: BTreeMap::new(),
@@ -262,6 +281,7 @@ impl Endpoint {
                 break;
             }
             let (route, token, response) = entry.remove();
+            self.pending_shares.give_back(route.destination);
             self.send_non(now, route, token, &response);
         }
         self.acknowledge_slow_handlers(now);
@@ -378,7 +398,7 @@ impl Endpoint {
     /// Answers a request of [`Event::Request`]. Policy decides whether and when the answer leaves. Late
     /// answers to forgotten requests are ignored.
     pub fn respond(&mut self, now: Instant, id: IncomingId, mut response: Response) {
-        let Some(incoming) = self.incoming.remove(&id) else {
+        let Some(incoming) = self.forget_incoming(id) else {
             return;
         };
         let disposition = self.server.finish(now, &incoming.context, &mut response);

@@ -32,6 +32,7 @@ mod reliability;
 mod resource;
 mod rng;
 mod server;
+mod shares;
 mod time;
 mod tokens;
 mod work;
@@ -46,7 +47,7 @@ pub use collection::{
 };
 pub use config::{ConfigError, Profile, Transmission};
 pub use dedup::DedupLimits;
-pub use endpoint::{Endpoint, EndpointConfig, Limits, Load, SocketInfo};
+pub use endpoint::{Endpoint, EndpointConfig, Limits, Load, MemoryTotals, SocketInfo};
 pub use event::{Counters, Event, IncomingId};
 pub use exchange::{
     ExchangeId, Failure, Reliability, RequestError, SendError, UnicastRequest, Waiting,

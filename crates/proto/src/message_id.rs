@@ -51,6 +51,11 @@ impl MessageIds {
     /// Destinations with a sequence of their own, unless stated otherwise; about 100 bytes each.
     pub const DEFAULT_LIMIT: usize = 4_096;
 
+    /// The memory for so many destinations, at most.
+    pub(crate) const fn memory_total(limit: usize) -> usize {
+        4 * limit * (size_of::<(SocketAddr, Sequence)>() + 1) + 256
+    }
+
     /// Starts all sequences at random values. At most `limit` destinations have a sequence of their own.
     pub fn new(parameters: &Transmission, limit: usize, rng: &mut Rng) -> Self {
         Self {

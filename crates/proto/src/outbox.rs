@@ -22,6 +22,11 @@ struct Entry {
 }
 
 impl Outbox {
+    /// The memory for `limit` datagrams of at most `datagram` bytes, at most.
+    pub(crate) const fn memory_total(limit: usize, datagram: usize) -> usize {
+        3 * (limit * (datagram + size_of::<Entry>()) + WASTE)
+    }
+
     /// Room for `limit` datagrams.
     pub(crate) fn new(limit: usize) -> Self {
         Self {

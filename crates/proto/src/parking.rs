@@ -54,6 +54,9 @@ pub(crate) struct ParkingLot<T> {
 }
 
 impl<T> ParkingLot<T> {
+    /// What a message takes beside its bytes.
+    pub(crate) const PLACE: usize = size_of::<Slot<T>>();
+
     pub(crate) fn new(limits: ParkingLimits) -> Self {
         Self {
             limits,

@@ -45,6 +45,18 @@ pub(crate) enum Due<O> {
     GivenUp(O),
 }
 
+/// So many timers may be stale before they are cleared away.
+const STALE: usize = 64;
+
+impl<O> Confirmables<O> {
+    /// The memory for so many messages of at most `datagram` bytes, at most.
+    pub(crate) const fn memory_total(messages: usize, datagram: usize) -> usize {
+        messages * (datagram + 4 * (size_of::<(Key, Confirmable<O>)>() + 1))
+            + 3 * (2 * messages + STALE) * size_of::<Reverse<(Instant, u64, Key)>>()
+            + 256
+    }
+}
+
 impl<O: Clone> Confirmables<O> {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         Self {
@@ -95,6 +107,13 @@ impl<O: Clone> Confirmables<O> {
     /// An ACK or RST from `peer` for `mid` came in: whose message was it? It is sent no more.
     pub(crate) fn settle(&mut self, peer: SocketAddr, mid: MessageId) -> Option<O> {
         let settled = self.waiting.remove(&(peer_key(peer), mid.0))?;
+        if self.timers.len() > 2 * self.waiting.len() + STALE {
+            // Those of settled messages behind one that waits long would grow in number.
+            let waiting = &self.waiting;
+            self.timers.retain(|Reverse((_, serial, key))| {
+                waiting.get(key).is_some_and(|c| c.serial == *serial)
+            });
+        }
         self.forget_stale_timers();
         Some(settled.owner)
     }

@@ -41,8 +41,12 @@ use crate::time::Instant;
 use asked::{Asked, success};
 pub use config::{Discoverable, Onboarding, ServerConfig};
 pub use disposition::{Context, Deferred, Disposition, ServerCounters, SilenceReason};
-use response::{encoded_len, represent, revalidate};
+pub(crate) use response::encoded_len;
+use response::{represent, revalidate};
 use target::Target;
+
+/// So many entity tags of a request are compared; a client that sends more gets the representation.
+pub(crate) const ETAGS_KEPT: usize = 32;
 
 /// The server half of an endpoint.
 pub struct Server {
@@ -517,7 +521,8 @@ impl Server {
             .unwrap_or(self.config.leisure);
         let mut etags = Vec::new();
         if asked.etag {
-            for tag in message.options_of(OptionNumber::ETAG).filter_map(ETag::new) {
+            let tags = message.options_of(OptionNumber::ETAG).filter_map(ETag::new);
+            for tag in tags.take(ETAGS_KEPT) {
                 etags.push(tag.as_bytes().len() as u8);
                 etags.extend_from_slice(tag.as_bytes());
             }

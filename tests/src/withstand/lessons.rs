@@ -12,7 +12,7 @@ use antiphon_tests::sim::World;
 use antiphon_tests::stage::{CLIENT_PORT, Datagram, Diary, Ground, Stage, get, parse, target};
 use antiphon_wire::{Code, NoResponse, OptionNumber, Type};
 
-use super::bare::{Bare, group, me, peer, request};
+use super::bare::{Bare, group, me, request};
 
 /// Californium's client drops every answer to a group request that is not NON; go-coap answers NON with CON.
 #[test]
@@ -99,12 +99,14 @@ fn lesson_02_a_duplicate_is_known_by_the_requests_message_id_and_its_token() {
 #[test]
 fn lesson_03_a_full_table_costs_no_more_than_an_empty_one() {
     let measure = |records: usize| {
-        let mut config = EndpointConfig::default();
-        config.dedup = DedupLimits {
-            records,
-            records_per_address: records,
-            addresses: 4_096,
-            reply_bytes: 0,
+        let config = EndpointConfig {
+            dedup: DedupLimits {
+                records,
+                records_per_address: records,
+                addresses: 4_096,
+                reply_bytes: 0,
+            },
+            ..EndpointConfig::default()
         };
         let mut bare = Bare::new(config);
         let unknown = Datagram::get(0, b"abcd", "unknown");
@@ -115,22 +117,22 @@ fn lesson_03_a_full_table_costs_no_more_than_an_empty_one() {
             bytes[2..4].copy_from_slice(&(n as u16).to_be_bytes());
             bare.hear_from(from, me(), &bytes);
         };
-        for n in 0..40_000 {
+        for n in 0..20_000 {
             say(&mut bare, n);
         }
         let held = bare.endpoint.load().dedup_records;
         assert_eq!(held, records);
         let begun = Clock::now();
-        for n in 40_000..60_000 {
+        for n in 20_000..26_000 {
             say(&mut bare, n);
         }
         begun.elapsed()
     };
-    let (small, large) = (measure(32), measure(32_768));
+    let (small, large) = (measure(16), measure(16_384));
     // A walk would take a thousand times as long.
     assert!(
         large < small * 20,
-        "{small:?} with 32 records, {large:?} with 32,768"
+        "{small:?} with 16 records, {large:?} with 16,384"
     );
 }
 
@@ -156,12 +158,12 @@ fn lesson_04_records_are_bounded_for_each_peer_and_in_total_and_live_as_long_as_
     let victim: SocketAddr = ([10, 0, 0, 9], 9).into();
     let precious = request(Type::Con, 1, b"once", &[]);
     bare.hear_from(victim, me(), &precious);
-    for mid in 0..=u16::MAX {
+    for mid in 0..10_000 {
         bare.hear(me(), &request(Type::Non, mid, b"abcd", &[]));
     }
     assert_eq!(bare.endpoint.load().dedup_records, 101);
     let counters = bare.endpoint.counters();
-    assert_eq!(counters.dedup_evicted, 65_536 - 100);
+    assert_eq!(counters.dedup_evicted, 10_000 - 100);
     let before = bare.diary.len();
     bare.hear_from(victim, me(), &precious);
     assert_eq!(
@@ -414,6 +416,5 @@ fn lesson_09_answers_behind_one_address_are_kept_apart_by_port() {
                 matches!(event, Event::Collection(CollectionEvent::Answer(_)))
             });
         assert_eq!(answers.count(), 3);
-        assert_eq!(peer().port(), 40_000);
     }
 }

@@ -10,7 +10,7 @@ use crate::event::{Event, IncomingId};
 use crate::exchange::{Sent, encoded_bound};
 use crate::message::{Request, Response};
 use crate::path::{Path, Route, SocketId};
-use crate::server::{Deferred, Disposition, SilenceReason};
+use crate::server::{Deferred, Disposition, SilenceReason, encoded_len};
 use crate::time::Instant;
 
 impl Endpoint {
@@ -21,7 +21,9 @@ impl Endpoint {
         deferred: Deferred,
         message: &Message<'_>,
     ) {
-        if self.incoming.len() >= self.config.limits.incoming {
+        if self.incoming.len() >= self.config.limits.incoming
+            || !self.incoming_shares.take(origin.path.peer)
+        {
             self.counters.deferred_dropped += 1;
             return self.refuse(now, origin, Code::SERVICE_UNAVAILABLE);
         }
@@ -43,6 +45,12 @@ impl Endpoint {
             request: Request::from(message),
             arrival: deferred.arrival,
         });
+    }
+
+    pub(super) fn forget_incoming(&mut self, id: IncomingId) -> Option<Incoming> {
+        let incoming = self.incoming.remove(&id)?;
+        self.incoming_shares.give_back(incoming.origin.path.peer);
+        Some(incoming)
     }
 
     /// Does with a response what policy has decided.
@@ -95,10 +103,17 @@ impl Endpoint {
         response: &Response,
     ) {
         let route = self.way_back(&origin.path);
+        if encoded_len(origin.token.len(), response) > self.config.limits.datagram {
+            // It cannot be sent, and an error of our own making is silence for a group.
+            self.counters.too_large += 1;
+            return;
+        }
         if leisure.is_zero() {
             return self.send_non(now, route, origin.token, response);
         }
-        if self.pending.len() >= self.config.limits.pending_answers {
+        if self.pending.len() >= self.config.limits.pending_answers
+            || !self.pending_shares.take(route.destination)
+        {
             self.counters.answers_dropped += 1;
             return;
         }
@@ -206,7 +221,7 @@ impl Endpoint {
                 self.acknowledge(&origin);
             }
             if self.incoming.get(&id).is_some_and(|i| i.expires <= now) {
-                self.incoming.remove(&id);
+                self.forget_incoming(id);
                 self.counters.deferred_expired += 1;
             }
         }

@@ -79,7 +79,7 @@ fn block_zero(szx: u8) -> UintValue {
 }
 
 /// How many bytes the response takes as a message.
-pub(super) fn encoded_len(token_length: usize, response: &Response) -> usize {
+pub(crate) fn encoded_len(token_length: usize, response: &Response) -> usize {
     let extended = |value: usize| match value {
         0..=12 => 0,
         13..=268 => 1,
