@@ -341,3 +341,60 @@ async fn answers_that_come_too_late_are_delivered_when_that_is_wanted() {
     let outcome = answers.finish().await.unwrap();
     assert_eq!(outcome.late().collect::<Vec<_>>(), ["m1"]);
 }
+
+#[tokio::test]
+async fn an_answer_that_waits_for_its_leisure_is_sent_before_the_server_ends() {
+    let place = Place::new();
+    let before = alive();
+    let mut config = quick();
+    config.server.leisure = antiphon::Leisure::Fixed(Duration::from_millis(400));
+    let server = place.status_server(1).endpoint(config).build().await;
+    let server = server.unwrap().spawn();
+    let client = place.client().build().await.unwrap();
+    let mut answers = client
+        .group(&place.group_uri(1, "/status"))
+        .unwrap()
+        .unsecured(NoSec::Accepted)
+        .expect(place.expected([1]))
+        .collect_for(PATIENCE)
+        .send()
+        .await
+        .unwrap();
+    while server.handle.counters().await.unwrap().server.handled == 0 {
+        tokio::task::yield_now().await;
+    }
+    server.handle.stop().await;
+    assert_eq!(alive(), before + 1);
+    assert_eq!(answers.answer().await.unwrap().from.peer, place.member(1));
+    assert!(answers.finish().await.unwrap().is_complete());
+}
+
+#[tokio::test]
+async fn pace_and_parameters_change_while_a_client_runs() {
+    let place = Place::new();
+    let client = place.client().build().await.unwrap();
+    let ask = || {
+        let call = client.group(&place.group_uri(1, "/x")).unwrap();
+        call.unsecured(NoSec::Accepted).collect_for(PATIENCE).send()
+    };
+    let sent = async || client.counters().await.unwrap().endpoint.sent;
+    let _first = ask().await.unwrap();
+    let _second = ask().await.unwrap();
+    assert_eq!(sent().await, 1);
+    let mut transmission = antiphon::Transmission::default();
+    transmission.set_nstart(2).unwrap();
+    client.set_transmission(transmission).await.unwrap();
+    assert_eq!(sent().await, 2);
+    let _third = ask().await.unwrap();
+    assert_eq!(sent().await, 2);
+    // This group alone may have three at a time.
+    let pacing = antiphon::GroupPacing::new(3, 1_000).unwrap();
+    let group = place.group(1);
+    client
+        .set_pacing(group, Some("lo"), Some(pacing))
+        .await
+        .unwrap();
+    assert_eq!(sent().await, 3);
+    let error = client.set_pacing(group, Some("none0"), None).await;
+    assert!(matches!(error, Err(antiphon::AskError::Interface(_))));
+}

@@ -118,6 +118,19 @@ async fn a_name_of_a_single_host_is_no_group() {
     assert_eq!(one.send().await.unwrap().from, place.member(1));
 }
 
+#[tokio::test]
+async fn of_the_addresses_of_a_peer_the_first_that_can_be_reached_is_asked() {
+    let place = Place::new();
+    let _server = place.status_server(1).build().await.unwrap().spawn();
+    // This client has no IPv6 socket.
+    let both = ["::1".parse().unwrap(), place.member(1).ip()];
+    let table = StaticResolver::new().with("dual.example", both);
+    let client = place.client().resolver(table).build().await.unwrap();
+    let uri = format!("coap://dual.example:{}/status", place.port());
+    let one = client.one(&uri).unwrap().unsecured(NoSec::Accepted);
+    assert_eq!(one.send().await.unwrap().from, place.member(1));
+}
+
 trait NameAndStatus {
     fn name_and_status(self, n: u8) -> Self;
 }

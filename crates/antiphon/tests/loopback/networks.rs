@@ -331,6 +331,85 @@ fn a_full_send_buffer_is_waited_for() {
     });
 }
 
+#[test]
+fn a_server_on_the_wildcard_address_answers_from_the_address_that_was_asked() {
+    alone(
+        "a_server_on_the_wildcard_address_answers_from_the_address_that_was_asked",
+        async {
+            wire("a", 1);
+            let server = server("0.0.0.0:5683").unicast(address("[::]:5683"));
+            let server = server.join(at("239.1.2.3:5683").on("a1"));
+            let server = server.join(at("[ff02::db8:1]:5683").on("a1"));
+            let server = server.build().await.unwrap().spawn();
+            let client = client().build().await.unwrap();
+            for asked in ["127.0.0.7", "10.0.1.2", "[fe80::12%25a0]", "[::1]"] {
+                let call = client.one(&format!("coap://{asked}/status")).unwrap();
+                let reply = call.unsecured(NoSec::Accepted).send().await.unwrap();
+                let from = asked.replace("%25a0", "").replace(['[', ']'], "");
+                assert_eq!(reply.from.ip().to_string(), from, "{asked}");
+                assert_eq!(reply.from.port(), 5683);
+            }
+            // A link-local peer is reached by the interface named for the call as well, and by none if there is none.
+            let call = client.one("coap://[fe80::12]/status").unwrap();
+            let call = call.interface("a0").unsecured(NoSec::Accepted);
+            assert_eq!(call.send().await.unwrap().from.port(), 5683);
+            let lost = client.one("coap://[fe80::12]/status").unwrap();
+            let lost = lost.unsecured(NoSec::Accepted).send().await;
+            assert!(matches!(lost, Err(OneError::Failed(_))), "{lost:?}");
+
+            // Answers to a link-local group come from a link-local address, through the interface that was asked.
+            for group in ["239.1.2.3", "[ff02::db8:1%25a0]"] {
+                let uri = format!("coap://{group}/status");
+                let call = client.group(&uri).unwrap().interfaces(["a0"]);
+                let call = call.unsecured(NoSec::Accepted).count(1);
+                let answer = call.send().await.unwrap().answer().await.unwrap();
+                assert_eq!(answer.from.peer.port(), 5683, "{group}");
+                let is_link_local = answer.from.peer.to_string().starts_with("[fe80::");
+                assert_eq!(is_link_local, group.starts_with('['));
+            }
+
+            // A broadcast asks nobody in particular and is answered by nobody.
+            let shout = std::net::UdpSocket::bind("10.0.1.1:0").unwrap();
+            shout.set_broadcast(true).unwrap();
+            shout.set_read_timeout(Some(SILENCE)).unwrap();
+            let before = server.handle.counters().await.unwrap();
+            let ping = [0x40, 0, 0x12, 0x34];
+            for datagram in [&ping[..], b"\x50\x01\x12\x35\xb6status"] {
+                shout.send_to(datagram, "10.0.1.255:5683").unwrap();
+            }
+            let heard = tokio::task::spawn_blocking(move || shout.recv_from(&mut [0; 64]));
+            assert!(heard.await.unwrap().is_err());
+            let after = server.handle.counters().await.unwrap();
+            // Each comes over the wire and, as the system loops broadcasts back, by its own end of it.
+            assert_eq!(after.endpoint.received, before.endpoint.received + 4);
+            assert_eq!(after.endpoint.sent, before.endpoint.sent);
+        },
+    );
+}
+
+#[test]
+fn the_hop_limit_of_group_requests_is_one_unless_more_is_wanted() {
+    alone(
+        "the_hop_limit_of_group_requests_is_one_unless_more_is_wanted",
+        async {
+            wire("a", 1);
+            let frames = Frames::capture();
+            for (hops, seen) in [(None, 1), (Some(7), 7), (Some(0), 1)] {
+                let mut builder = client().interface("a0");
+                if let Some(hops) = hops {
+                    builder = builder.hops(hops);
+                }
+                let client = builder.build().await.unwrap();
+                let call = client.notify("coap://239.1.2.3/x").unwrap();
+                let call = call.put(antiphon::ContentFormat::TEXT, "x");
+                let sent = call.unsecured(NoSec::Accepted).send().await.unwrap();
+                assert_eq!(sent.finish().await.unwrap().ended_by, EndedBy::Sent);
+                assert_eq!(frames.time_to_live([239, 1, 2, 3]), Some(seen));
+            }
+        },
+    );
+}
+
 // Covers: GC-3.9.1-01, GC-3.9.1-02
 #[test]
 fn joins_and_leaves_are_reported_to_the_network() {
@@ -370,6 +449,25 @@ impl Frames {
             .set_read_timeout(Some(Duration::from_millis(100)))
             .unwrap();
         Self(socket)
+    }
+
+    /// The TTL of the next UDP datagram to this group.
+    fn time_to_live(&self, group: [u8; 4]) -> Option<u8> {
+        use std::io::Read;
+        let start = Instant::now();
+        let mut frame = [0; 2048];
+        while start.elapsed() < PATIENCE {
+            let Ok(length) = (&self.0).read(&mut frame) else {
+                continue;
+            };
+            let packet = frame[..length].get(14..).unwrap_or_default();
+            if frame[12..14] == [8, 0] && packet[9] == 17 && packet[16..20] == group {
+                // The same frame is seen leaving and arriving.
+                let _ = (&self.0).read(&mut [0; 2048]);
+                return Some(packet[8]);
+            }
+        }
+        None
     }
 
     /// Whether a report with such a record for the group comes.

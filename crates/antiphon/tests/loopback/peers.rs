@@ -205,3 +205,113 @@ async fn what_was_sent_by_a_server_and_did_not_arrive_ends_no_exchange_of_its_cl
     assert_eq!(counted.driver.unreachable_ignored, 1);
     assert_eq!(counted.endpoint.send_errors, 0);
 }
+
+#[tokio::test]
+async fn a_protected_request_is_refused_because_there_is_no_security_yet() {
+    let place = Place::new();
+    let _server = place.status_server(1).build().await.unwrap().spawn();
+    let client = place.client().build().await.unwrap();
+    let call = client.one(&place.member_uri(1, "/status")).unwrap();
+    let call = call.option(antiphon::OptionNumber::OSCORE, b"\x09\x01kid");
+    let reply = call.unsecured(NoSec::Accepted).send().await.unwrap();
+    assert_eq!(reply.response.code, Code::BAD_OPTION);
+}
+
+#[tokio::test]
+async fn resources_come_and_go_while_the_server_runs() {
+    let place = Place::new();
+    let server = place.server(1).build().await.unwrap().spawn();
+    let client = place.client().build().await.unwrap();
+    let code = async |path: &str| {
+        let call = client.one(&place.member_uri(1, path)).unwrap();
+        let reply = call.unsecured(NoSec::Accepted).send().await.unwrap();
+        reply.response.code
+    };
+    assert_eq!(code("/status").await, Code::NOT_FOUND);
+    let plain = server.handle.add(status("new")).await.unwrap();
+    let slow = Resource::at("/slow").access(Access::Unsecured);
+    let slow = slow
+        .get_async(|_: Asked| async { Response::new(Code::CONTENT) })
+        .put_async(|_: Asked| async { Response::new(Code::CHANGED) });
+    let slow = server.handle.add(slow).await.unwrap();
+    let again = server.handle.add(status("twice")).await.unwrap_err();
+    assert!(matches!(again, antiphon::ChangeError::Resource(_)));
+    assert_eq!(code("/status").await, Code::CONTENT);
+    assert_eq!(code("/slow").await, Code::CONTENT);
+    let put = client.one(&place.member_uri(1, "/slow")).unwrap();
+    let put = put.put(ContentFormat::TEXT, "").unsecured(NoSec::Accepted);
+    assert_eq!(put.send().await.unwrap().response.code, Code::CHANGED);
+
+    // What anyone may use is told: discovery, and these two.
+    let report = server.handle.policy_report().await.unwrap();
+    let paths: Vec<_> = report.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!(paths, ["/.well-known/core", "/status", "/slow"]);
+
+    assert!(server.handle.remove(plain).await.unwrap());
+    assert!(!server.handle.remove(plain).await.unwrap());
+    assert!(server.handle.remove(slow).await.unwrap());
+    assert_eq!(code("/status").await, Code::NOT_FOUND);
+    assert_eq!(code("/slow").await, Code::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_deferred_method_without_a_handler_is_not_implemented() {
+    let place = Place::new();
+    let empty = Resource::at("/empty")
+        .access(Access::Unsecured)
+        .deferred(Methods::GET | Methods::PUT);
+    let empty = empty.on_async(Methods::POST, |_: Asked| async {
+        Response::new(Code::CHANGED)
+    });
+    let _server = place
+        .server(1)
+        .resource(empty)
+        .build()
+        .await
+        .unwrap()
+        .spawn();
+    let client = place.client().build().await.unwrap();
+    let call = client.one(&place.member_uri(1, "/empty")).unwrap();
+    let reply = call.unsecured(NoSec::Accepted).send().await.unwrap();
+    assert_eq!(reply.response.code, Code::NOT_IMPLEMENTED);
+    let call = client.one(&place.member_uri(1, "/empty")).unwrap();
+    let call = call
+        .post(ContentFormat::TEXT, "x")
+        .unsecured(NoSec::Accepted);
+    assert_eq!(call.send().await.unwrap().response.code, Code::CHANGED);
+}
+
+#[tokio::test]
+async fn only_coap_is_spoken_and_a_bad_uri_is_told_with_its_place() {
+    let place = Place::new();
+    let client = place.client().build().await.unwrap();
+    let secure = client.one("coaps://127.0.0.1/x").unwrap();
+    let error = secure.unsecured(NoSec::Accepted).send().await.unwrap_err();
+    assert!(matches!(error, OneError::Scheme("coaps")), "{error}");
+    let error = client.one("coap://127.0.0.1/a b").unwrap_err();
+    assert_eq!(error.uri, "coap://127.0.0.1/a b");
+    assert_eq!(error.reason.offset, 18);
+    let group = client.one("coap://224.0.1.187/x").unwrap();
+    let error = group.unsecured(NoSec::Accepted).send().await.unwrap_err();
+    assert!(matches!(error, OneError::Resolve(_)), "{error}");
+    let v6 = client.one("coap://[::1]/x").unwrap();
+    let error = v6.unsecured(NoSec::Accepted).send().await.unwrap_err();
+    assert!(matches!(error, OneError::Family(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_without_wishes_has_a_socket_of_each_family() {
+    let client = antiphon::Client::new().await.unwrap();
+    let local = client.local_addresses();
+    assert!(local.iter().all(|address| address.ip().is_unspecified()));
+    assert!(local.iter().all(|address| address.port() != 0));
+    let families = local.iter().filter(|address| address.is_ipv6()).count();
+    let has_v6 = std::net::UdpSocket::bind("[::1]:0").is_ok();
+    assert_eq!((local.len() - families, families), (1, usize::from(has_v6)));
+    let taken = antiphon::Client::builder().bind(local[0]).build().await;
+    assert!(
+        matches!(taken, Err(antiphon::BuildError::Bind { address, .. }) if address == local[0])
+    );
+    let unknown = antiphon::Client::builder().interface("none0").build().await;
+    assert!(matches!(unknown, Err(antiphon::BuildError::Interface(_))));
+}
