@@ -211,6 +211,11 @@ mod tests {
         )
     }
 
+    /// The group value that lies so many after another.
+    fn nth(first: MessageId, n: u16) -> u16 {
+        0xc000 + (first.0 - 0xc000 + n) % GROUP_COUNT
+    }
+
     fn seconds(n: u64) -> Instant {
         Instant::from_millis(n * 1_000)
     }
@@ -320,9 +325,17 @@ mod tests {
             ids.next_for_groups(seconds(0)).unwrap();
         }
         ids.sent_again(seconds(100), first);
+        // The last of the first block, and the first of the second.
+        ids.sent_again(seconds(120), MessageId(nth(first, BLOCK_LEN - 1)));
+        ids.sent_again(seconds(500), MessageId(nth(first, BLOCK_LEN)));
+        ids.sent_again(seconds(500), MessageId(nth(first, GROUP_COUNT - 1)));
         ids.sent_again(seconds(500), MessageId(0xbfff));
-        assert_eq!(ids.next_for_groups(seconds(145)), Err(seconds(245)));
-        assert_eq!(ids.next_for_groups(seconds(245)), Ok(first));
+        assert_eq!(ids.next_for_groups(seconds(145)), Err(seconds(265)));
+        assert_eq!(ids.next_for_groups(seconds(265)), Ok(first));
+        for _ in 1..BLOCK_LEN {
+            ids.next_for_groups(seconds(265)).unwrap();
+        }
+        assert_eq!(ids.next_for_groups(seconds(265)), Err(seconds(645)));
     }
 
     #[test]

@@ -94,6 +94,7 @@ impl Collections {
             late: request.late,
             silent: request.silent,
             wanted,
+            room_to_keep: request.limits.kept_bytes,
             keep_answers: request.keep_answers,
             response_bytes: request.limits.response_bytes,
             responders: Responders::new(members, request.limits, [by_address, by_ip]),
@@ -281,7 +282,8 @@ impl Collections {
         };
         let late = matches!(question.phase, Phase::Late(_));
         let peer = responder_address(arrived.path);
-        let room = self.events.len() < self.config.events;
+        let room =
+            self.events.len() < self.config.events && self.event_bytes < self.config.event_bytes;
         let responders = &mut question.responders;
         let Admission::Sequence(sequence) = responders.admit(arrived.member, peer, late, room)
         else {
@@ -298,9 +300,8 @@ impl Collections {
             after: now.since(question.first_sent.unwrap_or(now)),
             how: arrived.how,
         };
-        if question.keep_answers {
-            question.kept.push(answer.clone());
-        }
+        question.keep(&answer);
+        self.event_bytes += answer.footprint();
         if late {
             self.events.push_back(CollectionEvent::LateAnswer(answer));
             Verdict::Late

@@ -32,6 +32,8 @@ pub struct CollectionConfig {
     pub groups: usize,
     /// Events that wait to be fetched, outcomes apart; default 65,536. Answers beyond that are counted and dropped.
     pub events: usize,
+    /// Bytes that the answers among them take in memory, roughly; default 16 MiB. Answers beyond that are counted and dropped.
+    pub event_bytes: usize,
     pub(super) token_len: usize,
 }
 
@@ -48,6 +50,7 @@ impl Default for CollectionConfig {
             targets: 32,
             groups: 1_024,
             events: 65_536,
+            event_bytes: 16 << 20,
             token_len: Token::MAX_LEN,
         }
     }

@@ -88,6 +88,8 @@ pub struct Collections {
     cancelled: VecDeque<(CollectionId, MemberIndex)>,
     timers: BTreeSet<(Instant, CollectionId)>,
     events: VecDeque<CollectionEvent>,
+    /// The memory of the answers among them.
+    event_bytes: usize,
     /// How many of the events are outcomes.
     outcomes: usize,
     /// The last messages sent to groups, oldest first.
@@ -109,6 +111,7 @@ impl Collections {
             cancelled: VecDeque::new(),
             timers: BTreeSet::new(),
             events: VecDeque::new(),
+            event_bytes: 0,
             outcomes: 0,
             own: VecDeque::new(),
             next_id: 1,
@@ -450,8 +453,12 @@ impl Collections {
     #[must_use]
     pub fn poll_event(&mut self) -> Option<CollectionEvent> {
         let event = self.events.pop_front();
-        if let Some(CollectionEvent::Ended(_) | CollectionEvent::LateEnded(_)) = event {
-            self.outcomes -= 1;
+        match &event {
+            Some(CollectionEvent::Ended(_) | CollectionEvent::LateEnded(_)) => self.outcomes -= 1,
+            Some(CollectionEvent::Answer(answer) | CollectionEvent::LateAnswer(answer)) => {
+                self.event_bytes = self.event_bytes.saturating_sub(answer.footprint());
+            }
+            _ => {}
         }
         event
     }

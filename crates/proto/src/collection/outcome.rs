@@ -101,6 +101,16 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Roughly the memory that it takes.
+    pub(crate) fn footprint(&self) -> usize {
+        let options = self
+            .response
+            .options
+            .iter()
+            .map(|(_, value)| value.len() + 12);
+        size_of::<Self>() + self.response.payload.len() + options.sum::<usize>()
+    }
+
     /// The server that gave it: the expected member, or the source address.
     pub fn server(&self) -> AnsweredBy {
         match self.member {
@@ -341,7 +351,7 @@ pub struct Unexpected {
     pub rejection: Option<Rejection>,
 }
 
-/// Answers that were not delivered, by reason.
+/// Answers that were not delivered or not kept, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Unacceptable.
@@ -354,6 +364,8 @@ pub struct Dropped {
     pub not_unicast: u32,
     /// The application did not fetch events in time.
     pub not_fetched: u32,
+    /// Delivered, but not kept for the outcome.
+    pub not_kept: u32,
 }
 
 /// What became of a response, and what its sender is told.

@@ -41,6 +41,8 @@ pub(crate) struct Question {
     pub(crate) late: Option<Duration>,
     pub(crate) silent: bool,
     pub(crate) wanted: Wanted,
+    /// How many bytes of answers may still be kept for the outcome.
+    pub(crate) room_to_keep: usize,
     pub(crate) keep_answers: bool,
     pub(crate) response_bytes: usize,
     pub(crate) responders: Responders,
@@ -386,6 +388,20 @@ impl Question {
             return Some(Rejection::TooLarge(bytes));
         }
         unrecognised_critical(message).map(Rejection::CriticalOption)
+    }
+
+    /// Keeps an answer for the outcome, if that is wanted.
+    pub(crate) fn keep(&mut self, answer: &Answer) {
+        if !self.keep_answers {
+            return;
+        }
+        match self.room_to_keep.checked_sub(answer.footprint()) {
+            Some(room) => {
+                self.room_to_keep = room;
+                self.kept.push(answer.clone());
+            }
+            None => self.responders.dropped.not_kept += 1,
+        }
     }
 
     /// How an answer that comes now came about.

@@ -225,10 +225,10 @@ pub enum Repeat {
     /// It is sent once.
     #[default]
     None,
-    /// It is repeated up to this often with a new Message ID: every member processes it again, so that lost
+    /// It is repeated up to this often (254 times at most) with a new Message ID: every member processes it again, so that lost
     /// answers come again. Only for requests that may be processed twice. This is the usual kind.
     NewMessageId(u8),
-    /// The identical datagram is sent up to this often again: it reaches members that missed the request,
+    /// The identical datagram is sent up to this often again (254 times at most): it reaches members that missed the request,
     /// and brings no lost answer back from members that deduplicate.
     SameMessage(u8),
 }
@@ -275,6 +275,8 @@ pub struct AnswerLimits {
     pub unexpected_per_address: usize,
     /// Bytes of options and payload of an answer; default 65535, all that fits into a datagram. Larger ones are rejected.
     pub response_bytes: usize,
+    /// Bytes that the answers which the outcome keeps take in memory, roughly; default 16 MiB. Further ones are delivered, but not kept.
+    pub kept_bytes: usize,
 }
 
 impl Default for AnswerLimits {
@@ -284,6 +286,7 @@ impl Default for AnswerLimits {
             unexpected: 4_096,
             unexpected_per_address: 1_024,
             response_bytes: 65_535,
+            kept_bytes: 16 << 20,
         }
     }
 }

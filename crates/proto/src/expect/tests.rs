@@ -228,8 +228,27 @@ fn addresses_are_written_as_they_are_read() {
 #[test]
 fn members_are_numbered_as_they_are_added() {
     let mut expectation = Expectation::nobody();
-    expectation.reserve(3);
+    assert_eq!(expectation.addresses.capacity(), 0);
+    expectation.reserve(30);
+    assert!(expectation.addresses.capacity() >= 30);
+    assert!(expectation.names.ends.capacity() >= 30);
     assert_eq!(expectation.add(Member::named("a")), MemberIndex(0));
     assert_eq!(expectation.add(Member::named("b")), MemberIndex(1));
     assert_eq!(expectation.len(), 2);
+    let text = "Expectation { members: 2, .. }";
+    assert_eq!(std::format!("{expectation:?}"), text);
+    let members = Members::new(expectation, Rng::from_seed([2; 32]).keyed_hash()).unwrap();
+    assert_eq!(std::format!("{members:?}"), text);
+    // Different endpoints have different hashes, so that looking one up takes no search.
+    let hash = |port| {
+        let address = MemberAddress::from(SocketAddr::from(([192, 0, 2, 1], port)));
+        (
+            endpoint_hash(&members.hash, Some(address)),
+            ip_hash(&members.hash, Some(address)),
+        )
+    };
+    assert_ne!(hash(1).0, hash(2).0);
+    assert_eq!(hash(1).1, hash(2).1);
+    let other = MemberAddress::from(ip("192.0.2.2"));
+    assert_ne!(hash(1).1, ip_hash(&members.hash, Some(other)));
 }

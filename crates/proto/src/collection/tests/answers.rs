@@ -546,6 +546,63 @@ fn answers_that_nobody_fetches_are_counted_and_outcomes_are_kept() {
     assert!(outcome.is_complete(), "they did answer");
 }
 
+#[test]
+fn answers_that_nobody_fetches_are_bounded_in_bytes_too() {
+    let mut client = Client::with(|config| config.event_bytes = 3_000);
+    let id = client.start(get());
+    let text = "x".repeat(1_000);
+    let bytes = response(client.token(id), Type::Non, Code::CONTENT, &[], &text);
+    let message = Message::parse(&bytes).unwrap();
+    let mut delivered = |n| {
+        let path = client.path(host(n));
+        let delivery = client
+            .collections
+            .handle_response(client.now, &path, &message);
+        delivery.unwrap().verdict == Verdict::Delivered
+    };
+    // Each takes 1000 bytes and what is around them.
+    assert_eq!([1, 2, 3, 4].map(&mut delivered), [true, true, true, false]);
+    client.drain();
+    assert_eq!(client.answers().len(), 3);
+    assert_eq!(client.collections.event_bytes, 0);
+    let path = client.path(host(5));
+    client.respond(&path, &bytes);
+    assert_eq!(client.answers().len(), 4);
+    let outcome = client.close(id);
+    assert_eq!(outcome.dropped.not_fetched, 1);
+    // Options take memory as well.
+    let mut answer = client.answers()[0].clone();
+    let before = answer.footprint();
+    assert_eq!(before, size_of::<Answer>() + 1_000);
+    answer
+        .response
+        .options
+        .push(OptionNumber::ETAG, b"12345678");
+    answer.response.options.push(OptionNumber::ETAG, b"1");
+    assert_eq!(answer.footprint(), before + 8 + 12 + 1 + 12);
+}
+
+#[test]
+fn the_outcome_keeps_no_more_than_was_allowed() {
+    let mut client = Client::new();
+    let one = size_of::<Answer>() + 4;
+    let id = client.start(GroupRequest {
+        keep_answers: true,
+        limits: AnswerLimits {
+            kept_bytes: 2 * one,
+            ..AnswerLimits::default()
+        },
+        ..get()
+    });
+    for n in 1..=3 {
+        client.answer(id, host(n), "text");
+    }
+    assert_eq!(client.answers().len(), 3);
+    let outcome = client.close(id);
+    assert_eq!(outcome.kept_answers(AnswerPolicy::All).len(), 2);
+    assert_eq!(outcome.dropped.not_kept, 1);
+}
+
 // Covers: GC-3.1-33
 #[test]
 fn the_application_chooses_all_answers_or_the_latest_of_each_server() {

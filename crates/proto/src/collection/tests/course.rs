@@ -34,7 +34,9 @@ fn a_request_leaves_at_once_and_as_non_confirmable() {
 fn the_deadline_counts_from_the_only_transmission() {
     let mut client = Client::new();
     client.now = at(secs(3));
+    assert!(client.collections.is_empty());
     let id = client.start(get_from(2));
+    assert!(!client.collections.is_empty());
     assert_eq!(client.status(id).deadline, Some(at(secs(13))));
     client.run_until(secs(13) - MICRO);
     assert!(!client.is_ended(id));

@@ -96,6 +96,7 @@ impl Trial {
                 unexpected: 4,
                 unexpected_per_address: 2,
                 response_bytes: 100,
+                kept_bytes: 1_000,
             },
             keep_answers: c >> 12 & 1 == 1,
             leisure: secs(2),
