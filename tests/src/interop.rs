@@ -1,3 +1,4 @@
 //! Other implementations in the lab.
 
 mod control;
+mod ours;

@@ -9,6 +9,7 @@
 //! ```
 
 mod hosts;
+pub mod ours;
 mod peer;
 mod process;
 pub mod sim;

@@ -311,7 +311,7 @@ impl Resource {
     }
 
     /// A Content-Format that it takes; may be given several times. A payload in none of the declared formats
-    /// is answered with 4.15.
+    /// is answered with 4.15; one without Content-Format is taken for a declared one (RFC 7252 section 5.5.1).
     #[must_use]
     pub fn consumes(mut self, format: ContentFormat) -> Self {
         self.consumes.push(format);

@@ -696,8 +696,10 @@ fn negotiate(
     message: &Message<'_>,
 ) -> Option<(Code, &'static str)> {
     let is = |declared: u16, asked: Option<u32>| asked == Some(u32::from(declared));
+    // A payload without Content-Format is taken for what the resource expects (RFC 7252 section 5.5.1): most simple clients send none.
     if !resource.consumes.is_empty()
         && !message.payload().is_empty()
+        && asked.content_format.is_some()
         && !resource
             .consumes
             .iter()

@@ -36,15 +36,15 @@ fn the_default_configuration_follows_every_guideline() {
         };
         // Rates, at sending: a group that has not answered is asked at 1 byte a second, one question at a time.
         let began = stage.world.sim.now();
-        assert_eq!(ask(&mut stage, "/nobody").who(), []);
-        assert_eq!(ask(&mut stage, "/nobody").who(), []);
+        assert_eq!(ask(&mut stage, "/nobody").who(), [0_u16; 0]);
+        assert_eq!(ask(&mut stage, "/nobody").who(), [0_u16; 0]);
         let bytes = stage.sent(client)[0].len() as u64;
         assert!(bytes > 10, "the debt is what holds the second one back");
         let waited = stage.world.sim.now().since(began);
         assert_eq!(waited, Duration::from_secs(bytes.max(10) + 10));
         // Nothing useful to say, not meant for groups, too large: silence.
         for path in ["/empty", "/unicast", "/large"] {
-            assert_eq!(ask(&mut stage, path).who(), [], "{path}");
+            assert_eq!(ask(&mut stage, path).who(), [0_u16; 0], "{path}");
         }
         // Answers are Non-confirmable, small, and spread over 5 s.
         let small = ask(&mut stage, "/small");

@@ -225,7 +225,7 @@ fn a_name_that_nobody_has_is_met_with_silence() {
             stage.settle();
             let group = ground.group(1, 5685);
             let question = stage.question(unknown, group);
-            assert_eq!(stage.collect(client, question).who(), []);
+            assert_eq!(stage.collect(client, question).who(), [0_u16; 0]);
             assert_eq!(stage.world.node(host).received.len(), 1);
             assert_eq!((diary.len(), stage.sent(host).len()), (0, 0));
         }

@@ -124,7 +124,7 @@ fn an_error_of_the_handler_stays_silent() {
                 let mut cast = cast(ground, &policy, code);
                 let question = cast.notification();
                 let done = cast.send(question);
-                assert_eq!(done.who(), []);
+                assert_eq!(done.who(), [0_u16; 0]);
                 assert_eq!(cast.datagrams_back(), 0, "{ground:?}");
                 assert_eq!(cast.runs(), [1, 1, 1]);
             }

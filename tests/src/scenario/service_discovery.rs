@@ -94,7 +94,7 @@ fn each_query_attribute_finds_the_matching_links_and_no_other() {
 fn nothing_found_is_silence_for_a_group_and_an_empty_answer_for_one() {
     for ground in Ground::ALL {
         let mut cast = cast(ground);
-        assert_eq!(cast.discover("rt=door").who(), []);
+        assert_eq!(cast.discover("rt=door").who(), [0_u16; 0]);
         let third = SocketAddr::new(ground.address(13), 5683);
         let request = get("/.well-known/core").query("rt=temp");
         cast.stage.forget(&[cast.client]);
@@ -139,10 +139,10 @@ fn the_same_message_again_is_a_duplicate_and_a_new_message_id_a_new_question() {
             who
         };
         assert_eq!(who(&mut cast, 7), [11, 12]);
-        assert_eq!(who(&mut cast, 7), []);
+        assert_eq!(who(&mut cast, 7), [0_u16; 0]);
         assert_eq!(who(&mut cast, 8), [11, 12]);
         // NON_LIFETIME is 145 s: 60 s have passed, and after 146 s the Message ID is free again.
-        assert_eq!(who(&mut cast, 7), []);
+        assert_eq!(who(&mut cast, 7), [0_u16; 0]);
         cast.stage.run(std::time::Duration::from_secs(60));
         assert_eq!(who(&mut cast, 7), [11, 12]);
     }
