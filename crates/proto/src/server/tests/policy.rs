@@ -165,7 +165,13 @@ fn errors_and_empty_results_are_suppressed_by_class_unless_the_policy_wants_them
     );
     // 4.05 and 4.15: both silent, or both sent.
     let method = ask(Code::DELETE, "/r").to(ALL_NODES);
-    let format = ask(Code::POST, "/r").payload(b"x").to(ALL_NODES);
+    let format = ask(Code::POST, "/r")
+        .uint(
+            OptionNumber::CONTENT_FORMAT,
+            u32::from(ContentFormat::XML.0),
+        )
+        .payload(b"x")
+        .to(ALL_NODES);
     assert_eq!(server.ask(&method).silence(), SilenceReason::Policy);
     assert_eq!(server.ask(&format).silence(), SilenceReason::Policy);
     let mut server = answering_with(
