@@ -1,5 +1,7 @@
 //! The lab itself: what the other tests rely on when they make hosts deaf, unplug them or look at their packets.
 
+mod ours;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
