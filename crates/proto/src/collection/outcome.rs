@@ -404,7 +404,7 @@ pub enum Reply {
 }
 
 /// A unicast request to a silent member, to be made as a Confirmable exchange. Its end is told by
-/// [`Collections::completion_done`].
+/// [`Collections::completion_done`](super::Collections::completion_done).
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompletionRequest {
     /// For which question.
