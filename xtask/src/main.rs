@@ -16,7 +16,8 @@ cargo xtask COMMAND
   peers [--long]    only install; --long also what `./check long` needs
   conformance       write docs/conformance.md: each requirement, its status, the tests that prove it
       --check         write nothing; fail when docs/conformance.md is not up to date
-      --closed CAP    also fail when a row of capability CAP is open (may be repeated)
+      --closed CAP    also fail when capability CAP has an open row, an excused MUST of code,
+                      or too many excuses (may be repeated)
   mutants           break the code at random places and see whether a test notices
       --seed S        which sample (default 1)
       --count N       how many mutants that compile (default 200)

@@ -197,3 +197,50 @@ fn the_report_lists_what_is_under_way_and_counts_the_rest() {
     );
     assert!(text.contains("| X1-2 |") && !text.contains("| Y1-1 |"));
 }
+
+#[test]
+fn a_closed_capability_has_no_open_row_no_excused_must_and_few_excuses() {
+    let row = |level: &str, role: &str, status: Status| {
+        let row = Row {
+            id: "X1-1".into(),
+            capability: "core".into(),
+            level: level.into(),
+            role: role.into(),
+            requirement: "do".into(),
+            how_to_verify: String::new(),
+        };
+        (row, status)
+    };
+    let tested = || row("MUST", "server", Status::Tested(Vec::new()));
+    let excused = |level, role| row(level, role, Status::Excused("why".into()));
+    let wrong = |odd: (Row, Status), others: usize| {
+        let mut settled: Vec<_> = (0..others).map(|_| tested()).collect();
+        settled.push(odd);
+        still_open(
+            &Count {
+                settled,
+                problems: Vec::new(),
+            },
+            "core",
+        )
+    };
+    assert_eq!(wrong(tested(), 0), Vec::<String>::new());
+    assert_eq!(
+        wrong(row("MAY", "server", Status::Open), 19),
+        ["open: X1-1 do"]
+    );
+    assert_eq!(wrong(excused("SHOULD", "server"), 19), Vec::<String>::new());
+    assert_eq!(
+        wrong(excused("SHOULD", "server"), 18),
+        ["core: 1 of 19 rows are excused, over 5 %"]
+    );
+    assert_eq!(
+        wrong(excused("MUST NOT", "client"), 19),
+        ["a MUST NOT of role client is excused: X1-1"]
+    );
+    assert_eq!(wrong(excused("MUST", "operator"), 19), Vec::<String>::new());
+    assert_eq!(
+        still_open(&Count::default(), "core"),
+        ["no row has the capability core"]
+    );
+}
