@@ -3,8 +3,10 @@
 mod actuator_control;
 mod device_discovery;
 mod group_naming;
+mod many_members;
 mod message_exchange;
 mod network_query;
 mod notification;
+mod rounds;
 mod service_discovery;
 mod status_request;

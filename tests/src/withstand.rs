@@ -5,3 +5,4 @@ mod floods;
 mod lessons;
 mod malformed;
 mod spoofed;
+mod work;
