@@ -10,7 +10,27 @@ pub fn all() -> Vec<(&'static str, Vec<Sample>)> {
         ("option_values", owned(OPTION_VALUES)),
         ("uri", owned(URIS)),
         ("link_format", owned(LINK_FORMATS)),
+        ("endpoint_operations", operations()),
     ]
+}
+
+/// Operations made up from seeds; a fuzzer makes better ones from them.
+fn operations() -> Vec<Sample> {
+    let names = [
+        "one", "two", "three", "four", "five", "six", "seven", "eight",
+    ];
+    let sequence = |seed: usize| {
+        let mut state = (seed as u32).wrapping_mul(0x9e37_79b9);
+        let step = |_| {
+            // xorshift32
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            (state >> 24) as u8
+        };
+        (0..100 * seed).map(step).collect()
+    };
+    names.into_iter().zip((1..).map(sequence)).collect()
 }
 
 fn owned(samples: &[(&'static str, &[u8])]) -> Vec<Sample> {

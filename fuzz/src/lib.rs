@@ -13,6 +13,7 @@ use antiphon_wire::{
 };
 
 pub mod corpus;
+pub mod operations;
 
 /// A datagram: it is refused, or it is read and written again byte for byte.
 pub fn message(data: &[u8]) {
@@ -68,6 +69,11 @@ fn tail(options: Options<'_>, payload: &[u8], len: usize) -> Vec<u8> {
     let len = writer.finish();
     buf.truncate(len);
     buf
+}
+
+/// Operations on an endpoint: datagrams, time, calls of the application and results of work, in any order.
+pub fn endpoint_operations(data: &[u8]) {
+    let _ = operations::run(data);
 }
 
 /// Two bytes of option number, then a value: checks and typed readings agree.

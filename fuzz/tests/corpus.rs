@@ -45,6 +45,11 @@ fn link_format() {
 }
 
 #[test]
+fn endpoint_operations() {
+    run("endpoint_operations", antiphon_fuzz::endpoint_operations);
+}
+
+#[test]
 fn the_listed_samples_are_committed() {
     for (target, samples) in antiphon_fuzz::corpus::all() {
         let corpus = committed(target);

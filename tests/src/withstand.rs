@@ -4,5 +4,6 @@ mod bare;
 mod floods;
 mod lessons;
 mod malformed;
+mod operations;
 mod spoofed;
 mod work;
