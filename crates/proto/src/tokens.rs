@@ -424,6 +424,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_of_a_token_space_gives_no_token_away() {
+        let shown = std::format!("{:?}", tokens(8, Binding::Bound));
+        assert_eq!(shown, "Tokens { len: 8, binding: Bound, .. }");
+    }
+
+    #[test]
+    fn exhaustion_says_how_long_it_lasts() {
+        let text = |remaining| std::format!("{}", TokensExhausted { remaining });
+        assert_eq!(
+            text(Some(Duration::from_secs(3))),
+            "no token is free for another 3s"
+        );
+        assert_eq!(
+            text(None),
+            "no token is free until a request ends or the keys change"
+        );
+    }
+
+    #[test]
     fn lengths_outside_of_one_to_eight_are_brought_inside() {
         assert_eq!(
             tokens(0, Binding::Bound).take(Instant::ZERO).unwrap().len(),

@@ -419,10 +419,8 @@ impl Question {
         let Completion::Unicast { at_once, .. } = self.completion else {
             return None;
         };
-        let open = self.phase == Phase::Open
-            && self.in_person.began.is_some()
-            && !self.in_person.broken_off;
-        while open
+        // It is called only after asking in person has begun, and not after the end.
+        while !self.in_person.broken_off
             && self.in_person.asked.len() < at_once
             && (self.in_person.next as usize) < self.responders.expected()
         {

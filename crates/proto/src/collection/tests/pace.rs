@@ -549,6 +549,30 @@ fn the_queue_of_a_group_and_the_number_of_collections_are_bounded() {
 }
 
 #[test]
+fn what_is_told_about_waiting_is_bounded_and_outcomes_come_all_the_same() {
+    let mut client = Client::with(|config| config.events = 2);
+    let all: Vec<_> = (0..4)
+        .map(|_| {
+            client
+                .collections
+                .start(client.now, &mut client.rng, get())
+                .unwrap()
+        })
+        .collect();
+    for id in &all {
+        client.collections.close(client.now, *id);
+    }
+    client.drain();
+    let held: Vec<_> = client.held().iter().map(|(_, id, ..)| *id).collect();
+    assert_eq!(
+        held,
+        all[1..3],
+        "the first did not wait, the last found no room"
+    );
+    assert_eq!(client.events.len(), 2 + 4);
+}
+
+#[test]
 fn notifications_that_wait_are_bounded_too() {
     let mut client = Client::with(|config| config.waiting_per_group = 2);
     client.start(silent_thirty_bytes());
