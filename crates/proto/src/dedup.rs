@@ -313,19 +313,19 @@ impl Dedup {
             }
             self.drop_ring(victim);
         }
-        let ring = Ring {
-            address,
-            first: 0,
-            records: VecDeque::new(),
-        };
         let id = match self.free_rings.pop() {
             Some(id) => {
-                *self.rings.get_mut(id as usize)? = ring;
+                // Its sequence goes on: references into the past of this ring find nothing of the new owner's.
+                self.rings.get_mut(id as usize)?.address = address;
                 id
             }
             None => {
                 let id = u32::try_from(self.rings.len()).ok()?;
-                self.rings.push(ring);
+                self.rings.push(Ring {
+                    address,
+                    first: 0,
+                    records: VecDeque::new(),
+                });
                 id
             }
         };

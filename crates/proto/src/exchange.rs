@@ -180,6 +180,8 @@ struct Peer {
     queue: VecDeque<ExchangeId>,
     /// Until then nothing more goes to a peer that does not respond (PROBING_RATE).
     held_until: Instant,
+    /// The instant for which a timer is set already.
+    release_at: Option<Instant>,
     unanswered_bytes: u32,
 }
 
@@ -201,6 +203,9 @@ enum Timer {
     Deadline(ExchangeId),
     Release(PeerKey),
 }
+
+/// So many timers may be stale before they are cleared away.
+const STALE: usize = 64;
 
 /// Why a request to one peer has not left yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -377,6 +382,7 @@ impl<C: Clone> Exchanges<C> {
             }
         }
         self.release(now, destination);
+        self.forget_stale_timers();
         Some(Ended {
             id,
             owner: exchange.owner,
@@ -457,7 +463,9 @@ impl<C: Clone> Exchanges<C> {
         if peer.held_until > now {
             let due = peer.held_until;
             // Also with an empty queue: the pause is remembered for as long as it lasts, then the peer is forgotten.
-            self.schedule(due, Timer::Release(destination));
+            if peer.release_at.replace(due) != Some(due) {
+                self.schedule(due, Timer::Release(destination));
+            }
             return;
         }
         while peer.outstanding < nstart {
@@ -475,6 +483,23 @@ impl<C: Clone> Exchanges<C> {
     fn schedule(&mut self, due: Instant, timer: Timer) {
         self.next_serial += 1;
         self.timers.push(Reverse((due, self.next_serial, timer)));
+    }
+
+    /// Exchanges that are over leave their timers behind; at thousands of requests a second these would grow in number.
+    fn forget_stale_timers(&mut self) {
+        let Self {
+            timers,
+            table,
+            peers,
+            ..
+        } = self;
+        if timers.len() <= 2 * (table.len() + peers.len()) + STALE {
+            return;
+        }
+        timers.retain(|Reverse((due, _, timer))| match timer {
+            Timer::Deadline(id) => table.get(id).is_some_and(|e| e.deadline == Some(*due)),
+            Timer::Release(peer) => peers.get(peer).is_some_and(|p| p.release_at == Some(*due)),
+        });
     }
 
     /// Eight random bytes that no open exchange has: an off-path attacker cannot guess them.

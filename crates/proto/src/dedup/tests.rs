@@ -237,3 +237,22 @@ fn a_reference_to_a_record_that_gave_way_finds_nothing() {
         "a late reply lands nowhere else"
     );
 }
+
+#[test]
+fn a_reference_into_a_ring_that_changed_hands_finds_nothing_of_the_new_owner() {
+    let mut dedup = table(DedupLimits {
+        addresses: 1,
+        ..DedupLimits::default()
+    });
+    let Some(Seen::New(old)) = dedup.check(Instant::ZERO, peer(1, 7), MessageId(1), 1, LIFE) else {
+        panic!("not new")
+    };
+    // The same Message ID in the same place of the same ring, of another address.
+    assert!(is_new(&mut dedup, Instant::ZERO, peer(2, 7), 1, 1));
+    dedup.store_reply(old, b"for another");
+    let young = dedup
+        .lookup(Instant::ZERO, peer(2, 7), MessageId(1), 1)
+        .unwrap();
+    assert!(!dedup.reply(young, &mut Vec::new()));
+    assert!(!dedup.reply(old, &mut Vec::new()));
+}

@@ -315,3 +315,43 @@ fn a_link_local_peer_is_the_same_whatever_its_scope_id_says() {
     assert!(same_peer(with_scope, without));
     assert_eq!(peer_key(with_scope), peer_key(without));
 }
+
+#[test]
+fn timers_of_exchanges_that_are_over_do_not_pile_up() {
+    let mut bench = bench(Transmission::default(), 8);
+    let waiting = bench.ask(to(9, Reliability::NonConfirmable));
+    bench.sent().unwrap();
+    for _ in 0..1_000 {
+        let id = bench.ask(to(1, Reliability::NonConfirmable));
+        bench.sent().unwrap();
+        bench.exchanges.end(bench.now, id, true).unwrap();
+        assert!(bench.exchanges.timers.len() <= 2 * 2 + STALE);
+    }
+    let silent = bench.ask(to(2, Reliability::NonConfirmable));
+    bench.sent().unwrap();
+    bench.exchanges.end(bench.now, silent, false).unwrap();
+    let before = bench.exchanges.timers.len();
+    for _ in 0..1_000 {
+        let held = bench.ask(to(2, Reliability::NonConfirmable));
+        assert_eq!(bench.sent(), None);
+        bench.exchanges.end(bench.now, held, false).unwrap();
+    }
+    assert_eq!(bench.exchanges.timers.len(), before);
+    let held = bench.ask(to(2, Reliability::NonConfirmable));
+    // What still counts is still there: the pause of the silent peer, and the request that waits.
+    let pause = match bench.exchanges.waiting(bench.now, held) {
+        Some(Waiting::ProbingRate(pause)) => pause,
+        other => panic!("{other:?}"),
+    };
+    for _ in 0..1_000 {
+        let id = bench.ask(to(1, Reliability::NonConfirmable));
+        bench.sent().unwrap();
+        bench.exchanges.end(bench.now, id, true).unwrap();
+    }
+    let start = bench.now;
+    assert_eq!(bench.exchanges.poll_timeout(start + pause), None);
+    bench.now = start + pause;
+    assert!(bench.sent().is_some(), "its pause is over");
+    let late = start + Transmission::default().max_transmit_wait();
+    assert_eq!(bench.exchanges.poll_timeout(late), Some(waiting));
+}
