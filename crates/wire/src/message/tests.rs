@@ -303,6 +303,9 @@ fn options_without_a_header_are_read_too() {
         }]
     );
     assert_eq!(payload, b"xy");
+    // The marker is no part of the options.
+    let with_payload = Options::parse(b"\xb1a\xffxy").unwrap().0;
+    assert_eq!(with_payload, Options::parse(b"\xb1a").unwrap().0);
     let (mut options, payload) = Options::parse(b"").unwrap();
     assert_eq!((options.next(), payload), (None, &b""[..]));
     assert_eq!(
