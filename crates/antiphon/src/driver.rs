@@ -361,6 +361,14 @@ impl Driver {
         }
     }
 
+    /// It can begin something new.
+    pub(crate) fn is_open(&self) -> Result<(), Closed> {
+        match self.life {
+            Life::Runs => Ok(()),
+            Life::Drains(_) => Err(Closed),
+        }
+    }
+
     /// Nothing is under way.
     fn is_idle(&self) -> bool {
         let load = self.endpoint.load();

@@ -313,6 +313,7 @@ impl GroupCall {
             ..self.shape
         };
         link.call(move |driver, now| {
+            driver.is_open()?;
             let id = driver.endpoint.collect(now, question)?;
             Ok(Collection::follow(driver, id, weak))
         })

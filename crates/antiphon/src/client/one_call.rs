@@ -195,6 +195,7 @@ impl OneCall {
         let weak = link.downgrade();
         let mut asked = link
             .call(move |driver, now| {
+                driver.is_open()?;
                 let exchange = driver.endpoint.request(now, unicast)?;
                 Ok::<_, OneError>(Open {
                     response: driver.await_response(exchange),

@@ -451,6 +451,7 @@ fn outgoing(route: &Route, local: SocketAddr) -> Outgoing {
     }
     if let Some(source) = route.source
         && local.ip().is_unspecified()
+        && !source.is_unspecified()
     {
         outgoing = outgoing.from(source);
     }

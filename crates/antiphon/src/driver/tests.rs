@@ -163,3 +163,65 @@ async fn a_datagram_for_a_socket_that_is_gone_is_counted_and_fails_its_request()
     assert_eq!(failure, Failure::Unreachable(SendError::InterfaceGone));
     assert_eq!(driver.counters().no_socket, 1);
 }
+
+#[tokio::test]
+async fn a_round_reads_one_batch_and_says_whether_there_may_be_more() {
+    let (mut driver, _link) = driver();
+    let (_, local) = driver.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let batch = driver.config.batch;
+    assert!(!driver.receive(clock::now())); // nothing is there yet
+    for (sent, rounds) in [
+        (1, [false, false]),
+        (batch, [true, false]),
+        (batch + 1, [true, false]),
+    ] {
+        for _ in 0..sent {
+            sender.send_to(b"x", local).unwrap();
+        }
+        let before = driver.endpoint.counters().received;
+        poll_fn(|cx| driver.ports.poll_ready(clock::now(), cx)).await;
+        for more in rounds {
+            assert_eq!(driver.receive(clock::now()), more, "{sent} sent");
+        }
+        let received = driver.endpoint.counters().received - before;
+        assert_eq!(received, u64::try_from(sent).unwrap());
+        assert!(!driver.ports.is_ready(0, clock::now()));
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_rests_is_not_looked_at_until_its_time_has_come() {
+    let (mut driver, _link) = driver();
+    driver.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let now = clock::now();
+    let later = now + Duration::from_secs(3_600);
+    assert!(driver.ports.is_ready(0, now));
+    assert_eq!(driver.ports.rested(now), None);
+    driver.ports.rest(0, later);
+    assert!(!driver.ports.is_ready(0, now));
+    assert_eq!(driver.ports.rested(now), Some(later));
+    assert_eq!(driver.deadline(now), Some(Instant::ZERO)); // the first look around is due
+    driver.next_check = later + Duration::from_secs(1);
+    assert_eq!(driver.deadline(now), Some(later));
+    assert!(driver.ports.is_ready(0, later));
+    assert_eq!(driver.ports.rested(later), None);
+}
+
+#[tokio::test]
+async fn commands_are_done_a_few_in_a_row() {
+    let (mut driver, link) = driver();
+    let done = std::sync::Arc::new(core::sync::atomic::AtomicUsize::new(0));
+    for _ in 0..COMMANDS_PER_ROUND + 1 {
+        let done = std::sync::Arc::clone(&done);
+        let command: Command = Box::new(move |_, _| {
+            done.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+        });
+        link.commands.send(command).await.unwrap();
+    }
+    let count = || done.load(core::sync::atomic::Ordering::Relaxed);
+    assert!(driver.obey(clock::now()));
+    assert_eq!(count(), COMMANDS_PER_ROUND);
+    assert!(!driver.obey(clock::now()));
+    assert_eq!(count(), COMMANDS_PER_ROUND + 1);
+}

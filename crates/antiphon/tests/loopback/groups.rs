@@ -233,8 +233,10 @@ async fn two_clients_have_ports_of_their_own_and_never_mix() {
     let mut second = ask(&two).await.unwrap();
     let mut sources: Vec<u16> = Vec::new();
     let mut token = Vec::new();
+    let mut tokens = BTreeSet::new();
     for (source, bytes) in datagrams(&listener).await {
         sources.push(source.port());
+        tokens.insert(wire::Message::parse(&bytes).unwrap().token());
         if source.port() == ports(&one)[0] {
             token = wire::Message::parse(&bytes)
                 .unwrap()
@@ -247,6 +249,8 @@ async fn two_clients_have_ports_of_their_own_and_never_mix() {
     let mut expected = [ports(&one), ports(&two)].concat();
     expected.sort_unstable();
     assert_eq!(sources, expected);
+    // Each draws from randomness of its own.
+    assert_eq!(tokens.len(), 2);
 
     // An answer with the first client's token that is sent to the second client's port belongs to nobody.
     let stray = answer_to(&token, 7);

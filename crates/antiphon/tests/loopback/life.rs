@@ -194,7 +194,17 @@ async fn what_is_under_way_is_finished_before_a_server_ends() {
     while server.handle.counters().await.unwrap().load.incoming == 0 {
         tokio::task::yield_now().await;
     }
-    server.stop().await;
+    // While it waits for that, it begins nothing new.
+    let own = server.client();
+    let stopping = tokio::spawn(server.stop());
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let late = own.group(&place.group_uri(1, "/x")).unwrap();
+    let late = late.unsecured(NoSec::Accepted).send().await;
+    assert!(matches!(late, Err(antiphon::AskError::Closed(Closed))));
+    let late = own.one(&place.member_uri(2, "/x")).unwrap();
+    let late = late.unsecured(NoSec::Accepted).send().await;
+    assert!(matches!(late, Err(OneError::Closed(Closed))));
+    stopping.await.unwrap();
     assert_eq!(done.load(Ordering::SeqCst), 1);
     assert_eq!(asked.await.unwrap().unwrap().response.code, Code::CONTENT);
 }
