@@ -449,6 +449,17 @@ fn names_that_cannot_be_carried_are_refused() {
         label().check(&"x".repeat(64)),
         Err(MembershipError::NotEncodable)
     );
+    let label63 = "x".repeat(63);
+    let deep = Naming::HostLabel {
+        domain: std::format!("{label63}.{label63}.{label63}"),
+    };
+    // Label, dot and domain: 63 + 1 + 191 bytes.
+    assert_eq!(deep.check(&label63), Ok(()));
+    let deeper = Naming::HostLabel {
+        domain: std::format!("{label63}.{label63}.{}.xx", "x".repeat(61)),
+    };
+    assert_eq!(deeper.check(&label63), Err(MembershipError::NotEncodable));
+    assert_eq!(deeper.check(&label63[1..]), Ok(()));
     assert_eq!(Naming::Implied.check("anything at all"), Ok(()));
 }
 
