@@ -2,6 +2,7 @@
 //! group is held by a socket of the test, so that tests and programs do not meet. What needs other interfaces runs in a
 //! network namespace of its own.
 
+mod action;
 mod groups;
 mod life;
 mod load;
