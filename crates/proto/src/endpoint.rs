@@ -74,6 +74,8 @@ pub struct Limits {
     pub exchanges: usize,
     /// Confirmable messages that wait for their acknowledgement; beyond that, separate responses are Non-confirmable. Default 1280.
     pub confirmables: usize,
+    /// Separate responses of them for one address; beyond that, its own are Non-confirmable. Default 64.
+    pub separate_per_address: usize,
     /// Requests that deferred handlers have not answered yet. Default 256.
     pub incoming: usize,
     /// Of these, requests from one address. Default 64.
@@ -97,6 +99,7 @@ impl Default for Limits {
         Self {
             exchanges: 1_024,
             confirmables: 1_280,
+            separate_per_address: 64,
             incoming: 256,
             incoming_per_address: 64,
             pending_answers: 1_024,
@@ -142,6 +145,9 @@ struct Incoming {
     expires: Instant,
 }
 
+/// A separate response: to which request, and to whom.
+type Separate = (IncomingId, SocketAddr);
+
 /// What an exchange for the completion of a collection belongs to.
 type Completing = (CollectionId, MemberIndex);
 
@@ -163,7 +169,8 @@ pub struct Endpoint {
     sockets: BTreeMap<SocketId, SocketInfo>,
     message_ids: MessageIds,
     dedup: Dedup,
-    confirmables: Confirmables<Sent<IncomingId>>,
+    confirmables: Confirmables<Sent<Separate>>,
+    separate_shares: Shares,
     exchanges: Exchanges<Completing>,
     collections: Collections,
     server: Server,
@@ -193,6 +200,7 @@ impl Endpoint {
             message_ids: MessageIds::new(&config.transmission, MessageIds::DEFAULT_LIMIT, &mut rng),
             dedup: Dedup::new(config.dedup.clone(), &mut rng),
             confirmables: Confirmables::new(&mut rng),
+            separate_shares: Shares::new(config.limits.separate_per_address, &mut rng),
             exchanges: Exchanges::new(
                 config.transmission.clone(),
                 config.limits.exchanges,
@@ -626,7 +634,7 @@ impl Endpoint {
             Type::Non => {}
             Type::Ack => match self.confirmables.settle(peer, mid) {
                 Some(Sent::Request(id)) => self.exchanges.acknowledged(now, id),
-                Some(Sent::Response(_)) => {}
+                Some(Sent::Response((_, peer))) => self.separate_shares.give_back(peer),
                 None => self.counters.unmatched_empty += 1,
             },
             Type::Rst => match self.confirmables.settle(peer, mid) {

@@ -134,8 +134,7 @@ impl Endpoint {
     ) {
         let route = self.way_back(&origin.path);
         // A separate response is Confirmable as its request was, as long as there is room to repeat it.
-        let room = self.confirmables.len() < self.config.limits.confirmables;
-        if origin.kind == Type::Non || (origin.acknowledged && !room) {
+        if origin.kind == Type::Non || (origin.acknowledged && !self.room_to_repeat(&route)) {
             return self.send_non(now, route, origin.token, response);
         }
         if origin.acknowledged {
@@ -143,7 +142,7 @@ impl Endpoint {
             let mut bytes = Vec::new();
             self.write(&mut bytes, Type::Con, mid, origin.token, response);
             if let Some(incoming) = incoming {
-                let owner = Sent::Response(incoming);
+                let owner = Sent::Response((incoming, route.destination));
                 self.confirmables.start(
                     now,
                     &mut self.rng,
@@ -165,6 +164,12 @@ impl Endpoint {
             self.dedup.store_reply(record, bytes);
         }
         self.counters.too_large += u64::from(!fits);
+    }
+
+    /// Takes a place among the Confirmable messages that wait, if there is one and the peer has not its share already.
+    fn room_to_repeat(&mut self, route: &Route) -> bool {
+        self.confirmables.len() < self.config.limits.confirmables
+            && self.separate_shares.take(route.destination)
     }
 
     pub(super) fn send_non(

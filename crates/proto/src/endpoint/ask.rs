@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use antiphon_wire::{Message, Type};
 
-use super::{Completing, Endpoint};
+use super::{Completing, Endpoint, Separate};
 use crate::collection::{Reply, unrecognised_critical};
-use crate::event::{Event, IncomingId};
+use crate::event::Event;
 use crate::exchange::{
     Ended, ExchangeId, Failure, Owner, Reliability, SendError, Sent, UnicastRequest,
 };
@@ -39,12 +39,14 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn give_up(&mut self, now: Instant, owner: Sent<IncomingId>, failure: Failure) {
+    pub(super) fn give_up(&mut self, now: Instant, owner: Sent<Separate>, failure: Failure) {
         match owner {
             Sent::Request(id) => self.fail(now, id, failure),
-            Sent::Response(incoming) => self
-                .events
-                .push_back(Event::Undelivered { incoming, failure }),
+            Sent::Response((incoming, peer)) => {
+                self.separate_shares.give_back(peer);
+                self.events
+                    .push_back(Event::Undelivered { incoming, failure });
+            }
         }
     }
 

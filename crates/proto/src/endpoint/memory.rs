@@ -74,7 +74,7 @@ impl EndpointConfig {
             confirmables: Confirmables::<IncomingId>::memory_total(
                 limits.confirmables,
                 limits.datagram,
-            ),
+            ) + Shares::memory_total(limits.confirmables),
             outbox: Outbox::memory_total(limits.outbox, limits.datagram),
             message_ids: MessageIds::memory_total(MessageIds::DEFAULT_LIMIT),
         }

@@ -479,6 +479,50 @@ fn separate_responses_that_nobody_acknowledges_are_bounded() {
 }
 
 #[test]
+fn a_peer_that_acknowledges_nothing_takes_its_own_share_only() {
+    let mut config = EndpointConfig::default();
+    config.limits.separate_per_address = 1;
+    let mut bench = bench(config);
+    let mut separate = |peer: [u8; 4], mid| {
+        let path = Path {
+            peer: (peer, 40_000).into(),
+            ..path(false)
+        };
+        bench.hear(path, &get(Type::Con, mid, "slow"));
+        let incoming = bench.request_event();
+        bench.pass(Duration::from_millis(500));
+        let response = Response::new(Code::CONTENT);
+        bench.endpoint.respond(bench.now, incoming, response);
+        let (kind, _, sent) = parsed(&bench.sent()[0].1);
+        (kind, move |bench: &mut Bench| {
+            let [high, low] = sent.to_be_bytes();
+            bench.hear(path, &[0x60, 0, high, low]);
+        })
+    };
+    let (first, acknowledge) = separate([10, 0, 0, 2], 1);
+    assert_eq!(first, Type::Con);
+    assert_eq!(
+        separate([10, 0, 0, 2], 2).0,
+        Type::Non,
+        "its share is taken"
+    );
+    assert_eq!(separate([10, 0, 0, 3], 3).0, Type::Con, "another's is not");
+    acknowledge(&mut bench);
+    let path = path(false);
+    bench.hear(path, &get(Type::Con, 9, "slow"));
+    let incoming = bench.request_event();
+    bench.pass(Duration::from_millis(500));
+    bench
+        .endpoint
+        .respond(bench.now, incoming, Response::new(Code::CONTENT));
+    let kinds: Vec<Type> = bench.sent().iter().map(|(_, b)| parsed(b).0).collect();
+    assert!(
+        kinds.contains(&Type::Con),
+        "what is given back can be taken again"
+    );
+}
+
+#[test]
 fn a_deferred_request_whose_handler_never_answers_is_forgotten() {
     let mut bench = bench(EndpointConfig::default());
     bench.hear(path(false), &get(Type::Non, 7, "slow"));
