@@ -155,6 +155,7 @@ async fn a_port_that_nobody_serves_is_unreachable_at_once() {
         .one(&place.member_uri(9, "/status"))
         .unwrap()
         .unsecured(NoSec::Accepted)
+        .timeout(PATIENCE)
         .send()
         .await
         .unwrap_err();

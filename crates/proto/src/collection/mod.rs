@@ -422,6 +422,9 @@ impl Collections {
     /// The next member that is to be asked in person.
     #[must_use]
     pub fn poll_completion(&mut self, now: Instant) -> Option<CompletionRequest> {
+        if self.in_person.is_empty() {
+            return None; // the usual case, asked for each datagram
+        }
         let open: Vec<_> = self.in_person.iter().copied().collect();
         for collection in open {
             let next = self
