@@ -254,6 +254,23 @@ mod tests {
     }
 
     #[test]
+    fn a_lap_begins_with_its_first_value() {
+        let (mut ids, mut rng) = ids(4);
+        ids.next(seconds(0), &mut rng, destination(1));
+        for _ in 1..0xa000 {
+            ids.next(seconds(100), &mut rng, destination(1));
+        }
+        // The value that comes back was used at 0; the ones after it will be early.
+        ids.next(seconds(247), &mut rng, destination(1));
+        assert_eq!(ids.early_reuses(), 0);
+        for _ in 1..0xa000 {
+            ids.next(seconds(400), &mut rng, destination(1));
+        }
+        ids.next(seconds(493), &mut rng, destination(1));
+        assert_eq!(ids.early_reuses(), 1, "247 s + 247 s are 494 s");
+    }
+
+    #[test]
     fn destinations_start_at_random_values_and_a_full_table_shares_one_range() {
         let (mut ids, mut rng) = ids(2);
         let a = ids.next(seconds(1), &mut rng, destination(1));

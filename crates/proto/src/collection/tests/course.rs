@@ -465,6 +465,43 @@ fn an_error_of_one_transmission_leaves_the_others_their_chance() {
 }
 
 #[test]
+fn an_error_belongs_to_the_last_datagram_that_went_this_way() {
+    let mut client = Client::fast();
+    let elsewhere = |n| GroupRequest {
+        targets: vec![target(n)],
+        ..get()
+    };
+    let first = client.start(get());
+    client.run_until(secs(1));
+    let second = client.start(get());
+    client.run_until(secs(2));
+    let other = client.start(elsewhere(2));
+    let route = client.sent[0].route;
+    let failed = |client: &mut Client| {
+        let now = client.now;
+        let known = client
+            .collections
+            .handle_send_error(now, &route, SendError::NoRoute);
+        client.drain();
+        known
+    };
+    assert!(failed(&mut client));
+    assert!(client.is_ended(second));
+    assert!(!client.is_ended(first) && !client.is_ended(other));
+    assert!(failed(&mut client));
+    assert!(client.is_ended(first));
+    assert!(!failed(&mut client), "every datagram this way has failed");
+    assert!(!client.is_ended(other));
+    // With a repeat to come the question stays open, but there is no further datagram to fail.
+    client.start(GroupRequest {
+        repeat: Repeat::times(1),
+        ..get()
+    });
+    assert!(failed(&mut client));
+    assert!(!failed(&mut client));
+}
+
+#[test]
 fn a_notification_that_could_not_leave_fails() {
     let mut client = Client::new();
     let id = client.start(GroupRequest::notify(
