@@ -319,6 +319,29 @@ fn c1_the_application_groups_of_a_coap_group_have_relative_links() {
         let everywhere = found.ask(ground.all_nodes(), "rt=g.temp");
         let link = "<coap://grp.example:5685/gp/gp2>;rt=g.temp";
         assert_eq!(everywhere, text(&[(2, link)]));
+        // And each answers for the groups that it is a member of.
+        let hosts: Vec<_> = found
+            .stage
+            .world
+            .sim
+            .nodes()
+            .map(|(host, _)| host)
+            .collect();
+        for (host, groups) in hosts[1..].iter().zip([&["gp1"][..], &["gp1", "gp2"]]) {
+            for name in groups {
+                let value = Diary::new().handler(Code::CONTENT, name);
+                let resource = Resource::at("r").in_group(name).get(value);
+                found
+                    .stage
+                    .offer(*host, resource.group_policy(GroupPolicy::respond()));
+            }
+        }
+        for (name, who) in [("gp1", &[11, 12][..]), ("gp2", &[12]), ("gp3", &[])] {
+            let question = found.stage.question(get(&format!("/gp/{name}/r")), group);
+            let done = found.stage.collect(found.client, question);
+            assert_eq!(done.who(), who, "{name}");
+            assert!(done.texts().iter().all(|(_, text)| text == name));
+        }
     }
 }
 

@@ -127,7 +127,7 @@ fn the_example_of_appendix_d_with_its_bytes_and_ports() {
     }
 }
 
-// Covers: GC-3.1-24, GC-3.1-15
+// Covers: GC-3.1-16
 #[test]
 fn our_client_sends_the_bytes_of_the_example_and_recovers_a_lost_answer() {
     for ground in Ground::ALL {
@@ -167,6 +167,7 @@ fn our_client_sends_the_bytes_of_the_example_and_recovers_a_lost_answer() {
     }
 }
 
+// Covers: GC-3.1-15
 #[test]
 fn the_same_message_again_leaves_a_lost_answer_lost() {
     for ground in Ground::ALL {

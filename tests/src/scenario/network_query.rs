@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use antiphon_netsim::{HostId, Router, Scope, Segment};
+use antiphon_netsim::{HostId, Interface as NetInterface, Router, Scope, Segment};
 use antiphon_proto::{
     CoapGroupSpec, CollectError, CollectionEvent, EndpointConfig, Event, GroupPacing, GroupPolicy,
     HoldReason, Instant, Interface, Larger, Leisure, LinkProfile, Member, MembershipError, NoSec,
-    Resource, SIXLOWPAN_BUDGET, Security, Stage as Phase,
+    Resource, SIXLOWPAN_BUDGET, Security, Stage as Phase, Transmission,
 };
 use antiphon_tests::sim::World;
 use antiphon_tests::stage::{CLIENT_PORT, Diary, Ground, INTERFACE, Stage, get, target};
@@ -56,6 +56,10 @@ fn building() -> Building {
                 .access(antiphon_proto::Access::Public)
                 .group_policy(GroupPolicy::respond());
             server.add(resource).unwrap();
+            // Its application uses a group at another port.
+            let own = Ground::Site.group(1, 61_616);
+            let spec = CoapGroupSpec::new(own).on(INTERFACE).unsecured();
+            server.memberships_mut().create(spec).unwrap();
         }
     }
     let mut stage = Stage::new(Ground::Site, 6);
@@ -70,7 +74,11 @@ fn all_nodes(address: &str) -> SocketAddr {
 
 impl Building {
     fn battery(&mut self, group: &str) -> Vec<u16> {
-        let mut question = self.stage.question(get("/battery"), all_nodes(group));
+        self.ask("/battery", group)
+    }
+
+    fn ask(&mut self, path: &str, group: &str) -> Vec<u16> {
+        let mut question = self.stage.question(get(path), all_nodes(group));
         // The second socket is the one for IPv4.
         let socket = u16::from(question.targets[0].group.is_ipv4());
         question.targets[0].socket = antiphon_proto::SocketId(socket);
@@ -88,6 +96,25 @@ fn each_scope_reaches_just_as_far_as_it_says() {
     assert_eq!(building.battery("ff04::fd"), everybody);
     assert_eq!(building.battery("ff05::fd"), everybody);
     assert_eq!(building.battery("224.0.1.187"), everybody);
+    // Discovery is served at port 5683 of every All CoAP Nodes group that they have joined.
+    for (scope, who) in [
+        ("ff02::fd", &HERE[..]),
+        ("ff03::fd", &HERE),
+        ("ff04::fd", &everybody),
+        ("ff05::fd", &everybody),
+        ("224.0.1.187", &everybody),
+    ] {
+        assert_eq!(building.ask("/.well-known/core", scope), who, "{scope}");
+    }
+    let network = building.stage.world.sim.network();
+    for (host, node) in building.stage.world.sim.nodes().skip(1) {
+        let memberships = node.endpoint.server().memberships();
+        let listening: Vec<_> = memberships.listening().map(|(group, ..)| group).collect();
+        assert_eq!(listening.len(), 6, "five for discovery, and its own");
+        let joined =
+            |group: &SocketAddr| network.has_joined(host, NetInterface::new(1), group.ip());
+        assert!(listening.iter().all(joined));
+    }
 }
 
 // Covers: GN-3.6.1-01
@@ -208,7 +235,7 @@ fn probes(pacing: Option<GroupPacing>, silent: bool, answering: bool) -> Vec<Dur
     sent.iter().map(|(at, ..)| at.since(first)).collect()
 }
 
-// Covers: GN-3.6-02, GC-3.5-01, GN-3.6-03
+// Covers: GN-3.6-02
 #[test]
 fn a_silent_network_is_probed_at_the_probing_rate() {
     // 1 byte a second: 30 s between questions of 30 bytes, 270 s for nine of them.
@@ -229,7 +256,106 @@ fn a_silent_network_is_probed_at_the_probing_rate() {
     assert_eq!(probes(Some(ten), true, false), steps(10, 33));
 }
 
-// Covers: GN-4-02, GC-3.5-10
+// Covers: GC-3.5-01
+#[test]
+fn a_burst_of_calls_leaves_at_the_configured_rate() {
+    for ground in Ground::ALL {
+        let mut stage = Stage::new(ground, 65);
+        let client = stage.client();
+        let group = ground.group(1, 5683);
+        let now = stage.world.now();
+        let collections = stage.world.endpoint(client).collections_mut();
+        let lights = Some(GroupPacing::LIGHTS);
+        collections.set_pacing(now, group, None, lights).unwrap();
+        for n in 0..100 {
+            let mut question = stage.question(get("/light").query(&format!("{n:02}")), group);
+            question.silent = true;
+            stage.ask(client, question);
+        }
+        stage.run(Duration::from_secs(60));
+        let sent = &stage.world.node(client).sent;
+        assert_eq!(sent.len(), 100);
+        let bytes = sent[0].2.len() as u64;
+        assert!(sent.iter().all(|(_, _, b)| b.len() as u64 == bytes));
+        // 640 bytes a second: none sooner than the ones before it have paid for.
+        for (n, (at, ..)) in (0_u64..).zip(sent) {
+            let paid =
+                Duration::from_micros(n * bytes * 1_000_000 / GroupPacing::LIGHTS.rate() as u64);
+            let late = at.since(sent[0].0) - paid;
+            assert!(
+                late < Duration::from_micros(200),
+                "{ground:?} {n}: {late:?}"
+            );
+        }
+    }
+}
+
+// Covers: GN-3.6-03
+#[test]
+fn parameters_that_change_at_run_time_count_at_once() {
+    for ground in Ground::ALL {
+        let mut stage = Stage::new(ground, 66);
+        let client = stage.client();
+        let member = stage.member(11);
+        let resource = Resource::at("/battery").get(Diary::new().handler(Code::CONTENT, "3.1 V"));
+        stage.offer(member, resource.group_policy(GroupPolicy::respond()));
+        stage.settle();
+        // NSTART: the second question is waiting, and goes when two may be outstanding.
+        let group = ground.all_nodes();
+        let ask = |stage: &mut Stage, group| {
+            let question = stage.question(get("/battery"), group);
+            stage.ask(client, question)
+        };
+        let [first, second] = [(); 2].map(|()| ask(&mut stage, group));
+        stage.settle();
+        assert_eq!(stage.sent(client).len(), 1);
+        let mut transmission = Transmission::default();
+        transmission.set_nstart(2).unwrap();
+        let now = stage.world.now();
+        stage
+            .world
+            .endpoint(client)
+            .set_transmission(now, transmission.clone());
+        stage.settle();
+        assert_eq!(stage.sent(client).len(), 2, "{ground:?}");
+        stage.run(Duration::from_secs(20));
+        for id in [first, second] {
+            assert_eq!(stage.collected(client, id).who(), [11]);
+        }
+        // PROBING_RATE: what is held back by a debt of 20 bytes at 1 byte a second goes after 2 s at 10.
+        let nobody = ground.group(9, 5683);
+        let began = stage.world.now();
+        let mut question = stage.question(get("/battery"), nobody);
+        question.end.deadline = Duration::ZERO;
+        stage.collect(client, question);
+        stage.forget(&[client]);
+        ask(&mut stage, nobody);
+        stage.run(Duration::from_millis(500));
+        assert_eq!(stage.sent(client).len(), 0);
+        transmission.set_probing_rate(10).unwrap();
+        let changed = stage.world.now();
+        stage
+            .world
+            .endpoint(client)
+            .set_transmission(changed, transmission);
+        stage.run(Duration::from_secs(20));
+        let owed = Duration::from_secs(20) - changed.since(began);
+        let (at, ..) = stage.world.node(client).sent[0];
+        let waited = at.since(changed);
+        assert!(
+            waited <= owed / 10 && waited > owed / 10 - Duration::from_millis(1),
+            "{waited:?}"
+        );
+        // DEFAULT_LEISURE: no delay from now on.
+        let at_once = Leisure::Fixed(Duration::ZERO);
+        stage.server(member).set_leisure(at_once);
+        let question = stage.question(get("/battery"), group);
+        let done = stage.collect(client, question);
+        assert_eq!(done.answers[0].after, Duration::from_millis(2));
+    }
+}
+
+// Covers: GN-4-02
 #[test]
 fn global_scope_is_refused_without_security_unless_it_is_allowed() {
     let mut building = building();
