@@ -3,17 +3,23 @@
 //! `cargo run --release -p antiphon-bench -- all` prints everything; `bench/README.md` keeps a table of one run.
 
 mod codec;
+mod group;
+mod latency;
 mod load;
 mod measure;
+mod members;
 mod serve;
 mod server;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: antiphon-bench [codec | server | icount parse|serialize N | all]
+const USAGE: &str = "usage: antiphon-bench [codec | server | group | members | latency | icount parse|serialize|server N | all]
 
   codec     parse and serialize against a minimal hand-written codec and against coap-lite
   server    the server with all guarantees against a raw echo loop, and libcoap if it is installed
+  group     one question to 30 and 300 members until all answers are in, against raw members
+  members   up to 10,000 simulated members: completeness, time and memory of the client
+  latency   how closely together 100 members act, and how their answers spread
   icount    does one thing N times and nothing else, for an instruction counter
   all       every measurement but icount";
 
@@ -23,13 +29,30 @@ fn main() -> ExitCode {
     match *words {
         ["codec"] => codec::run(),
         ["server"] => return report(server::run()),
+        ["group"] => return report(group::run()),
+        ["members"] => return report(members::run()),
+        ["latency"] => return report(latency::run().map_err(|error| error.to_string())),
         ["all"] => {
             codec::run();
-            return report(server::run());
+            let each = members::run()
+                .and_then(|()| latency::run().map_err(|error| error.to_string()))
+                .and_then(|()| group::run())
+                .and_then(|()| server::run());
+            return report(each);
         }
         // Hidden: processes that `server` starts.
         ["raw-echo"] => server::raw_echo(),
         ["serve"] => return report(serve::run().map_err(|error| error.to_string())),
+        ["raw-members", group, count] | ["members-of", group, count] => {
+            let (Ok(at), Ok(count)) = (group.parse(), count.parse()) else {
+                eprintln!("{USAGE}");
+                return ExitCode::from(2);
+            };
+            return report(match words[0] {
+                "raw-members" => group::raw_members(at, count),
+                _ => group::members(at, count).map_err(|error| error.to_string()),
+            });
+        }
         ["icount", what, count] => {
             let Some(count) = count.parse().ok().filter(|_| codec::repeat(what, 0)) else {
                 eprintln!("{USAGE}");

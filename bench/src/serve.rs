@@ -1,12 +1,13 @@
 //! The servers under test, each in a process of its own.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use antiphon::{
     Access, ContentFormat, EndpointConfig, GroupPolicy, Incoming, Leisure, Resource, Response,
     Server,
 };
-use antiphon_proto::DedupLimits;
+use antiphon_proto::{DedupLimits, Endpoint, Instant, Path, SocketId, SocketInfo};
 
 use crate::server::announce;
 
@@ -31,6 +32,46 @@ pub(crate) fn time() -> Resource {
         })
         .group_policy(GroupPolicy::respond().leisure(Leisure::Fixed(Duration::ZERO)))
         .access(Access::Unsecured)
+}
+
+/// Has an endpoint without sockets answer `count` requests: what is left of the way is the system's.
+pub(crate) fn repeat(count: u64) {
+    let mut endpoint = Endpoint::new(config(), [7; 32]);
+    let socket = SocketId(0);
+    let local = ([127, 0, 0, 1], 5683).into();
+    endpoint.add_socket(
+        socket,
+        SocketInfo {
+            local,
+            respond_from: None,
+        },
+    );
+    endpoint
+        .server_mut()
+        .add(time())
+        .expect("the only resource is accepted");
+    let mut out = Vec::with_capacity(2048);
+    let path = Path {
+        socket,
+        local,
+        interface: 1,
+        peer: ([127, 0, 0, 1], 40_000).into(),
+    };
+    for n in 0..count {
+        let now = Instant::from_micros(n * 10);
+        let [.., high, low] = n.to_be_bytes();
+        let mut request = *b"\x54\x01\x00\x00tokn\xb4time";
+        request[2..4].copy_from_slice(&[high, low]);
+        request[4..8].copy_from_slice(&(n as u32).to_be_bytes());
+        endpoint.handle_datagram(now, path, &request);
+        let mut sent = 0;
+        while endpoint.poll_transmit(now, &mut out).is_some() {
+            sent += 1;
+        }
+        assert_eq!(sent, 1, "one answer for each request");
+        assert!(endpoint.poll_work(now).is_none() && endpoint.poll_event().is_none());
+        black_box(endpoint.next_timeout());
+    }
 }
 
 /// The whole server of the library on one thread, until it is ended.

@@ -217,13 +217,18 @@ impl Dedup {
         };
         record.reply_at = at;
         record.reply_len = len;
-        for byte in bytes {
-            let position = (self.replies_end % capacity as u64) as usize;
-            match self.replies.get_mut(position) {
-                Some(old) => *old = *byte,
-                None => self.replies.push(*byte),
+        // In one piece, or in two round the end of the ring.
+        let start = (at % capacity.max(1) as u64) as usize;
+        let (before, behind) = bytes.split_at(bytes.len().min(capacity - start));
+        self.replies_end += bytes.len() as u64;
+        for (position, piece) in [(start, before), (0, behind)] {
+            let end = position + piece.len();
+            if self.replies.len() < end {
+                self.replies.resize(end, 0);
             }
-            self.replies_end += 1;
+            if let Some(room) = self.replies.get_mut(position..end) {
+                room.copy_from_slice(piece);
+            }
         }
     }
 
@@ -239,9 +244,12 @@ impl Dedup {
         if self.replies_end.saturating_sub(record.reply_at) > capacity {
             return false; // overwritten by younger replies
         }
-        for i in 0..u64::from(record.reply_len) {
-            let position = ((record.reply_at + i) % capacity) as usize;
-            out.extend(self.replies.get(position));
+        let start = (record.reply_at % capacity.max(1)) as usize;
+        let len = usize::from(record.reply_len);
+        let whole = start.saturating_add(len).min(self.limits.reply_bytes);
+        let (before, behind) = (start..whole, 0..len - (whole - start));
+        for piece in [before, behind] {
+            out.extend_from_slice(self.replies.get(piece).unwrap_or_default());
         }
         true
     }
@@ -447,11 +455,15 @@ fn rehash(rings: &[Ring], hash: &KeyedHash, place: Place) -> u64 {
 
 fn key(hash: &KeyedHash, address: IpAddr, port: u16, mid: u16) -> u64 {
     let mut hasher = hash.build_hasher();
+    let rest = u32::from(port) << 16 | u32::from(mid);
     match address {
-        IpAddr::V4(v4) => hasher.write_u32(u32::from(v4)),
-        IpAddr::V6(v6) => hasher.write_u128(u128::from(v6)),
+        // In one piece: this is done twice for every request.
+        IpAddr::V4(v4) => hasher.write_u64(u64::from(u32::from(v4)) << 32 | u64::from(rest)),
+        IpAddr::V6(v6) => {
+            hasher.write_u128(u128::from(v6));
+            hasher.write_u32(rest);
+        }
     }
-    hasher.write_u32(u32::from(port) << 16 | u32::from(mid));
     hasher.finish()
 }
 

@@ -85,7 +85,7 @@ impl MessageIds {
     /// counted by [`early_reuses`](Self::early_reuses).
     pub fn next(&mut self, now: Instant, rng: &mut Rng, destination: SocketAddr) -> MessageId {
         let lifetime = self.exchange_lifetime;
-        if !self.destinations.contains_key(&destination) && self.destinations.len() >= self.limit {
+        if self.destinations.len() >= self.limit && !self.destinations.contains_key(&destination) {
             self.sweep(now);
         }
         let room = self.destinations.len() < self.limit;

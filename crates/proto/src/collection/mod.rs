@@ -383,6 +383,9 @@ impl Collections {
 
     /// Does everything that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.next_timeout().is_none_or(|due| due > now) {
+            return; // asked with every datagram that leaves
+        }
         let later = self
             .timers
             .split_off(&(now + Duration::from_micros(1), CollectionId(0)));
