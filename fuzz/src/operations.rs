@@ -585,7 +585,7 @@ impl<'a> Play<'a> {
 
     fn send_error(&mut self) {
         let at = self.input.below(self.sent.len());
-        let Some((route, _)) = self.sent.get(at) else {
+        let Some((route, bytes)) = self.sent.get(at) else {
             return;
         };
         let error = self.input.pick(&[
@@ -595,7 +595,19 @@ impl<'a> Play<'a> {
             SendError::InterfaceGone,
             SendError::PortUnreachable,
         ]);
-        self.endpoint.handle_send_error(self.now, *route, error);
+        match error {
+            // Only the network can know.
+            SendError::PortUnreachable => {
+                let Route {
+                    socket,
+                    destination,
+                    ..
+                } = *route;
+                self.endpoint
+                    .handle_undelivered(self.now, socket, destination, bytes, error);
+            }
+            _ => self.endpoint.handle_send_error(self.now, *route, error),
+        }
     }
 
     fn configure(&mut self) {

@@ -18,7 +18,6 @@ use antiphon_proto::{
     CollectionEvent, CollectionId, Endpoint, EndpointConfig, Event, ExchangeId, Failure, Instant,
     ListenChange, ListenEvent, Path, Response, Route, SendError, Sender, SocketId,
 };
-use antiphon_wire::Header;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
@@ -84,7 +83,7 @@ pub struct DriverCounters {
     pub send_buffer_full: u64,
     /// Reports by ICMP that a request did not arrive.
     pub unreachable: u64,
-    /// Such reports about something that is no request, and so of no consequence.
+    /// Such reports that quote no open request, and so are of no consequence.
     pub unreachable_ignored: u64,
     /// Datagrams for a socket that is gone.
     pub no_socket: u64,
@@ -513,26 +512,22 @@ impl Driver {
     }
 
     /// The network says that a datagram did not arrive. Anyone can forge such a report; it is believed only as far
-    /// as it quotes a request, and then it ends what is outstanding with that peer and nothing else.
+    /// as it quotes an open request.
     fn not_delivered(&mut self, now: Instant, index: usize, report: &SendFailure) {
-        let request = Header::peek(report.quote()).is_some_and(|header| header.code.is_request());
-        if !request {
-            self.counters.unreachable_ignored += 1;
-            return;
-        }
-        self.counters.unreachable += 1;
-        tracing::debug!(destination = %report.destination, reason = ?report.reason, "a request did not arrive");
         let Some(socket) = self.ports.id(index) else {
             return;
         };
-        let route = Route {
-            socket,
-            source: None,
-            interface: 0,
-            destination: report.destination,
-        };
-        self.endpoint
-            .handle_send_error(now, route, send_error(report.reason));
+        let (destination, reason) = (report.destination, report.reason);
+        let error = send_error(reason);
+        let believed =
+            self.endpoint
+                .handle_undelivered(now, socket, destination, report.quote(), error);
+        if believed {
+            self.counters.unreachable += 1;
+            tracing::debug!(%destination, ?reason, "a request did not arrive");
+        } else {
+            self.counters.unreachable_ignored += 1;
+        }
     }
 
     /// Does what the application asks. True: it asks for more.

@@ -156,8 +156,8 @@ type Completing = (CollectionId, MemberIndex);
 /// # How to drive it
 /// 1. Announce the sockets ([`add_socket`](Self::add_socket)).
 /// 2. Hand in what happens: [`handle_datagram`](Self::handle_datagram), [`handle_timeout`](Self::handle_timeout),
-///    [`handle_send_error`](Self::handle_send_error), [`work_done`](Self::work_done), or a call of the application
-///    ([`request`](Self::request), [`collect`](Self::collect), [`respond`](Self::respond) ...).
+///    [`handle_send_error`](Self::handle_send_error), [`handle_undelivered`](Self::handle_undelivered),
+///    [`work_done`](Self::work_done), or a call of the application ([`request`](Self::request), [`collect`](Self::collect), [`respond`](Self::respond) ...).
 /// 3. After *every* call of step 2 drain all three outputs until they are empty:
 ///    [`poll_transmit`](Self::poll_transmit), [`poll_work`](Self::poll_work), [`poll_event`](Self::poll_event).
 /// 4. Wait for a datagram or for [`next_timeout`](Self::next_timeout), whichever is first, and go on with 2.
@@ -298,7 +298,9 @@ impl Endpoint {
         }
     }
 
-    /// The driver could not send a datagram, or the network reported that it was not delivered.
+    /// The driver could not send a datagram. The error is this host's own, so it is believed: it ends the unicast
+    /// exchanges with that peer, and counts against the group that the datagram was for. What the network reports
+    /// later goes to [`handle_undelivered`](Self::handle_undelivered).
     pub fn handle_send_error(&mut self, now: Instant, route: Route, error: SendError) {
         self.counters.send_errors += 1;
         if route.is_multicast() {

@@ -114,6 +114,8 @@ pub struct Counters {
     pub outbox_full: u64,
     /// Responses too large for a datagram.
     pub too_large: u64,
-    /// Failures to send that the driver reported.
+    /// Failures to send that the driver reported, and reports of the network that quote an open exchange.
     pub send_errors: u64,
+    /// Reports that a datagram was not delivered which quote no open exchange: without consequence.
+    pub reports_ignored: u64,
 }

@@ -7,13 +7,13 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use antiphon_wire::{Message, MessageId, Token, Type, Writer};
+use antiphon_wire::{Header, Message, MessageId, Token, Type, Writer};
 use hashbrown::HashMap;
 
 use crate::config::Transmission;
 use crate::message::Request;
 use crate::message_id::MessageIds;
-use crate::path::{Path, Route};
+use crate::path::{Path, Route, SocketId};
 use crate::reliability::Confirmables;
 use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
@@ -203,6 +203,9 @@ enum Timer {
     Deadline(ExchangeId),
     Release(PeerKey),
 }
+
+/// Bytes of a message before its token.
+const HEADER: usize = 4;
 
 /// So many timers may be stale before they are cleared away.
 const STALE: usize = 64;
@@ -427,6 +430,29 @@ impl<C: Clone> Exchanges<C> {
             return Some(Waiting::ProbingRate(peer.held_until.since(now)));
         }
         Some(Waiting::Nstart)
+    }
+
+    /// The exchange whose request begins with the bytes that `quote` begins with: sent from this socket to this
+    /// destination, with this method, Message ID and token, all of it quoted.
+    pub(crate) fn quoted(
+        &self,
+        socket: SocketId,
+        destination: SocketAddr,
+        quote: &[u8],
+    ) -> Option<ExchangeId> {
+        let header = Header::peek(quote)?;
+        let token = quote
+            .get(HEADER..)?
+            .get(..usize::from(header.token_length))
+            .and_then(Token::new)?;
+        let id = *self.by_token.get(&token)?;
+        let exchange = self.table.get(&id)?;
+        let UnicastRequest { request, route, .. } = &exchange.unicast;
+        let same = exchange.mid == Some(header.message_id)
+            && request.method == header.code
+            && route.socket == socket
+            && same_peer(route.destination, destination);
+        same.then_some(id)
     }
 
     /// Exchanges towards this destination that have been sent and are not over.

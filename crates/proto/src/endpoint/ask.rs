@@ -1,5 +1,6 @@
 //! How unicast exchanges end, and for whom: the application, or a collection that asks a silent member in person.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_wire::{Message, Type};
@@ -12,10 +13,36 @@ use crate::exchange::{
 };
 use crate::identity::Sender;
 use crate::message::Response;
-use crate::path::Path;
+use crate::path::{Path, SocketId};
 use crate::time::Instant;
 
 impl Endpoint {
+    /// The network reported (by ICMP) that a datagram to `destination`, sent from `socket`, was not delivered;
+    /// `quote` is the beginning of its payload, as far as the report has it.
+    ///
+    /// Anyone can forge such a report. It ends the one exchange whose request it quotes, up to and with the token,
+    /// and nothing else: who has not seen the request cannot quote it. Says whether there was one. A report about a
+    /// group, a response or anything else is counted in [`Counters::reports_ignored`](crate::Counters::reports_ignored).
+    pub fn handle_undelivered(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        destination: SocketAddr,
+        quote: &[u8],
+        error: SendError,
+    ) -> bool {
+        let Some(id) = self.exchanges.quoted(socket, destination, quote) else {
+            self.counters.reports_ignored += 1;
+            return false;
+        };
+        self.counters.send_errors += 1;
+        // A full buffer passes, and a Confirmable message is sent again anyway.
+        if error != SendError::NoBuffer {
+            self.fail(now, id, Failure::Unreachable(error));
+        }
+        true
+    }
+
     /// A response to a unicast request. One with a critical option that is not understood is rejected (RFC 7252 section 5.4.1).
     pub(super) fn deliver(
         &mut self,

@@ -157,6 +157,127 @@ fn an_unreachable_peer_ends_its_exchanges_but_a_full_buffer_does_not() {
     assert!(bench.pass(Duration::from_secs(100)).is_empty());
 }
 
+/// An endpoint that asks one peer several things at a time.
+fn busy_bench() -> Bench {
+    let mut config = EndpointConfig::default();
+    config.transmission.set_nstart(2).unwrap();
+    bench(config)
+}
+
+fn reported(bench: &mut Bench, quote: &[u8], error: SendError) -> bool {
+    bench
+        .endpoint
+        .handle_undelivered(bench.now, UNICAST, PEER.into(), quote, error)
+}
+
+#[test]
+fn a_report_ends_the_one_exchange_that_it_quotes() {
+    let mut bench = busy_bench();
+    let (first, request_of_first) = ask(&mut bench, Reliability::Confirmable);
+    let (second, request) = ask(&mut bench, Reliability::Confirmable);
+    // Header and token: that is enough, and less is not.
+    for quoted in 0..12 {
+        assert!(!reported(
+            &mut bench,
+            &request[..quoted],
+            SendError::NoRoute
+        ));
+    }
+    assert!(bench.endpoint.poll_event().is_none());
+    assert_eq!(bench.endpoint.counters().reports_ignored, 12);
+    assert!(reported(&mut bench, &request[..12], SendError::NoRoute));
+    assert_eq!(
+        bench.endpoint.poll_event(),
+        Some(Event::Failed {
+            exchange: second,
+            failure: Failure::Unreachable(SendError::NoRoute)
+        })
+    );
+    assert!(bench.endpoint.poll_event().is_none());
+    assert_eq!(
+        (
+            bench.endpoint.load().exchanges,
+            bench.endpoint.load().confirmables
+        ),
+        (1, 1),
+        "the other goes on"
+    );
+    // The same report once more, as each retransmission may provoke one.
+    assert!(!reported(&mut bench, &request, SendError::NoRoute));
+    let counters = bench.endpoint.counters();
+    assert_eq!((counters.send_errors, counters.reports_ignored), (1, 13));
+    assert!(reported(&mut bench, &request_of_first, SendError::NoRoute));
+    assert!(matches!(
+        bench.endpoint.poll_event(),
+        Some(Event::Failed { exchange, .. }) if exchange == first
+    ));
+}
+
+#[test]
+fn a_forged_report_changes_nothing() {
+    let mut bench = busy_bench();
+    let (_, request) = ask(&mut bench, Reliability::Confirmable);
+    let (_, other) = ask(&mut bench, Reliability::Confirmable);
+    let error = SendError::PortUnreachable;
+    // Each byte of the quote counts: version, type and token length (but for the type), method, Message ID, token.
+    for at in 0..12 {
+        let mut forged = request.clone();
+        forged[at] ^= 0x41;
+        assert!(!reported(&mut bench, &forged, error), "byte {at}");
+    }
+    // One request's Message ID with another one's token.
+    let mixed = [&request[..4], &other[4..]].concat();
+    assert!(!reported(&mut bench, &mixed, error));
+    // Another port, another address, a group, another socket.
+    for destination in ["10.0.0.2:40001", "10.0.0.3:40000", "224.0.1.187:5683"] {
+        let destination = destination.parse().unwrap();
+        assert!(!bench.endpoint.handle_undelivered(
+            bench.now,
+            UNICAST,
+            destination,
+            &request,
+            error
+        ));
+    }
+    assert!(
+        !bench
+            .endpoint
+            .handle_undelivered(bench.now, OF_GROUP, PEER.into(), &request, error)
+    );
+    assert!(bench.endpoint.poll_event().is_none());
+    assert_eq!(bench.endpoint.load().exchanges, 2);
+    let counters = bench.endpoint.counters();
+    assert_eq!((counters.send_errors, counters.reports_ignored), (0, 17));
+}
+
+#[test]
+fn a_request_that_has_not_left_cannot_be_reported_and_a_full_buffer_passes() {
+    let mut bench = bench(EndpointConfig::default());
+    let (_, request) = ask(&mut bench, Reliability::NonConfirmable);
+    assert!(reported(&mut bench, &request, SendError::NoBuffer));
+    assert!(bench.endpoint.poll_event().is_none());
+    assert_eq!(bench.endpoint.counters().send_errors, 1);
+    // The next one waits for NSTART: it has a token, but nobody has seen it.
+    let unicast = UnicastRequest {
+        request: Request::new(Code::GET).path("/x"),
+        route: Route {
+            socket: UNICAST,
+            source: None,
+            interface: 0,
+            destination: PEER.into(),
+        },
+        reliability: Reliability::NonConfirmable,
+        response_timeout: None,
+    };
+    let waiting = bench.endpoint.request(bench.now, unicast).unwrap();
+    assert!(bench.sent().is_empty());
+    assert!(reported(&mut bench, &request, SendError::Forbidden));
+    let Some(Event::Failed { exchange, .. }) = bench.endpoint.poll_event() else {
+        panic!()
+    };
+    assert_ne!(exchange, waiting);
+}
+
 #[test]
 fn a_cancelled_exchange_is_over_without_an_event() {
     let mut bench = bench(EndpointConfig::default());
