@@ -74,15 +74,15 @@ pub struct Limits {
     pub exchanges: usize,
     /// Confirmable messages that wait for their acknowledgement; beyond that, separate responses are Non-confirmable. Default 1280.
     pub confirmables: usize,
-    /// Separate responses of them for one address; beyond that, its own are Non-confirmable. Default 64.
+    /// Separate responses of them for one address, in IPv6 one /64 prefix (but each link-local address); beyond that, its own are Non-confirmable. Default 64.
     pub separate_per_address: usize,
     /// Requests that deferred handlers have not answered yet. Default 256.
     pub incoming: usize,
-    /// Of these, requests from one address. Default 64.
+    /// Of these, requests from one address or /64 prefix. Default 64.
     pub incoming_per_address: usize,
     /// Group answers that wait for their leisure. Default 1024.
     pub pending_answers: usize,
-    /// Of these, answers to one address. Default 256.
+    /// Of these, answers to one address or /64 prefix. Default 256.
     pub pending_per_address: usize,
     /// Datagrams waiting to be taken by `poll_transmit`. Default 4096.
     pub outbox: usize,
