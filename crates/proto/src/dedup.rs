@@ -49,7 +49,7 @@ impl DedupLimits {
     pub fn memory_total(&self) -> usize {
         // A ring is at most four times its content (it doubles to grow, and shrinks at a quarter).
         self.records * (4 * size_of::<Record>() + 2 * size_of::<Place>())
-            + self.addresses * 2 * (size_of::<Ring>() + size_of::<(IpAddr, u32)>() + 16)
+            + self.addresses * 2 * (size_of::<Ring>() + size_of::<(IpAddr, u32)>() + 24)
             + self.reply_bytes
     }
 }
@@ -92,6 +92,8 @@ struct Ring {
     address: IpAddr,
     /// Sequence number of the record at the front.
     first: u32,
+    /// Where it stands among the occupied ones, while it holds records.
+    standing: u32,
     records: VecDeque<Record>,
 }
 
@@ -101,10 +103,14 @@ pub(crate) struct Dedup {
     index: HashTable<Place>,
     rings: Vec<Ring>,
     free_rings: Vec<u32>,
+    /// The rings that hold records, in no order: what gives way is looked for among these only.
+    occupied: Vec<u32>,
     by_address: HashMap<IpAddr, u32, KeyedHash>,
     len: usize,
-    /// The ring that is looked at next when something must give way or has expired.
+    /// The ring that is looked at next for what has expired.
     hand: usize,
+    /// Where in `occupied` the search for what gives way goes on.
+    look: usize,
     replies: Vec<u8>,
     /// Bytes ever stored; the last `reply_bytes` of them are still there.
     replies_end: u64,
@@ -122,8 +128,10 @@ impl Dedup {
             index: HashTable::new(),
             rings: Vec::new(),
             free_rings: Vec::new(),
+            occupied: Vec::new(),
             len: 0,
             hand: 0,
+            look: 0,
             replies: Vec::new(),
             replies_end: 0,
             evicted: 0,
@@ -179,6 +187,10 @@ impl Dedup {
         };
         let slot = self.rings.get_mut(ring as usize)?;
         let sequence = slot.first.wrapping_add(slot.records.len() as u32);
+        if slot.records.is_empty() {
+            slot.standing = self.occupied.len() as u32;
+            self.occupied.push(ring);
+        }
         slot.records.push_back(record);
         self.len += 1;
         let place = Place { ring, sequence };
@@ -332,6 +344,7 @@ impl Dedup {
                 self.rings.push(Ring {
                     address,
                     first: 0,
+                    standing: 0,
                     records: VecDeque::new(),
                 });
                 id
@@ -347,7 +360,7 @@ impl Dedup {
             .candidates()
             .max_by_key(|i| self.ring_len(*i))
             .unwrap_or(own);
-        self.hand = (self.hand + CANDIDATES) % self.rings.len().max(1);
+        self.look = (self.look + CANDIDATES) % self.occupied.len().max(1);
         if self.ring_len(best) > self.ring_len(own) {
             best
         } else {
@@ -355,13 +368,13 @@ impl Dedup {
         }
     }
 
-    /// Rings in use, from the hand on.
+    /// A few of the rings that hold records. Empty ones are not even passed over: the search is always this short.
     fn candidates(&self) -> impl Iterator<Item = usize> + use<'_> {
-        let count = self.rings.len();
-        (0..count)
-            .map(move |i| (self.hand + i) % count)
-            .filter(|i| self.ring_len(*i) > 0)
-            .take(CANDIDATES)
+        let count = self.occupied.len();
+        let from = self.look;
+        (0..count.min(CANDIDATES))
+            .filter_map(move |i| self.occupied.get((from + i) % count))
+            .map(|ring| *ring as usize)
     }
 
     /// Looks at one ring for each new record and frees what has expired at its front: over time every
@@ -419,7 +432,22 @@ impl Dedup {
             ring.records.shrink_to(ring.records.len() * 2);
         }
         self.len = self.len.saturating_sub(1);
+        if ring.records.is_empty() {
+            let standing = ring.standing as usize;
+            self.vacate(standing);
+        }
         true
+    }
+
+    /// The ring at this place among the occupied ones is empty: the last one takes the place.
+    fn vacate(&mut self, standing: usize) {
+        if standing < self.occupied.len() {
+            self.occupied.swap_remove(standing);
+        }
+        let moved = self.occupied.get(standing).copied();
+        if let Some(ring) = moved.and_then(|ring| self.rings.get_mut(ring as usize)) {
+            ring.standing = standing as u32;
+        }
     }
 
     fn drop_ring(&mut self, at: usize) {

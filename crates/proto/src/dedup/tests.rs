@@ -256,3 +256,72 @@ fn a_reference_into_a_ring_that_changed_hands_finds_nothing_of_the_new_owner() {
     assert!(!dedup.reply(young, &mut Vec::new()));
     assert!(!dedup.reply(old, &mut Vec::new()));
 }
+
+/// Every ring that holds records stands among the occupied ones exactly once, and no other does.
+fn check_occupied(dedup: &Dedup) {
+    let holding = dedup.rings.iter().filter(|r| !r.records.is_empty()).count();
+    assert_eq!(dedup.occupied.len(), holding);
+    for (standing, ring) in dedup.occupied.iter().enumerate() {
+        let ring = &dedup.rings[*ring as usize];
+        assert_eq!(ring.standing as usize, standing);
+        assert!(!ring.records.is_empty());
+    }
+    let held: usize = dedup.rings.iter().map(|r| r.records.len()).sum();
+    assert_eq!(dedup.len(), held);
+}
+
+#[test]
+fn the_search_for_what_gives_way_looks_at_no_empty_ring() {
+    let mut dedup = table(DedupLimits {
+        records: 1_000,
+        records_per_address: 990,
+        addresses: 1_000,
+        reply_bytes: 0,
+    });
+    let mut now = Instant::ZERO;
+    for round in 0..3_000u32 {
+        // A thousand addresses, then few, then a thousand again: rings fill, give way, expire and change hands.
+        let host = match round / 500 {
+            1 | 4 => round % 3,
+            _ => round,
+        };
+        let address = SocketAddr::from((host.to_be_bytes(), 5683));
+        assert!(is_new(&mut dedup, now, address, round as u16, 1));
+        check_occupied(&dedup);
+        assert_eq!(
+            dedup.candidates().count(),
+            CANDIDATES.min(dedup.occupied.len())
+        );
+        assert!(dedup.candidates().all(|ring| dedup.ring_len(ring) > 0));
+        now = now + Duration::from_millis(200);
+    }
+    assert!(dedup.rings.len() > 500 && dedup.evicted() > 0);
+}
+
+#[test]
+fn the_fullest_ring_is_found_wherever_it_stands() {
+    for hosts in [8u8, 9, 16, 17, 18, 27] {
+        for fullest in 1..=hosts {
+            let mut dedup = table(DedupLimits {
+                records: usize::from(hosts) - 1 + 50,
+                records_per_address: 60,
+                ..DedupLimits::default()
+            });
+            for host in 1..=hosts {
+                for mid in 0..if host == fullest { 50 } else { 1 } {
+                    assert!(is_new(&mut dedup, Instant::ZERO, peer(host, 7), mid, 1));
+                }
+            }
+            // Searches go round: after so many each ring has been a candidate. One more, because the first may empty
+            // a ring, and another takes its place.
+            let searches = usize::from(hosts).div_ceil(CANDIDATES) + 1;
+            for n in 0..searches as u16 {
+                is_new(&mut dedup, Instant::ZERO, peer(1, 7), 1_000 + n, 1);
+            }
+            let ring = dedup.by_address[&peer(fullest, 7).ip()];
+            let held = dedup.ring_len(ring as usize);
+            let own = if fullest == 1 { 50 } else { 49 };
+            assert!(held <= own, "{hosts} hosts, {fullest} has {held}");
+        }
+    }
+}
