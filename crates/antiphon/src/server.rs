@@ -161,6 +161,7 @@ impl Running {
 pub struct ServerBuilder {
     unicast: Vec<SocketAddr>,
     interfaces: Vec<String>,
+    sixlowpan: Vec<String>,
     memberships: Vec<Membership>,
     applications: Vec<(String, Naming, Attributes)>,
     resources: Vec<Provided>,
@@ -183,6 +184,18 @@ impl ServerBuilder {
     /// times. Default: those of the addresses it is bound to; see [`egress`](crate::egress).
     pub fn interface(mut self, interface: impl Into<String>) -> Self {
         self.interfaces.push(interface.into());
+        self
+    }
+
+    /// An [`interface`](Self::interface) whose link is 6LoWPAN: there the server listens to All CoAP Nodes of realm-local scope (ff03::fd) as
+    /// well (groupcomm-bis-18 section 3.8.1). What clients may send on such a link is
+    /// [`CollectionConfig::link`](antiphon_proto::CollectionConfig::link). Default: no interface is.
+    pub fn sixlowpan(mut self, interface: impl Into<String>) -> Self {
+        let interface = interface.into();
+        if !self.interfaces.contains(&interface) {
+            self.interfaces.push(interface.clone());
+        }
+        self.sixlowpan.push(interface);
         self
     }
 
@@ -253,6 +266,7 @@ impl ServerBuilder {
 
         let now = clock::now();
         announce_interfaces(&mut driver, &self.interfaces, &bound)?;
+        mark_sixlowpan(&mut driver, &self.sixlowpan)?;
         for (name, naming, attributes) in self.applications {
             let memberships = driver.endpoint.server_mut().memberships_mut();
             memberships
@@ -336,6 +350,25 @@ fn announce_interfaces(
     Ok(())
 }
 
+/// Tells the endpoint which of the announced interfaces lead to 6LoWPAN links.
+fn mark_sixlowpan(driver: &mut Driver, named: &[String]) -> Result<(), BuildError> {
+    for name in named {
+        let index = egress::named(name)?;
+        let memberships = driver.endpoint.server_mut().memberships_mut();
+        let known = memberships.interfaces().iter().find(|i| i.index == index);
+        if let Some(known) = known.copied() {
+            let marked = Interface {
+                sixlowpan: true,
+                ..known
+            };
+            memberships
+                .set_interface(marked)
+                .map_err(|reason| BuildError::Announce { index, reason })?;
+        }
+    }
+    Ok(())
+}
+
 /// Announces one interface, if it is not known yet.
 pub(crate) fn announce(
     driver: &mut Driver,
@@ -363,3 +396,6 @@ pub(crate) fn announce(
         .set_interface(interface)
         .map_err(|reason| BuildError::Announce { index, reason })
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,7 @@ pub(crate) struct Summary {
     pub(crate) rejected: Vec<(String, String)>,
     /// Who answered without being expected.
     pub(crate) unexpected: Vec<SocketAddr>,
+    /// Datagrams sent to groups: by each interface, repeats included. What single members were asked is not among them.
     pub(crate) transmissions: u32,
     pub(crate) bytes: u64,
     pub(crate) took: Duration,
@@ -194,14 +195,13 @@ impl Reporter {
         let answered = summary.answered.len();
         if expected == 0 {
             lines.push(match summary.unexpected.len() {
-                0 => style.bad(&format!("nobody answered in {took} ({sent} sent)")),
-                1 => format!("1 member answered in {took} ({sent} sent)"),
-                n => format!("{n} members answered in {took} ({sent} sent)"),
+                0 => style.bad(&format!("nobody answered in {took} ({sent})")),
+                1 => format!("1 member answered in {took} ({sent})"),
+                n => format!("{n} members answered in {took} ({sent})"),
             });
         } else {
-            let text = format!(
-                "{answered} of {expected} expected members answered in {took} ({sent} sent)"
-            );
+            let text =
+                format!("{answered} of {expected} expected members answered in {took} ({sent})");
             lines.push(if answered == expected {
                 style.good(&text)
             } else {
@@ -272,10 +272,11 @@ impl Reporter {
     }
 }
 
+/// What was sent to groups; what single members were asked stands in the list of those.
 fn datagrams(n: u32) -> String {
     match n {
-        1 => "1 datagram".into(),
-        n => format!("{n} datagrams"),
+        1 => "1 multicast datagram".into(),
+        n => format!("{n} multicast datagrams"),
     }
 }
 
@@ -422,7 +423,7 @@ mod tests {
         };
         assert_eq!(
             reporter.summary(&summary),
-            "\n1 of 5 expected members answered in 5.25 s (3 datagrams sent)\n  \
+            "\n1 of 5 expected members answered in 5.25 s (3 multicast datagrams)\n  \
                missing     b (silent)\n              \
                            c\\u001b (silent)\n  \
                rejected    e (reserved code 1.00)\n  \
@@ -488,18 +489,24 @@ mod tests {
         };
         let text =
             |summary: &Summary| Reporter::text(&[], false, Style::PLAIN, None).summary(summary);
-        assert_eq!(text(&summary), "nobody answered in 5 s (1 datagram sent)");
+        assert_eq!(
+            text(&summary),
+            "nobody answered in 5 s (1 multicast datagram)"
+        );
         summary.unexpected.push("10.0.0.9:5683".parse().unwrap());
-        assert_eq!(text(&summary), "1 member answered in 5 s (1 datagram sent)");
+        assert_eq!(
+            text(&summary),
+            "1 member answered in 5 s (1 multicast datagram)"
+        );
         summary.unexpected.push("10.0.0.8:5683".parse().unwrap());
         assert_eq!(
             text(&summary),
-            "2 members answered in 5 s (1 datagram sent)"
+            "2 members answered in 5 s (1 multicast datagram)"
         );
         summary.silent = true;
         assert_eq!(
             text(&summary),
-            "sent 1 datagram; nobody was asked to answer"
+            "sent 1 multicast datagram; nobody was asked to answer"
         );
     }
 

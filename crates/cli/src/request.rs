@@ -42,7 +42,7 @@ pub(crate) struct Question {
     #[arg(short, long, value_name = "INTERFACE", help_heading = "Whom to ask")]
     interface: Vec<String>,
 
-    /// Send from this local address
+    /// Send from this local address and port; port 0 lets the system choose
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Whom to ask")]
     bind: Option<std::net::SocketAddr>,
 
@@ -62,7 +62,7 @@ pub(crate) struct Question {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Whom to ask")]
     hops: u8,
 
-    /// How long to wait for answers after the last transmission
+    /// How long to wait for answers after the last transmission [default: 10s; one member: as RFC 7252 says, up to 93s]
     #[arg(short = 't', long, value_name = "TIME", value_parser = duration::parse, help_heading = "Waiting")]
     collect_for: Option<Duration>,
 
@@ -91,11 +91,11 @@ pub(crate) struct Question {
     #[arg(long, help_heading = "Waiting")]
     idempotent: bool,
 
-    /// The longest time that members wait before they answer
+    /// The longest time that members wait before they answer [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Waiting")]
     leisure: Option<Duration>,
 
-    /// The longest way to a member and back
+    /// The longest way to a member and back [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Waiting")]
     rtt: Option<Duration>,
 

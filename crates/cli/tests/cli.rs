@@ -407,6 +407,16 @@ fn help_has_examples_and_no_colour_where_nobody_wants_it() {
             "{command}"
         );
         assert!(!text.contains('\u{1b}'), "{command}: colours in a pipe");
+        if !["serve", "decode"].contains(&command) {
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            for default in [
+                "after the last transmission [default: 10s; one member: as RFC 7252 says, up to 93s]",
+                "before they answer [default: 5s]",
+                "to a member and back [default: 1s]",
+            ] {
+                assert!(text.contains(default), "{command}: {default}");
+            }
+        }
     }
     assert_eq!(code(&antiphon(&[])), 2);
     assert_eq!(code(&antiphon(&["sing"])), 2);

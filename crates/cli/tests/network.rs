@@ -319,7 +319,7 @@ fn lights_are_switched_and_silence_is_asked_in_person() {
     assert_eq!(code(&notify), 0, "{}", err(&notify));
     assert_eq!(
         out(&notify),
-        "sent 1 datagram; nobody was asked to answer\n"
+        "sent 1 multicast datagram; nobody was asked to answer\n"
     );
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
     loop {

@@ -17,7 +17,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use antiphon_wire::{Code, Message, OptionNumber, Scope, Type};
+use antiphon_wire::{Code, DEFAULT_PORT, Message, OptionNumber, Scope, Type};
 
 use crate::config::Profile;
 use crate::discovery::{self, Query};
@@ -576,7 +576,9 @@ impl Server {
         coap: &CoapGroup,
         sender: &Sender,
     ) -> Result<(), SilenceReason> {
-        let all_nodes = antiphon_wire::group::all_coap_nodes(coap.address().ip());
+        // On another port it is a group like any other, of which this server is a member because it was told so.
+        let all_nodes = coap.address().port() == DEFAULT_PORT
+            && antiphon_wire::group::all_coap_nodes(coap.address().ip());
         match self.config.discoverable {
             Discoverable::All => {}
             Discoverable::Groups if !all_nodes => {}

@@ -36,6 +36,8 @@ pub(crate) struct Server {
     pub(crate) listen: Vec<SocketAddr>,
     /// For discovery, and for groups that name none.
     pub(crate) interfaces: Vec<String>,
+    /// Of these, or besides them, 6LoWPAN links.
+    pub(crate) sixlowpan: Vec<String>,
     pub(crate) discoverable: Discoverable,
     pub(crate) profile: Profile,
     pub(crate) leisure: Option<Duration>,
@@ -43,16 +45,16 @@ pub(crate) struct Server {
     pub(crate) group_answer_limit: Option<usize>,
 }
 
-/// What `/.well-known/core` shows.
+/// Through which groups `/.well-known/core` is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Discoverable {
-    /// Resources and groups.
+    /// All CoAP Nodes and those of the file.
     #[default]
     All,
-    /// Groups only.
+    /// Those of the file.
     Groups,
-    /// Nothing; there is no such resource.
+    /// None; there is no such resource.
     Off,
 }
 
@@ -338,6 +340,7 @@ fn server(raw: RawServer, lines: Lines<'_>) -> Result<Server, ConfigError> {
     Ok(Server {
         listen,
         interfaces: raw.interfaces,
+        sixlowpan: raw.sixlowpan,
         discoverable: raw.discoverable,
         profile: raw.profile,
         leisure: raw

@@ -114,6 +114,9 @@ async fn build(config: &Config, log: &mpsc::Sender<Served>) -> Result<Server, Fa
     for interface in &config.server.interfaces {
         builder = builder.interface(interface);
     }
+    for interface in &config.server.sixlowpan {
+        builder = builder.sixlowpan(interface);
+    }
     for application in &config.applications {
         builder = builder.application(&application.name, naming(application), Attributes::new());
     }

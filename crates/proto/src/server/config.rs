@@ -15,7 +15,8 @@ pub enum Discoverable {
     /// Those to All CoAP Nodes, to its groups, and by unicast. The default.
     #[default]
     All,
-    /// Those to the groups it was configured for, and by unicast; it does not listen to All CoAP Nodes.
+    /// Those to the groups it was configured for, and by unicast. It does not listen to All CoAP Nodes, and is silent
+    /// there if it was told to join that: these addresses on port 5683. On another port they are groups like any other.
     Groups,
     /// None: there is no `/.well-known/core`.
     Off,

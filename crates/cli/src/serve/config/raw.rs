@@ -25,6 +25,8 @@ pub(super) struct RawConfig {
 pub(super) struct RawServer {
     pub(super) listen: Vec<Spanned<String>>,
     pub(super) interfaces: Vec<String>,
+    #[serde(rename = "6lowpan")]
+    pub(super) sixlowpan: Vec<String>,
     pub(super) discoverable: Discoverable,
     pub(super) profile: Profile,
     pub(super) leisure: Option<Spanned<String>>,

@@ -6,6 +6,7 @@ listen = ["10.0.0.7", "[::1]:5685"]
 discoverable = "groups"
 profile = "seed03"
 interfaces = ["eth1"]
+6lowpan = ["wpan0"]
 leisure = "2s"
 group-answer-limit = 80
 
@@ -89,6 +90,7 @@ fn reads_everything() {
         )
     );
     assert_eq!(server.interfaces, ["eth1"]);
+    assert_eq!(server.sixlowpan, ["wpan0"]);
     let floor = &config.groups[0];
     assert_eq!(
         (

@@ -417,6 +417,12 @@ fn only_a_discoverable_server_answers_discovery() {
         server.ask(&discover("").to(ALL_NODES)).silence(),
         SilenceReason::NotDiscoverable
     );
+    // On another port that address is a group like any other.
+    for elsewhere in ["224.0.1.187:5690", "[ff02::fd]:5690"] {
+        coap_group(&mut server, elsewhere, None);
+        let asked = server.ask(&discover("").to(elsewhere));
+        assert_eq!(asked.code(), Code::CONTENT, "{elsewhere}");
+    }
     // Not at all.
     server.set_discoverable(Discoverable::Off);
     for group in [ALL_NODES, GRP] {
