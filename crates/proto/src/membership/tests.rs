@@ -7,6 +7,7 @@ use crate::attributes::Attributes;
 use crate::work::Task;
 
 mod changes;
+mod creating;
 mod listening;
 mod naming;
 mod random;
