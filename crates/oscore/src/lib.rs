@@ -6,3 +6,15 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod cbor;
+
+pub mod aad;
+pub mod crypto;
+pub mod derive;
+pub mod nonce;
+pub mod option;
+pub mod secret;
+pub mod suite;
