@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use antiphon::{Answer, Client, NoSec, Repeat};
+use antiphon::{Answer, Client, CollectionEvent, EndedBy, GroupCall, NoSec, Repeat};
 use antiphon_wire::link::LinkFormat;
 use antiphon_wire::{ALL_COAP_NODES_V4, Scope, all_coap_nodes_v6};
 use clap::Args;
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
 
 use crate::collecting::{self, print_line};
 use crate::failure::Failure;
@@ -117,14 +116,6 @@ impl Reach {
     }
 }
 
-/// What the questions say, all in one row.
-enum Said {
-    Answer(Reach, Box<Answer>),
-    /// This question could not be put, or not be sent.
-    Failed(Reach, String),
-    Over,
-}
-
 impl DiscoverArgs {
     /// Runs the subcommand.
     pub(crate) fn run(&self) -> Result<u8, Failure> {
@@ -172,6 +163,37 @@ impl DiscoverArgs {
         Ok(format!("?{}={}", encode(name), encode(value)))
     }
 
+    /// The question to one group; those to the others are the same.
+    fn call(&self, client: &Client, reach: Reach, query: &str) -> Result<GroupCall, Failure> {
+        let uri = format!("coap://{}/.well-known/core{query}", reach.group(self.port));
+        let call = client
+            .group(&uri)
+            .map_err(|error| Failure::usage(terminal::line(&error.to_string())))?;
+        Ok(call.get())
+    }
+
+    /// The groups, each once, for which this host has a socket and an interface, and why it has none for the others.
+    async fn reachable(&self, client: &Client, query: &str) -> (Vec<Reach>, Vec<(Reach, String)>) {
+        let (mut reachable, mut failures) = (Vec::new(), Vec::new());
+        for (at, reach) in self.scope.iter().copied().enumerate() {
+            if self.scope[..at].contains(&reach) {
+                continue;
+            }
+            let targets = match self.call(client, reach, query) {
+                Ok(call) => call
+                    .targets()
+                    .await
+                    .map_err(|error| collecting::not_asked(&error)),
+                Err(failure) => Err(failure),
+            };
+            match targets {
+                Ok(_) => reachable.push(reach),
+                Err(failure) => failures.push((reach, failure.message)),
+            }
+        }
+        (reachable, failures)
+    }
+
     async fn discover(&self) -> Result<u8, Failure> {
         let query = self.query()?;
         let mut builder = Client::builder().hops(self.hops);
@@ -183,25 +205,24 @@ impl DiscoverArgs {
             .await
             .map_err(|error| Failure::local(terminal::line(&error.to_string())))?;
 
-        let mut reaches: Vec<Reach> = Vec::new();
-        for reach in &self.scope {
-            if !reaches.contains(reach) {
-                reaches.push(*reach);
-            }
-        }
-        let (said, mut heard) = mpsc::channel(256);
-        let (stop, stopped) = watch::channel(false);
-        for reach in &reaches {
-            tokio::spawn(ask(
-                client.clone(),
-                *reach,
-                format!("coap://{}/.well-known/core{query}", reach.group(self.port)),
-                (self.collect_for, self.repeat),
-                said.clone(),
-                stopped.clone(),
-            ));
-        }
-        drop(said);
+        let (asked, mut failures) = self.reachable(&client, &query).await;
+        let Some((first, others)) = asked.split_first() else {
+            client.close().await;
+            tell(&failures);
+            return Err(Failure::local("nobody could be asked"));
+        };
+        let mut collection = self
+            .call(&client, *first, &query)?
+            .also(others.iter().map(|reach| reach.group(self.port)))
+            .unsecured(NoSec::Discovery)
+            .collect_for(self.collect_for)
+            .repeat(match self.repeat {
+                0 => Repeat::None,
+                n => Repeat::NewMessageId(n),
+            })
+            .send()
+            .await
+            .map_err(|error| collecting::not_asked(&error))?;
 
         let style = Style::stdout();
         let mut progress = Progress::new(!self.json);
@@ -209,16 +230,19 @@ impl DiscoverArgs {
         let started = std::time::Instant::now();
         let (mut devices, mut resources) = (HashSet::new(), 0);
         let mut printed = HashSet::new();
-        let mut failures = Vec::new();
-        let mut over = 0;
-        while over < reaches.len() {
+        let mut interrupted = false;
+        loop {
             tokio::select! {
-                event = heard.recv() => match event {
+                event = collection.next() => match event {
                     None => break,
-                    Some(Said::Over) => over += 1,
-                    Some(Said::Failed(reach, text)) => failures.push((reach, text)),
-                    Some(Said::Answer(reach, answer)) => {
-                        // A device that is asked in several scopes, or twice, says the same again.
+                    Some(CollectionEvent::SendFailed { group, error, .. }) => {
+                        let of_group = |reach: &&Reach| reach.group(self.port) == group;
+                        if let Some(reach) = asked.iter().find(of_group) {
+                            failures.push((*reach, error.to_string()));
+                        }
+                    }
+                    Some(CollectionEvent::Answer(answer)) => {
+                        // A device that hears the question in several scopes, or twice, says the same again.
                         let key = (answer.from.peer, answer.response.payload.clone());
                         if !printed.insert(key) {
                             continue;
@@ -227,14 +251,16 @@ impl DiscoverArgs {
                         resources += LinkFormat::parse(&answer.response.payload).filter(Result::is_ok).count();
                         progress.clear();
                         print_line(&match self.json {
-                            true => device_json(reach, &answer).to_string(),
+                            true => device_json(heard_in(&asked, answer.from.peer), &answer).to_string(),
                             false => device_text(&answer, style),
                         })?;
                     }
+                    Some(_) => {}
                 },
-                signal = tokio::signal::ctrl_c(), if !*stop.borrow() => {
+                signal = tokio::signal::ctrl_c(), if !interrupted => {
                     signal?;
-                    let _ = stop.send(true);
+                    interrupted = true;
+                    collection.close();
                 }
                 _ = tick.tick(), if progress.is_enabled() => {
                     let seconds = started.elapsed().as_secs_f64();
@@ -242,13 +268,14 @@ impl DiscoverArgs {
                 }
             }
         }
+        let ended = collection.finish().await.map(|outcome| outcome.ended_by);
         progress.clear();
         client.close().await;
-        for (reach, text) in &failures {
-            eprintln!("antiphon: {}: {text}", reach.name());
-        }
-        if failures.len() == reaches.len() {
-            return Err(Failure::local("nobody could be asked"));
+        tell(&failures);
+        match ended {
+            Ok(EndedBy::Failed(_)) => return Err(Failure::local("nobody could be asked")),
+            Ok(_) => {}
+            Err(error) => return Err(Failure::local(error.to_string())),
         }
         let code = match devices.len() {
             0 => exit::NONE,
@@ -277,60 +304,22 @@ impl DiscoverArgs {
     }
 }
 
-/// Puts one question and passes its answers on.
-async fn ask(
-    client: Client,
-    reach: Reach,
-    uri: String,
-    (collect_for, repeat): (Duration, u8),
-    said: mpsc::Sender<Said>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let sent = async {
-        let call = client
-            .group(&uri)
-            .map_err(|error| terminal::line(&error.to_string()))?
-            .get()
-            .unsecured(NoSec::Discovery)
-            .collect_for(collect_for)
-            .repeat(match repeat {
-                0 => Repeat::None,
-                n => Repeat::NewMessageId(n),
-            });
-        call.send()
-            .await
-            .map_err(|error| collecting::not_asked(&error).message)
-    };
-    match sent.await {
-        Err(text) => {
-            let _ = said.send(Said::Failed(reach, text)).await;
-        }
-        Ok(mut collection) => {
-            loop {
-                tokio::select! {
-                    event = collection.next() => match event {
-                        None => break,
-                        Some(antiphon::CollectionEvent::Answer(answer)) => {
-                            let _ = said.send(Said::Answer(reach, Box::new(answer))).await;
-                        }
-                        Some(_) => {}
-                    },
-                    changed = stop.changed() => {
-                        collection.close();
-                        if changed.is_err() {
-                            break;
-                        }
-                    }
-                }
-            }
-            if let Ok(outcome) = collection.finish().await
-                && let antiphon::EndedBy::Failed(error) = outcome.ended_by
-            {
-                let _ = said.send(Said::Failed(reach, error.to_string())).await;
-            }
+/// Whom the question did not reach, each once.
+fn tell(failures: &[(Reach, String)]) {
+    for (at, (reach, text)) in failures.iter().enumerate() {
+        if !failures[..at].contains(&failures[at]) {
+            eprintln!("antiphon: {}: {text}", reach.name());
         }
     }
-    let _ = said.send(Said::Over).await;
+}
+
+/// The scope in which a device heard the question, if only one of those asked leads to its address family.
+fn heard_in(asked: &[Reach], device: SocketAddr) -> Option<Reach> {
+    let mut possible = asked
+        .iter()
+        .filter(|reach| (**reach == Reach::Ipv4) == device.is_ipv4());
+    let first = possible.next().copied();
+    first.filter(|_| possible.next().is_none())
 }
 
 /// The address of a device, and its links below.
@@ -357,7 +346,7 @@ fn device_text(answer: &Answer, style: Style) -> String {
     out
 }
 
-fn device_json(reach: Reach, answer: &Answer) -> serde_json::Value {
+fn device_json(reach: Option<Reach>, answer: &Answer) -> serde_json::Value {
     let response = &answer.response;
     let mut problem = None;
     let mut links = Vec::new();
@@ -379,7 +368,7 @@ fn device_json(reach: Reach, answer: &Answer) -> serde_json::Value {
     json!({
         "event": "device",
         "address": answer.from.peer.to_string(),
-        "scope": reach.name(),
+        "scope": reach.map(Reach::name),
         "after_ms": answer.after.as_micros() as f64 / 1e3,
         "links": links,
         "problem": problem,
@@ -419,6 +408,17 @@ mod tests {
         }
         assert!(args(&["--filter", "ct"]).query().is_err());
         assert!(Line::try_parse_from(["discover", "--rt", "a", "--href", "/"]).is_err());
+    }
+
+    #[test]
+    fn the_scope_of_a_device_is_told_where_it_is_certain() {
+        let [v4, v6]: [SocketAddr; 2] =
+            ["10.0.0.1:5683", "[fe80::1]:5683"].map(|a| a.parse().unwrap());
+        let (link, site) = (Reach::Ipv6(Scope::Link), Reach::Ipv6(Scope::Site));
+        assert_eq!(heard_in(&[Reach::Ipv4, link], v4), Some(Reach::Ipv4));
+        assert_eq!(heard_in(&[Reach::Ipv4, link], v6), Some(link));
+        assert_eq!(heard_in(&[link, site], v6), None);
+        assert_eq!(heard_in(&[link, site], v4), None);
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub struct GroupCall {
     security: Option<NoSec>,
     interfaces: Vec<String>,
     only: Vec<SocketAddr>,
+    also: Vec<SocketAddr>,
     /// Everything else, with targets and request left open.
     shape: GroupRequest,
 }
@@ -49,6 +50,7 @@ impl GroupCall {
             security: None,
             interfaces: Vec::new(),
             only: Vec::new(),
+            also: Vec::new(),
             shape,
         }
     }
@@ -230,6 +232,14 @@ impl GroupCall {
         self
     }
 
+    /// The same question goes to these groups as well, such as one group in several scopes: one collection, in which the
+    /// answers of a member count as its own, whichever group it heard the question through. What the URI says beside the
+    /// group's address is asked of all.
+    pub fn also(mut self, groups: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.also.extend(groups);
+        self
+    }
+
     /// The groups that the URI stands for: several if its name resolves to several addresses.
     ///
     /// # Errors
@@ -252,6 +262,11 @@ impl GroupCall {
             return Err(AskError::OtherGroup(*other));
         }
         groups.retain(|group| self.only.is_empty() || self.only.contains(group));
+        for group in &self.also {
+            if !groups.contains(group) {
+                groups.push(*group);
+            }
+        }
         let shared = self.client.shared();
         let named = match self.interfaces.is_empty() {
             true => &shared.interfaces,

@@ -77,6 +77,43 @@ async fn a_member_that_does_not_answer_is_missing_by_name() {
 }
 
 #[tokio::test]
+async fn one_question_to_several_groups_is_one_collection() {
+    let place = Place::new();
+    let in_second = |n: u8| {
+        place
+            .server(n)
+            .join(Membership::new(place.group(2)).unsecured())
+            .resource(status(&format!("member {n}")))
+    };
+    let _first = place.status_server(1).build().await.unwrap().spawn();
+    let _second = in_second(2).build().await.unwrap().spawn();
+    let both = in_second(3).join(Membership::new(place.group(1)).unsecured());
+    let _both = both.build().await.unwrap().spawn();
+    let client = place.client().build().await.unwrap();
+    let call = || {
+        client
+            .group(&place.group_uri(1, "/status"))
+            .unwrap()
+            .unsecured(NoSec::Accepted)
+            .expect(place.expected(1..=3))
+    };
+    // The group of the URI is not asked twice.
+    let call_both = call().also([place.group(2), place.group(1)]);
+    let groups: Vec<_> = call_both.targets().await.unwrap();
+    let groups: Vec<_> = groups.iter().map(|target| target.group).collect();
+    assert_eq!(groups, [place.group(1), place.group(2)]);
+    let question = call_both.collect_for(PATIENCE).send().await.unwrap();
+    let outcome = question.finish().await.unwrap();
+    assert_eq!(outcome.ended_by, EndedBy::AllExpected);
+    assert_eq!((outcome.transmissions, outcome.unexpected.len()), (2, 0));
+    let names: Vec<_> = outcome.answered().map(|(name, _)| name).collect();
+    assert_eq!(names, ["m1", "m2", "m3"]);
+
+    let error = call().also([place.member(1)]).send().await.unwrap_err();
+    assert!(matches!(error, AskError::Collect(_)), "{error}");
+}
+
+#[tokio::test]
 async fn a_silent_member_is_asked_in_person_and_answers() {
     let place = Place::new();
     // The second member is in no group: deaf to the question, and reached by unicast.
