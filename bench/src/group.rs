@@ -102,6 +102,7 @@ pub(crate) fn members(group: SocketAddr, count: usize) -> Result<(), Box<dyn std
                 .driver(driver())
                 .unicast(member(n, group.port()))
                 .interface("lo")
+                .unsecured(NoSec::Accepted)
                 .join(Membership::new(group).unsecured())
                 .resource(time());
             running.push(server.build().await?.spawn());

@@ -58,6 +58,7 @@ async fn measure() -> Result<(), Box<dyn std::error::Error>> {
             .endpoint(endpoint)
             .unicast(member(n, group.port()))
             .interface("lo")
+            .unsecured(NoSec::Accepted)
             .join(Membership::new(group).unsecured())
             .resource(light(&acted));
         running.push(server.build().await?.spawn());

@@ -7,7 +7,7 @@ use antiphon::{
     Access, ContentFormat, EndpointConfig, GroupPolicy, Incoming, Leisure, Resource, Response,
     Server,
 };
-use antiphon_proto::{DedupLimits, Endpoint, Instant, Path, SocketId, SocketInfo};
+use antiphon_proto::{DedupLimits, Endpoint, Instant, NoSecPolicy, Path, SocketId, SocketInfo};
 
 use crate::server::announce;
 
@@ -46,10 +46,9 @@ pub(crate) fn repeat(count: u64) {
             respond_from: None,
         },
     );
-    endpoint
-        .server_mut()
-        .add(time())
-        .expect("the only resource is accepted");
+    let server = endpoint.server_mut();
+    server.set_nosec(NoSecPolicy::Stated);
+    server.add(time()).expect("the only resource is accepted");
     let mut out = Vec::with_capacity(2048);
     let path = Path {
         socket,
@@ -84,6 +83,7 @@ pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
             .unicast(([127, 0, 0, 1], 0).into())
             .endpoint(config())
             .discoverable(antiphon::Discoverable::Off)
+            .unsecured(antiphon::NoSec::Accepted)
             .resource(time())
             .build()
             .await?;

@@ -22,8 +22,9 @@ use antiphon_proto::{
     Access, CoapGroupId, CoapGroupSpec, CollectionEvent, CollectionId, Completion, Counters, End,
     Endpoint, EndpointConfig, Event, ExchangeId, Expectation, GroupPacing, GroupPolicy,
     GroupRequest, GroupTarget, How, Identity, IncomingId, Instant, Leisure, ListenChange, Member,
-    Methods, NoSec, Path, Reliability, Repeat, Request, Resource, Response, Route, Security,
-    SendError, SocketId, SocketInfo, Transmission, UnicastRequest, Work, WorkFailure, WorkResult,
+    Methods, NoSec, NoSecPolicy, Path, Reliability, Repeat, Request, Resource, Response, Route,
+    Security, SendError, SocketId, SocketInfo, Transmission, UnicastRequest, Work, WorkFailure,
+    WorkResult,
 };
 use antiphon_wire::{
     Class, Code, ContentFormat, Message, MessageId, OptionNumber, Token, Type, Writer,
@@ -175,6 +176,7 @@ impl<'a> Play<'a> {
             endpoint.add_socket(SocketId(id), info);
         }
         let server = endpoint.server_mut();
+        server.set_nosec(NoSecPolicy::Stated);
         let respond = GroupPolicy::respond()
             .answer(Class::ClientError)
             .leisure(Leisure::Fixed(Duration::from_secs(20)))

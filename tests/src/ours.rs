@@ -37,6 +37,7 @@ pub const MEMBER: &str = r#"
 listen = ["0.0.0.0:5683", "[::]:5683"]
 interfaces = ["eth0"]
 leisure = "300ms"
+unsecured = true
 
 [[resource]]
 path = "/temp"

@@ -8,8 +8,8 @@ use antiphon_netsim::{Delivery, HostId, Interface as NetInterface, Outgoing};
 use antiphon_proto::{
     Access, Answer, Arrival, CoapGroupId, CoapGroupSpec, CollectionEvent, CollectionId,
     EndpointConfig, Event, ExchangeId, Failure, GroupRequest, GroupTarget, Incoming, Instant,
-    Interface, NoSec, Outcome, Path, Reliability, Request, Resource, ResourceId, Response, Route,
-    Security, Server, SocketId, UnicastRequest,
+    Interface, NoSec, NoSecPolicy, Outcome, Path, Reliability, Request, Resource, ResourceId,
+    Response, Route, Security, Server, SocketId, UnicastRequest,
 };
 use antiphon_wire::{
     Code, ContentFormat, Message, MessageId, OptionNumber, Token, Type, Uri, Writer,
@@ -135,8 +135,9 @@ impl Stage {
             sixlowpan: self.ground == Ground::Realm,
             ..Interface::new(INTERFACE)
         };
-        let memberships = self.server(host).memberships_mut();
-        memberships.set_interface(interface).unwrap();
+        let server = self.server(host);
+        server.set_nosec(NoSecPolicy::Stated);
+        server.memberships_mut().set_interface(interface).unwrap();
         host
     }
 
@@ -158,9 +159,9 @@ impl Stage {
 
     /// Adds a resource that anyone may use.
     pub fn offer(&mut self, host: HostId, resource: Resource) -> ResourceId {
-        self.server(host)
-            .add(resource.access(Access::Unsecured))
-            .unwrap()
+        let server = self.server(host);
+        server.set_nosec(NoSecPolicy::Stated);
+        server.add(resource.access(Access::Unsecured)).unwrap()
     }
 
     /// Makes a host a member of an unsecured group.

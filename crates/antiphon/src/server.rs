@@ -5,7 +5,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use antiphon_proto::{
-    Attributes, Discoverable, EndpointConfig, Instant, Interface, Load, Naming, ServerCounters,
+    Attributes, Discoverable, EndpointConfig, Instant, Interface, Load, Naming, NoSec,
+    ServerCounters,
 };
 use antiphon_wire::{ALL_COAP_NODES_V4, DEFAULT_PORT, Scope, all_coap_nodes_v6};
 use tokio::sync::oneshot;
@@ -167,6 +168,7 @@ pub struct ServerBuilder {
     resources: Vec<Provided>,
     endpoint: EndpointConfig,
     driver: DriverConfig,
+    unsecured: Option<NoSec>,
     seed: Option<[u8; 32]>,
     resolver: Option<Arc<dyn Resolve>>,
 }
@@ -230,6 +232,14 @@ impl ServerBuilder {
         self
     }
 
+    /// States that the server is unsecured: what its resources open to anyone ([`Access::Public`](crate::Access),
+    /// [`Access::Unsecured`](crate::Access)) is reachable without security then. Without this statement only discovery
+    /// is, and such a resource is an error of [`build`](Self::build).
+    pub fn unsecured(mut self, reason: NoSec) -> Self {
+        self.unsecured = Some(reason);
+        self
+    }
+
     /// The driver's parameters and limits.
     pub fn driver(mut self, config: DriverConfig) -> Self {
         self.driver = config;
@@ -259,7 +269,11 @@ impl ServerBuilder {
         }
         let seed = seed(self.seed)?;
         let resolver = self.resolver.unwrap_or_else(|| Arc::new(SystemResolver));
-        let (mut driver, link) = Driver::new(self.endpoint, self.driver, seed);
+        let mut endpoint = self.endpoint;
+        if let Some(reason) = self.unsecured {
+            endpoint.server.nosec = reason.into();
+        }
+        let (mut driver, link) = Driver::new(endpoint, self.driver, seed);
         let bind = |local: &SocketAddr| driver.bind(*local);
         let sockets: Vec<_> = self.unicast.iter().map(bind).collect::<Result<_, _>>()?;
         let bound: Vec<IpAddr> = sockets.iter().map(|(_, local)| local.ip()).collect();

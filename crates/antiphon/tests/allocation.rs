@@ -81,6 +81,7 @@ fn a_request_costs_no_allocation() {
         .unicast(([127, 0, 0, 1], 0).into())
         .endpoint(config)
         .driver(driver)
+        .unsecured(antiphon::NoSec::Accepted)
         .resource(time);
     let server = runtime.block_on(server.build()).unwrap();
     let address = server.addresses()[0];

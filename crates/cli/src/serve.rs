@@ -18,6 +18,7 @@ use crate::terminal::Style;
 Example of a configuration:
   [server]
   listen = [\"0.0.0.0:5683\"]
+  unsecured = true                 # stated: resources may be open to anyone
 
   [[group]]
   name = \"floor-3\"

@@ -351,7 +351,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_sent() {
 fn serve_checks_its_configuration() {
     let good = File::new(
         "good.toml",
-        "[[group]]\nname = \"floor\"\naddress = \"224.0.1.187\"\ninterfaces = [\"lo\"]\nunsecured = true\n\
+        "[server]\nunsecured = true\n[[group]]\nname = \"floor\"\naddress = \"224.0.1.187\"\ninterfaces = [\"lo\"]\nunsecured = true\n\
          [[resource]]\npath = \"/light\"\nvalue = \"off\"\nwritable = true\naccess = \"unsecured\"\non-group = \"respond\"\n",
     );
     let shown = antiphon(&["serve", "--check", "--config", good.path()]);

@@ -24,7 +24,7 @@ fn member(name: &str, listen: &str, rt: &str, discoverable: &str) -> Member {
         std::process::id()
     ));
     let text = format!(
-        "[server]\nlisten = [\"{listen}\"]\ninterfaces = [\"lo\"]\ndiscoverable = \"{discoverable}\"\nleisure = \"100ms\"\n\
+        "[server]\nlisten = [\"{listen}\"]\ninterfaces = [\"lo\"]\nunsecured = true\ndiscoverable = \"{discoverable}\"\nleisure = \"100ms\"\n\
          [[resource]]\npath = \"/{name}\"\nrt = [\"{rt}\"]\nvalue = \"x\"\naccess = \"public\"\n"
     );
     std::fs::write(&path, text).unwrap();

@@ -94,7 +94,7 @@ impl Member {
             std::process::id()
         ));
         let text = format!(
-            "[server]\nlisten = [\"{}\"]\ndiscoverable = \"groups\"\nleisure = \"100ms\"\n\
+            "[server]\nlisten = [\"{}\"]\nunsecured = true\ndiscoverable = \"groups\"\nleisure = \"100ms\"\n\
              [[group]]\naddress = \"{}\"\ninterfaces = [\"127.0.0.1\"]\nunsecured = true\n{resources}",
             place.member(i),
             place.group()

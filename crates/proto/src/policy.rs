@@ -7,6 +7,8 @@ use core::time::Duration;
 
 use antiphon_wire::{Class, Code, NoResponse};
 
+use crate::collection::NoSec;
+
 /// A set of response classes.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Classes(u8);
@@ -102,14 +104,27 @@ impl Access {
 /// How far a server opens itself to messages without security (NoSec).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NoSecPolicy {
-    /// Discovery, and the resources whose [`Access`] states it. The default.
-    #[default]
+    /// Discovery, and the resources whose [`Access`] states it: an unsecured server, which is a choice to be
+    /// stated like [`NoSec::Accepted`](crate::NoSec) at a client.
     Stated,
-    /// Discovery alone, whatever a resource states (the reading of groupcomm-bis-18 section 6.1 without
-    /// the exception for read-only data).
+    /// Discovery alone. The default: outside of the well-defined unsecured steps group communication is secured
+    /// (groupcomm-bis-18 sections 6.1 and 6.3).
+    #[default]
     DiscoveryOnly,
     /// Nothing at all, discovery included.
     Nothing,
+}
+
+/// What a server states with the word that a client has for it. [`NoSec::Global`] opens no more than
+/// [`NoSec::Accepted`] does: a server is never reachable without security from the public Internet unless
+/// [`NoSecSources`] says so.
+impl From<NoSec> for NoSecPolicy {
+    fn from(stated: NoSec) -> Self {
+        match stated {
+            NoSec::Discovery => Self::DiscoveryOnly,
+            NoSec::Accepted | NoSec::Global => Self::Stated,
+        }
+    }
 }
 
 /// The interval in which answers to one group request are spread (RFC 7252 section 8.2).

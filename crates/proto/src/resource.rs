@@ -220,12 +220,12 @@ impl Resource {
     }
 
     /// A resource that answers GET with the links of the listed resources below it. In discovery by an
-    /// unfiltered group request only such top-level links appear (RFC 6690 section 5).
+    /// unfiltered group request only such top-level links appear (RFC 6690 section 5). Like every other resource
+    /// it needs a proven sender unless its access says otherwise.
     pub fn links(path: &str) -> Self {
         Self::at(path)
             .operation(Methods::GET, Operation::Links)
             .produces(ContentFormat::LINK_FORMAT)
-            .access(Access::Public)
     }
 
     pub(crate) fn discovery() -> Self {
@@ -413,6 +413,9 @@ pub enum ResourceError {
     MethodTwice,
     /// It is sensitive, and its access does not demand a proven sender.
     SensitiveWithoutSecurity,
+    /// Its access opens it to senders that prove nothing, and the server does not state that it is unsecured
+    /// ([`NoSecPolicy::Stated`](crate::NoSecPolicy::Stated)).
+    UnsecuredNotStated,
     /// An application group that it belongs to does not exist.
     UnknownApplicationGroup,
     /// The virtual server's name is no host name.
@@ -432,6 +435,9 @@ impl fmt::Display for ResourceError {
             Self::MethodTwice => "a method is given twice",
             Self::SensitiveWithoutSecurity => {
                 "a sensitive resource must not be reachable without security"
+            }
+            Self::UnsecuredNotStated => {
+                "the resource is open without security, and the server does not state that it is unsecured"
             }
             Self::UnknownApplicationGroup => "no such application group",
             Self::HostName => "not a host name",

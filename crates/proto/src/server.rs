@@ -128,6 +128,9 @@ impl Server {
         if resource.sensitive && resource.access != Access::Verified {
             return Err(ResourceError::SensitiveWithoutSecurity);
         }
+        if resource.access != Access::Verified && self.config.nosec != NoSecPolicy::Stated {
+            return Err(ResourceError::UnsecuredNotStated);
+        }
         let is_segment =
             |segment: &String| segment.len() <= 255 && !matches!(segment.as_str(), "." | "..");
         if !resource.path.iter().all(is_segment) {
@@ -205,6 +208,12 @@ impl Server {
     /// Opens or closes the onboarding window.
     pub fn set_onboarding(&mut self, onboarding: Option<Onboarding>) {
         self.config.onboarding = onboarding;
+    }
+
+    /// Changes how far the server opens itself to messages without security, for requests from now on. Resources
+    /// that are open stay, and are out of reach unless the policy is [`NoSecPolicy::Stated`].
+    pub fn set_nosec(&mut self, policy: NoSecPolicy) {
+        self.config.nosec = policy;
     }
 
     /// Changes the leisure that holds where neither resource nor group has one, for requests from now on.

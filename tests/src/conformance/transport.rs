@@ -123,7 +123,9 @@ fn a_broadcast_is_under_the_rules_of_a_multicast() {
     let resource = Resource::at("/r").get(diary.handler(Code::CONTENT, "1"));
     let resource = resource.group_policy(policy);
     let open = antiphon_proto::Access::Unsecured;
-    endpoint.server_mut().add(resource.access(open)).unwrap();
+    let server = endpoint.server_mut();
+    server.set_nosec(antiphon_proto::NoSecPolicy::Stated);
+    server.add(resource.access(open)).unwrap();
     let mut answers = |local: SocketAddr, bytes: &[u8]| {
         let path = Path {
             socket: SocketId(0),

@@ -19,6 +19,7 @@ fn member(host: u8) -> String {
 listen = ["0.0.0.0:5683", "[::]:5683"]
 interfaces = ["eth0"]
 leisure = "50ms"
+unsecured = true
 
 [[group]]
 name = "realm"

@@ -49,6 +49,7 @@ fn building() -> Building {
                 ..Interface::new(INTERFACE)
             };
             let server = world.endpoint(host).server_mut();
+            server.set_nosec(antiphon_proto::NoSecPolicy::Stated);
             server.memberships_mut().set_interface(interface).unwrap();
             let battery = Diary::new().handler(Code::CONTENT, "3.1 V");
             let resource = Resource::at("/battery").get(battery);

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use antiphon_proto::{
-    Access, CoapGroupSpec, Endpoint, EndpointConfig, GroupPolicy, Instant, Leisure, Path, Resource,
-    Route, SocketId, SocketInfo, WorkResult,
+    Access, CoapGroupSpec, Endpoint, EndpointConfig, GroupPolicy, Instant, Leisure, NoSecPolicy,
+    Path, Resource, Route, SocketId, SocketInfo, WorkResult,
 };
 use antiphon_tests::stage::Diary;
 use antiphon_wire::{Class, Code, OptionNumber, Type};
@@ -51,6 +51,7 @@ impl Bare {
         let resource = Resource::at("/r").get(diary.handler(Code::CONTENT, "1"));
         let resource = resource.group_policy(policy).access(Access::Unsecured);
         let server = endpoint.server_mut();
+        server.set_nosec(NoSecPolicy::Stated);
         server.add(resource).unwrap();
         let spec = CoapGroupSpec::new(group()).on(1).unsecured();
         server.memberships_mut().create(spec).unwrap();

@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 
 use antiphon::{
     Access, Client, ClientBuilder, ContentFormat, Discoverable, EndpointConfig, Expectation,
-    GroupPolicy, Leisure, Member, Membership, Resource, Server, ServerBuilder,
+    GroupPolicy, Leisure, Member, Membership, NoSecPolicy, Resource, Server, ServerBuilder,
 };
 
 /// How long answers spread in tests.
@@ -93,6 +93,7 @@ pub(crate) fn quick() -> EndpointConfig {
     let mut config = EndpointConfig::default();
     config.server.leisure = Leisure::Fixed(LEISURE);
     config.server.discoverable = Discoverable::Groups;
+    config.server.nosec = NoSecPolicy::Stated;
     config
 }
 

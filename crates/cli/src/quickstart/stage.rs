@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use antiphon::{
     Access, Attributes, Code, ContentFormat, Discoverable, GroupPolicy, Incoming, Leisure,
-    Membership, Resource, Response, Running, Server,
+    Membership, NoSec, Resource, Response, Running, Server,
 };
 
 use super::plan::{Member, Plan, Role};
@@ -96,6 +96,7 @@ async fn server(
         .interface("127.0.0.1")
         .discoverable(Discoverable::Groups)
         .seed(plan.seed_of(index))
+        .unsecured(NoSec::Accepted)
         .resource(lamp(light, leisure))
         .resource(status(&member.name, light, leisure));
     if member.role == Role::Hearing {

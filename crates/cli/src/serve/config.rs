@@ -40,6 +40,8 @@ pub(crate) struct Server {
     pub(crate) sixlowpan: Vec<String>,
     pub(crate) discoverable: Discoverable,
     pub(crate) profile: Profile,
+    /// It is stated that resources may be open to anyone.
+    pub(crate) unsecured: bool,
     pub(crate) leisure: Option<Duration>,
     /// Largest payload of an answer to a group request, in bytes.
     pub(crate) group_answer_limit: Option<usize>,
@@ -275,6 +277,15 @@ fn parse(text: &str, folder: &Path) -> Result<Config, ConfigError> {
     for entry in raw.resource {
         let at = entry.span().start;
         let resource = resource(entry.into_inner(), at, &applications, folder, lines)?;
+        if resource.access != Access::Verified && !server.unsecured {
+            return lines.fail(
+                at,
+                format!(
+                    "{} is open without security: state unsecured = true in [server], or leave access at \"verified\"",
+                    quoted(&resource.path)
+                ),
+            );
+        }
         let key = (resource.application, resource.path.clone());
         if let Some(first) = paths.insert(key, line_of(text, at)) {
             return lines.fail(
@@ -343,6 +354,7 @@ fn server(raw: RawServer, lines: Lines<'_>) -> Result<Server, ConfigError> {
         sixlowpan: raw.sixlowpan,
         discoverable: raw.discoverable,
         profile: raw.profile,
+        unsecured: raw.unsecured,
         leisure: raw
             .leisure
             .as_ref()

@@ -323,6 +323,7 @@ mod tests {
             r#"
 [server]
 listen = ["10.0.0.7:5683"]
+unsecured = true
 [[group]]
 name = "nosec"
 address = "[ff08::1]:5690"
@@ -394,14 +395,15 @@ writable = true
 
     #[test]
     fn a_quiet_configuration_gets_no_remark_but_the_needed_one() {
-        let config =
-            parse_for_test("[[resource]]\npath = \"/x\"\ncounter = 0\naccess = \"public\"\n");
+        let config = parse_for_test(
+            "[server]\nunsecured=true\n[[resource]]\npath = \"/x\"\ncounter = 0\naccess = \"public\"\n",
+        );
         assert_eq!(
             remarks(&config),
             ["/x can be read by anyone on the network"]
         );
         let grouped = parse_for_test(
-            "[[group]]\naddress=\"224.0.1.187\"\ninterfaces=[\"lo\"]\nunsecured=true\n[[resource]]\npath = \"/x\"\ncounter = 0\naccess = \"public\"\n",
+            "[server]\nunsecured=true\n[[group]]\naddress=\"224.0.1.187\"\ninterfaces=[\"lo\"]\nunsecured=true\n[[resource]]\npath = \"/x\"\ncounter = 0\naccess = \"public\"\n",
         );
         let remarks = remarks(&grouped);
         assert_eq!(remarks.len(), 3, "{remarks:?}");
@@ -412,7 +414,7 @@ writable = true
     fn a_resource_outside_of_the_application_groups_is_pointed_at() {
         let remarks_of = |resource: &str, more: &str| {
             let config = parse_for_test(&format!(
-                "[[group]]\nname=\"g\"\naddress=\"239.255.0.1\"\ninterfaces=[\"lo\"]\nunsecured=true\n{more}\
+                "[server]\nunsecured=true\n[[group]]\nname=\"g\"\naddress=\"239.255.0.1\"\ninterfaces=[\"lo\"]\nunsecured=true\n{more}\
                  [[application-group]]\nname=\"a\"\ngroups=[\"g\"]\n\
                  [[resource]]\npath = \"/x\"\ncounter = 0\naccess = \"public\"\non-group=\"silent\"\n{resource}"
             ));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use antiphon::proto::{GroupPolicy, Profile as ProtoProfile};
 use antiphon::{
     Access as NetAccess, Asked, AsyncResource, Attributes, BuildError, Code, Incoming, Membership,
-    Methods, Naming as NetNaming, Provided, Resource as NetResource, Response, Server,
+    Methods, Naming as NetNaming, NoSec, Provided, Resource as NetResource, Response, Server,
 };
 use antiphon_wire::ContentFormat;
 use serde_json::json;
@@ -108,6 +108,9 @@ async fn stop_signal() {
 
 async fn build(config: &Config, log: &mpsc::Sender<Served>) -> Result<Server, Failure> {
     let mut builder = Server::builder().endpoint(endpoint_config(config));
+    if config.server.unsecured {
+        builder = builder.unsecured(NoSec::Accepted);
+    }
     for address in &config.server.listen {
         builder = builder.unicast(*address);
     }

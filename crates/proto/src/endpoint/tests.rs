@@ -49,6 +49,7 @@ fn bench(config: EndpointConfig) -> Bench {
     let handled = Arc::new(AtomicU32::new(0));
     let counter = handled.clone();
     let server = endpoint.server_mut();
+    server.set_nosec(crate::policy::NoSecPolicy::Stated);
     let at_once = GroupPolicy::respond().leisure(Leisure::Fixed(Duration::ZERO));
     let count = move |_: &crate::resource::Incoming<'_>, response: &mut Response| {
         counter.fetch_add(1, Ordering::Relaxed);

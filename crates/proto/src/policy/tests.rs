@@ -102,7 +102,14 @@ fn access_decides_by_method() {
         assert!(Access::Unsecured.allows_unsecured(method));
     }
     assert_eq!(Access::default(), Access::Verified);
-    assert_eq!(NoSecPolicy::default(), NoSecPolicy::Stated);
+    assert_eq!(NoSecPolicy::default(), NoSecPolicy::DiscoveryOnly);
+    for (stated, policy) in [
+        (NoSec::Discovery, NoSecPolicy::DiscoveryOnly),
+        (NoSec::Accepted, NoSecPolicy::Stated),
+        (NoSec::Global, NoSecPolicy::Stated),
+    ] {
+        assert_eq!(NoSecPolicy::from(stated), policy);
+    }
 }
 
 #[test]

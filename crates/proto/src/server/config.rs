@@ -50,7 +50,7 @@ impl Onboarding {
 pub struct ServerConfig {
     /// Which document decides where they differ; default [`Profile::Current`].
     pub profile: Profile,
-    /// How far it opens itself to messages without security; default: discovery and what resources state.
+    /// How far it opens itself to messages without security; default: discovery alone.
     pub nosec: NoSecPolicy,
     /// From which sources group requests without security are taken; default: none that may be the public Internet.
     pub nosec_sources: NoSecSources,

@@ -203,8 +203,17 @@ impl Server {
     }
 }
 
+/// A server that states that it is unsecured.
 fn server() -> Server {
-    Server::with(ServerConfig::default())
+    Server::with(unsecured())
+}
+
+/// Resources may be opened to anyone.
+fn unsecured() -> ServerConfig {
+    ServerConfig {
+        nosec: NoSecPolicy::Stated,
+        ..ServerConfig::default()
+    }
 }
 
 /// A handler that answers with this text, and how often it has run.

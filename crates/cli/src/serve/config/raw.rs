@@ -29,6 +29,7 @@ pub(super) struct RawServer {
     pub(super) sixlowpan: Vec<String>,
     pub(super) discoverable: Discoverable,
     pub(super) profile: Profile,
+    pub(super) unsecured: bool,
     pub(super) leisure: Option<Spanned<String>>,
     pub(super) group_answer_limit: Option<usize>,
 }

@@ -4,6 +4,7 @@ const LAMP: &str = r#"
 [server]
 listen = ["10.0.0.7", "[::1]:5685"]
 discoverable = "groups"
+unsecured = true
 profile = "seed03"
 interfaces = ["eth1"]
 6lowpan = ["wpan0"]
@@ -295,6 +296,16 @@ fn every_complaint_names_its_line() {
             "belongs into a [[group]]",
         ),
         ("[server]\nlisten = [\"10.0.0.1:5684\"]\n", 2, "port 5684"),
+        (
+            "[[resource]]\npath=\"/x\"\ncounter=0\naccess=\"public\"\n",
+            1,
+            "\"/x\" is open without security: state unsecured = true in [server]",
+        ),
+        (
+            "[server]\n[[resource]]\npath=\"/x\"\ncounter=0\naccess=\"unsecured\"\n",
+            2,
+            "\"/x\" is open without security: state unsecured = true in [server]",
+        ),
         (
             "[server]\nlisten = [\"10.0.0.1\",\n\"10.0.0.1:5683\"]\n",
             3,

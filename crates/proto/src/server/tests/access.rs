@@ -4,10 +4,7 @@ use super::*;
 use std::string::ToString;
 
 fn with_nosec(nosec: NoSecPolicy) -> Server {
-    let mut server = Server::with(ServerConfig {
-        nosec,
-        ..ServerConfig::default()
-    });
+    let mut server = server();
     for (path, access) in [
         ("/verified", Access::Verified),
         ("/public", Access::Public),
@@ -21,13 +18,14 @@ fn with_nosec(nosec: NoSecPolicy) -> Server {
             .group_policy(GroupPolicy::respond());
         server.add(resource).unwrap();
     }
+    server.set_nosec(nosec);
     server
 }
 
 // Covers: GN-4-01, GN-6.1-01, GC-6.1-03, GC-6.1-04, GN-6.3-02, GC-4-01
 #[test]
 fn without_security_only_discovery_and_what_states_it_is_reachable() {
-    let mut server = with_nosec(NoSecPolicy::default());
+    let mut server = with_nosec(NoSecPolicy::Stated);
     let allowed = |server: &mut Server, method, path: &str| {
         let unicast = server.ask(&ask(method, path)).code();
         let group = server.ask(&ask(method, path).to(ALL_NODES)).disposition;
@@ -112,6 +110,35 @@ fn a_sensitive_resource_cannot_be_opened() {
     assert_eq!(server.ask(&get("/alarm")).code(), Code::UNAUTHORIZED);
 }
 
+#[test]
+fn a_server_is_unsecured_only_if_it_says_so() {
+    let mut strict = Server::with(ServerConfig::default());
+    for access in [Access::Public, Access::Unsecured] {
+        let resource = || Resource::at("/open").get(says("x")).access(access);
+        assert_eq!(
+            strict.add(resource()),
+            Err(ResourceError::UnsecuredNotStated)
+        );
+        let mut nothing = Server::with(ServerConfig {
+            nosec: NoSecPolicy::Nothing,
+            ..ServerConfig::default()
+        });
+        assert_eq!(
+            nothing.add(resource()),
+            Err(ResourceError::UnsecuredNotStated)
+        );
+        server().add(resource()).unwrap();
+    }
+    // The links below a resource are no exception.
+    strict.add(Resource::links("/sensors")).unwrap();
+    assert_eq!(strict.ask(&get("/sensors")).code(), Code::UNAUTHORIZED);
+    // The list of exceptions has one entry: discovery.
+    let report = strict.nosec_report();
+    let open: Vec<_> = report.iter().map(|entry| entry.path.as_str()).collect();
+    assert_eq!(open, ["/.well-known/core"]);
+    assert_eq!(strict.ask(&get("/.well-known/core")).code(), Code::CONTENT);
+}
+
 // Covers: GN-4-03
 #[test]
 fn the_report_names_everything_that_is_reachable_without_security() {
@@ -143,7 +170,7 @@ fn the_report_names_everything_that_is_reachable_without_security() {
     assert_eq!(closed.nosec_report(), []);
     let quiet = with_nosec(NoSecPolicy::Nothing);
     assert_eq!(quiet.nosec_report(), []);
-    let mut server = Server::with(ServerConfig::default());
+    let mut server = self::server();
     server.add(open("/unicast")).unwrap();
     let report = server.nosec_report();
     assert!(!report[1].through_groups);

@@ -305,7 +305,11 @@ fn filters_match_as_rfc_6690_says() {
 fn an_unfiltered_group_request_lists_top_level_links_only() {
     let mut server = server();
     server
-        .add(Resource::links("/sensors").attributes(rt("sensors")))
+        .add(
+            Resource::links("/sensors")
+                .attributes(rt("sensors"))
+                .access(Access::Public),
+        )
         .unwrap();
     let mut all = std::string::String::from("</sensors>;rt=sensors;ct=40");
     let mut below = std::string::String::new();
@@ -545,7 +549,11 @@ fn a_virtual_server_has_links_of_its_own() {
     server.add(open("/a").host("Virtual.example")).unwrap();
     server.add(open("/a/b").host("virtual.example")).unwrap();
     server
-        .add(Resource::links("/a").host("other.example"))
+        .add(
+            Resource::links("/a")
+                .host("other.example")
+                .access(Access::Public),
+        )
         .unwrap();
     server.add(open("/a/c").host("other.example")).unwrap();
     let on = |request: Ask, host: &[u8]| request.option(OptionNumber::URI_HOST, host);

@@ -115,7 +115,7 @@ fn resources_come_and_go_while_the_server_runs() {
 fn many_resources_are_all_found() {
     let mut server = Server::with(ServerConfig {
         resources: 300,
-        ..ServerConfig::default()
+        ..unsecured()
     });
     let mut ids = Vec::new();
     for number in 0..300 {

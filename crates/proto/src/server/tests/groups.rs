@@ -11,7 +11,7 @@ const B: &str = "[ff05::b]:5683";
 fn with_groups() -> (Server, CoapGroupId, CoapGroupId) {
     let mut server = Server::with(ServerConfig {
         discoverable: Discoverable::Groups,
-        ..ServerConfig::default()
+        ..unsecured()
     });
     let a = CoapGroupSpec::new(address(A))
         .name("a.example")

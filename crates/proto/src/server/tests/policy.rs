@@ -4,7 +4,7 @@ use super::*;
 
 /// A server with one open resource that has this policy and answers what the payload of the request says.
 fn answering(policy: GroupPolicy) -> Server {
-    answering_with(policy, ServerConfig::default())
+    answering_with(policy, unsecured())
 }
 
 fn answering_with(policy: GroupPolicy, config: ServerConfig) -> Server {
@@ -182,7 +182,7 @@ fn errors_and_empty_results_are_suppressed_by_class_unless_the_policy_wants_them
             unmatched: GroupPolicy::respond()
                 .answer(Class::ClientError)
                 .amplification(Amplification::Unlimited),
-            ..ServerConfig::default()
+            ..unsecured()
         },
     );
     assert_eq!(server.ask(&method).code(), Code::METHOD_NOT_ALLOWED);
@@ -260,7 +260,7 @@ fn no_response_widens_for_anyone_and_narrows_for_proven_senders() {
     // The seed's rule, switched on: the option overrides for anyone.
     let config = ServerConfig {
         nosec_no_response_full: true,
-        ..ServerConfig::default()
+        ..unsecured()
     };
     let mut seed = answering_with(considering, config);
     assert_eq!(seed.ask(&narrow).code(), Code::NOT_FOUND);
@@ -374,7 +374,7 @@ fn the_resources_leisure_comes_before_the_groups_and_the_groups_before_the_serve
 // Covers: GC-3.5-06
 #[test]
 fn large_representations_are_not_sent_to_groups() {
-    let config = ServerConfig::default();
+    let config = unsecured();
     assert_eq!(config.group_answer_limit(), 64);
     let mut server = answering_with(GroupPolicy::respond().answer(Class::ClientError), config);
     let (fits, exceeds) = ("x".repeat(64), "x".repeat(65));
@@ -399,7 +399,7 @@ fn large_representations_are_not_sent_to_groups() {
     assert_eq!((told.code(), told.text()), (Code::NOT_IMPLEMENTED, ""));
     let config = ServerConfig {
         group_answer_limit: Some(10),
-        ..ServerConfig::default()
+        ..unsecured()
     };
     let mut server = answering_with(GroupPolicy::respond(), config);
     assert_eq!(
@@ -412,7 +412,7 @@ fn large_representations_are_not_sent_to_groups() {
     );
     let small_mtu = ServerConfig {
         mtu: 400,
-        ..ServerConfig::default()
+        ..unsecured()
     };
     assert_eq!(small_mtu.group_answer_limit(), 20);
 }
