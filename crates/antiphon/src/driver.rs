@@ -6,17 +6,17 @@
 //!
 //! Nothing is allocated for a datagram, nothing is locked, and no datagram waits for another task.
 
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::net::SocketAddr;
 use core::pin::{Pin, pin};
-use core::task::{Context, Poll};
+use core::task::Waker;
 use core::time::Duration;
 use std::collections::HashMap;
-use std::io;
+use std::sync::Arc;
 
 use antiphon_proto::{
     CollectionEvent, CollectionId, Endpoint, EndpointConfig, Event, ExchangeId, Failure, Instant,
-    ListenChange, ListenEvent, Path, Response, Route, SendError, Sender, SocketId,
+    ListenChange, ListenEvent, Path, Response, Sender, SocketId,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
@@ -24,14 +24,23 @@ use tokio::time::Sleep;
 use crate::clock;
 use crate::error::{BuildError, Closed};
 use crate::interfaces::Interface;
-use crate::socket::{FailedSend, RecvBatch, SendFailure, SocketOptions, Unreachable};
+use crate::socket::{FailedSend, SocketOptions};
 use crate::worker::{self, Handlers, Listened};
 
+mod bell;
+mod lent;
+mod outbox;
 pub(crate) mod ports;
-mod readiness;
+mod receiving;
+mod reports;
+mod restraint;
+mod sending;
 mod surroundings;
+mod waiting;
 
-use ports::{Ports, Push};
+use bell::{Bell, Callers};
+use ports::Ports;
+use restraint::Restraint;
 
 /// How the driver works. Every field has a default.
 #[derive(Clone, Debug)]
@@ -172,18 +181,10 @@ impl WeakLink {
 const COMMANDS: usize = 256;
 /// Commands done in one round at most, so that datagrams are not kept waiting.
 const COMMANDS_PER_ROUND: usize = 32;
-/// Error reports of one socket that are read in one round at most: they come from the network.
-const REPORTS_PER_ROUND: usize = 32;
 /// Rounds without a look at other tasks at most.
 const ROUNDS: usize = 8;
-/// How long a socket is left alone after a failure to receive.
-const REST: Duration = Duration::from_millis(20);
-
 /// The response to a request to one peer, or why there is none.
 pub(crate) type Responded = Result<(Response, Path, Duration, Sender), Failure>;
-
-/// Waits until a socket takes datagrams again.
-type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// Owns an endpoint and its sockets.
 pub(crate) struct Driver {
@@ -194,13 +195,18 @@ pub(crate) struct Driver {
     pub(crate) listened: Listened,
     counters: DriverCounters,
     ports: Ports,
-    received: RecvBatch,
-    datagram: Vec<u8>,
+    /// The longest datagram that can be sent.
+    largest_sent: usize,
     failed: Vec<(SocketId, FailedSend)>,
-    /// The socket whose send buffer is full; nothing is sent until it has room.
-    blocked: Option<(SocketId, Writable)>,
-    /// The socket that has room again.
-    unblocked: Option<SocketId>,
+    /// What is warned of, at most now and then.
+    unsent: Restraint,
+    deaf: Restraint,
+    bell: Arc<Bell>,
+    /// Who has called and was not looked at yet.
+    called: Callers,
+    ropes: Ropes,
+    /// A send buffer that was full has room again.
+    unblocked: bool,
     commands: mpsc::Receiver<Command>,
     next_command: Option<Command>,
     abandoned: mpsc::UnboundedReceiver<Abandoned>,
@@ -216,8 +222,17 @@ pub(crate) struct Driver {
     away: Vec<(String, u32)>,
     next_check: Instant,
     timer: Pin<Box<Sleep>>,
+    /// When the timer calls: at the next timeout, or before.
     timer_at: Option<Instant>,
     life: Life,
+}
+
+/// With what they call.
+struct Ropes {
+    application: Waker,
+    handlers: Waker,
+    stop: Waker,
+    timer: Waker,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,16 +252,30 @@ impl Driver {
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
         let largest_sent = endpoint.limits.datagram.max(config.largest_datagram);
+        let bell = Bell::new();
         let driver = Self {
             handlers: Handlers::new(config.handlers),
             listened: Listened::default(),
             counters: DriverCounters::default(),
-            ports: Ports::new(config.sockets, config.batch, largest_sent),
-            received: RecvBatch::new(config.batch, config.largest_datagram),
-            datagram: Vec::with_capacity(largest_sent),
+            ports: Ports::new(
+                config.sockets,
+                config.batch,
+                largest_sent,
+                Arc::clone(&bell),
+            ),
+            largest_sent,
             failed: Vec::new(),
-            blocked: None,
-            unblocked: None,
+            unsent: Restraint::default(),
+            deaf: Restraint::default(),
+            called: bell::ALL,
+            ropes: Ropes {
+                application: bell.rope(bell::APPLICATION),
+                handlers: bell.rope(bell::HANDLERS),
+                stop: bell.rope(bell::STOP),
+                timer: bell.rope(bell::TIMER),
+            },
+            bell,
+            unblocked: false,
             commands: command_queue,
             next_command: None,
             abandoned: abandoned_queue,
@@ -328,7 +357,7 @@ impl Driver {
             if more {
                 tokio::task::yield_now().await;
             }
-            if self.wait(more, stop.as_mut()).await {
+            if self.wait(now, more, stop.as_mut()).await {
                 self.stop(clock::now());
             }
         }
@@ -337,19 +366,27 @@ impl Driver {
 
     /// Does everything that can be done now. True: there may be more to read.
     fn round(&mut self, now: Instant) -> bool {
-        let mut more = self.receive(now);
-        more |= self.obey(now);
+        let mut more = self.receive(now); // and what comes of it is sent already
+        let mut stale = core::mem::take(&mut self.unblocked);
+        if self.called & bell::APPLICATION != 0 {
+            more |= self.obey(now);
+            stale = true;
+        }
         while let Some((incoming, response)) = self.handlers.finished() {
             self.endpoint.respond(now, incoming, response);
             self.drain(now);
         }
         if self.endpoint.next_timeout().is_some_and(|due| due <= now) {
             self.endpoint.handle_timeout(now);
+            stale = true;
         }
         if now >= self.next_check {
             self.look_around(now);
+            stale = true;
         }
-        self.drain(now);
+        if stale {
+            self.drain(now);
+        }
         more
     }
 
@@ -371,8 +408,8 @@ impl Driver {
     /// Nothing is under way.
     fn is_idle(&self) -> bool {
         let load = self.endpoint.load();
-        self.blocked.is_none()
-            && self.unblocked.is_none()
+        !self.ports.is_blocked()
+            && !self.unblocked
             && self.handlers.is_idle()
             && [load.outbox, load.pending_answers, load.incoming] == [0; 3]
     }
@@ -397,138 +434,7 @@ impl Driver {
         self.collections.clear();
     }
 
-    /// Waits for something to do; with `more` it only looks whether there is. True: it is time to stop.
-    async fn wait(&mut self, more: bool, mut stop: Pin<&mut impl Future<Output = ()>>) -> bool {
-        let now = clock::now();
-        let deadline = self.deadline(now);
-        if let Some(due) = deadline
-            && self.timer_at != deadline
-        {
-            self.timer.as_mut().reset(clock::to_system(due).into());
-            self.timer_at = deadline;
-        }
-        poll_fn(|cx| {
-            let mut wake = more || self.poll_inputs(now, cx);
-            if deadline.is_some() && self.timer.as_mut().poll(cx).is_ready() {
-                self.timer_at = None;
-                wake = true;
-            }
-            let mut stops = !self.linked && self.ends_with_links && self.life == Life::Runs;
-            // A shutdown has begun only once, so `stop` is not polled after it was ready.
-            if self.life == Life::Runs && !stops {
-                stops = stop.as_mut().poll(cx).is_ready();
-            }
-            match wake || stops {
-                true => Poll::Ready(stops),
-                false => Poll::Pending,
-            }
-        })
-        .await
-    }
-
-    /// Whether a socket, the application or a handler wants something.
-    fn poll_inputs(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        let mut wake = self.ports.poll_ready(now, cx).is_ready();
-        if let Some((id, writable)) = &mut self.blocked
-            && writable.as_mut().poll(cx).is_ready()
-        {
-            self.unblocked = Some(*id);
-            self.blocked = None;
-            wake = true;
-        }
-        if self.next_command.is_none() && self.linked {
-            match self.commands.poll_recv(cx) {
-                Poll::Ready(Some(command)) => self.next_command = Some(command),
-                Poll::Ready(None) => self.linked = false,
-                Poll::Pending => {}
-            }
-        }
-        if self.next_abandoned.is_none()
-            && let Poll::Ready(Some(abandoned)) = self.abandoned.poll_recv(cx)
-        {
-            self.next_abandoned = Some(abandoned);
-        }
-        wake |= self.handlers.poll(cx);
-        wake || self.next_command.is_some() || self.next_abandoned.is_some()
-    }
-
-    fn deadline(&mut self, now: Instant) -> Option<Instant> {
-        let check = (!self.config.interface_check.is_zero()).then_some(self.next_check);
-        let drained = match self.life {
-            Life::Runs => None,
-            Life::Drains(until) => Some(until),
-        };
-        let rested = self.ports.rested(now);
-        [self.endpoint.next_timeout(), check, drained, rested]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    // ---- what comes in -----------------------------------------------------------------------------
-
-    /// Reads one batch of each socket. True: there may be more.
-    fn receive(&mut self, now: Instant) -> bool {
-        let mut more = false;
-        for index in 0..self.ports.len() {
-            if !self.ports.is_ready(index, now) {
-                continue;
-            }
-            match self.ports.recv(index, &mut self.received) {
-                Ok(count) => {
-                    let full = count == self.received.capacity();
-                    self.ports.set_ready(index, full);
-                    more |= full;
-                }
-                Err(error) => {
-                    self.counters.receive_errors += 1;
-                    tracing::warn!(%error, "a socket cannot receive");
-                    self.ports.rest(index, now + REST);
-                    continue;
-                }
-            }
-            for arrival in self.received.iter() {
-                let Some(path) = self.ports.path(index, &arrival) else {
-                    continue;
-                };
-                match arrival.payload {
-                    Ok(bytes) => self.endpoint.handle_datagram(now, path, bytes),
-                    Err(_) => self.counters.truncated += 1,
-                }
-            }
-            for turn in 1..=REPORTS_PER_ROUND {
-                let Some(report) = self.ports.poll_error(index) else {
-                    break;
-                };
-                self.not_delivered(now, index, &report);
-                if turn == REPORTS_PER_ROUND {
-                    self.ports.set_ready(index, true);
-                    more = true;
-                }
-            }
-            self.drain(now);
-        }
-        more
-    }
-
-    /// The network says that a datagram did not arrive. Anyone can forge such a report; it is believed only as far
-    /// as it quotes an open request.
-    fn not_delivered(&mut self, now: Instant, index: usize, report: &SendFailure) {
-        let Some(socket) = self.ports.id(index) else {
-            return;
-        };
-        let (destination, reason) = (report.destination, report.reason);
-        let error = send_error(reason);
-        let believed =
-            self.endpoint
-                .handle_undelivered(now, socket, destination, report.quote(), error);
-        if believed {
-            self.counters.unreachable += 1;
-            tracing::debug!(%destination, ?reason, "a request did not arrive");
-        } else {
-            self.counters.unreachable_ignored += 1;
-        }
-    }
+    // ---- what is to be done -----------------------------------------------------------------------
 
     /// Does what the application asks. True: it asks for more.
     fn obey(&mut self, now: Instant) -> bool {
@@ -589,73 +495,6 @@ impl Driver {
         )
     }
 
-    fn transmit(&mut self, now: Instant) {
-        if let Some(id) = self.unblocked.take() {
-            self.flush(now, id); // what waited for room goes first
-        }
-        if self.blocked.is_some() {
-            return;
-        }
-        while let Some(transmit) = self.endpoint.poll_transmit(now, &mut self.datagram) {
-            let route = transmit.route;
-            let error = match self.ports.push(&route, &self.datagram) {
-                Push::Queued => continue,
-                Push::Full => {
-                    self.flush(now, route.socket);
-                    if self.blocked.is_some() {
-                        return;
-                    }
-                    continue;
-                }
-                Push::NoSocket => {
-                    self.counters.no_socket += 1;
-                    SendError::InterfaceGone
-                }
-                Push::TooLarge => SendError::TooLarge,
-                Push::Refused(error) => {
-                    tracing::warn!(destination = %route.destination, %error, "a datagram cannot be sent");
-                    SendError::Other(error.raw_os_error().unwrap_or(0))
-                }
-            };
-            self.counters.refused += 1;
-            self.endpoint.handle_send_error(now, route, error);
-        }
-        for index in 0..self.ports.len() {
-            if let Some(id) = self.ports.waiting(index) {
-                self.flush(now, id);
-            }
-        }
-    }
-
-    /// Hands the batch of a socket to the system.
-    fn flush(&mut self, now: Instant, id: SocketId) {
-        match self.ports.flush(id, &mut self.failed) {
-            Ok(None) => {}
-            Ok(Some(socket)) => {
-                self.counters.send_buffer_full += 1;
-                let writable = async move { socket.writable().await };
-                self.blocked = Some((id, Box::pin(writable)));
-            }
-            Err(error) => {
-                self.counters.refused += 1;
-                tracing::warn!(%error, "a socket cannot send");
-            }
-        }
-        while let Some((socket, failure)) = self.failed.pop() {
-            let error = refusal(&failure);
-            self.counters.refused += 1;
-            self.counters.no_buffer += u64::from(error == SendError::NoBuffer);
-            tracing::warn!(destination = %failure.destination, error = %failure.error, "a datagram was not sent");
-            let route = Route {
-                socket,
-                source: None,
-                interface: u32::try_from(failure.tag).unwrap_or(0),
-                destination: failure.destination,
-            };
-            self.endpoint.handle_send_error(now, route, error);
-        }
-    }
-
     // ---- who is told --------------------------------------------------------------------------------
 
     /// Whoever asks for a collection hears of it through this queue.
@@ -703,6 +542,7 @@ impl Driver {
                 request,
                 arrival,
             } => {
+                self.called |= bell::HANDLERS; // a new one does not call before it was looked at
                 if let Some(refusal) = self.handlers.start(incoming, resource, request, arrival) {
                     self.endpoint.respond(now, incoming, refusal);
                 }
@@ -758,32 +598,6 @@ fn subject(event: &CollectionEvent) -> (CollectionId, bool) {
         CollectionEvent::Ended(outcome) | CollectionEvent::LateEnded(outcome) => {
             (outcome.collection, true)
         }
-    }
-}
-
-/// The endpoint's word for what the network reports.
-fn send_error(reason: Unreachable) -> SendError {
-    match reason {
-        Unreachable::Port => SendError::PortUnreachable,
-        Unreachable::Host | Unreachable::Network | Unreachable::HopLimit => SendError::NoRoute,
-        Unreachable::Prohibited => SendError::Forbidden,
-        Unreachable::TooBig { .. } => SendError::TooLarge,
-        Unreachable::NoBuffers => SendError::NoBuffer,
-        Unreachable::Other(code) => SendError::Other(code),
-    }
-}
-
-/// The endpoint's word for why the system does not send.
-fn refusal(failure: &FailedSend) -> SendError {
-    const GONE: [i32; 2] = [6, 19]; // ENXIO and ENODEV, the same numbers on every Unix
-    let gone = failure.error.kind() == io::ErrorKind::AddrNotAvailable
-        || failure
-            .error
-            .raw_os_error()
-            .is_some_and(|code| cfg!(unix) && GONE.contains(&code));
-    match gone {
-        true => SendError::InterfaceGone,
-        false => send_error(failure.reason()),
     }
 }
 

@@ -1,15 +1,17 @@
 //! The sockets of one endpoint: unicast sockets that send and receive, group sockets that receive.
 
 use core::net::{IpAddr, SocketAddr};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 use std::io;
 use std::sync::Arc;
 
 use antiphon_proto::{Instant, Path, Route, SocketId, SocketInfo};
 
-use super::readiness::Readiness;
+use super::bell::{self, Bell, Callers};
+use super::outbox::{Outbox, Push};
+use super::reports::Reports;
 use crate::socket::{
-    Arrival, Cast, FailedSend, GroupSocket, JoinError, Outgoing, RecvBatch, SendBatch, SendFailure,
+    Arrival, Cast, FailedSend, GroupSocket, JoinError, Outgoing, RecvBatch, SendFailure,
     SocketOptions, UnicastSocket, canonical, needs_interface,
 };
 
@@ -17,9 +19,11 @@ use crate::socket::{
 struct Port {
     id: SocketId,
     kind: Kind,
-    readiness: Readiness,
     /// Something may be there to read.
     ready: bool,
+    /// It calls when something is: no need to ask before.
+    watched: bool,
+    call: Waker,
     /// Not looked at before this time, because it failed.
     rest_until: Instant,
 }
@@ -27,9 +31,10 @@ struct Port {
 enum Kind {
     Unicast {
         socket: Arc<UnicastSocket>,
-        out: SendBatch,
+        reports: Reports,
+        out: Outbox,
     },
-    Group(Arc<GroupSocket>),
+    Group(GroupSocket),
 }
 
 impl Port {
@@ -37,6 +42,31 @@ impl Port {
         match &self.kind {
             Kind::Unicast { socket, .. } => socket.recv_batch(batch),
             Kind::Group(socket) => socket.recv_batch(batch),
+        }
+    }
+
+    /// Ready when a datagram or a report may be there. Both are asked, so that both call.
+    fn poll_readable(&mut self) -> Poll<io::Result<()>> {
+        let mut cx = Context::from_waker(&self.call);
+        match &mut self.kind {
+            Kind::Unicast {
+                socket, reports, ..
+            } => match (socket.poll_readable(&mut cx), reports.poll(&mut cx)) {
+                (Poll::Pending, other) | (other, Poll::Pending) => other,
+                (one, other) => Poll::Ready(match (one, other) {
+                    (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => Err(error),
+                    _ => Ok(()),
+                }),
+            },
+            Kind::Group(socket) => socket.poll_readable(&mut cx),
+        }
+    }
+
+    /// True: a send buffer that was full has room again.
+    fn poll_room(&mut self) -> bool {
+        match &mut self.kind {
+            Kind::Unicast { out, .. } => out.poll_room(&mut Context::from_waker(&self.call)),
+            Kind::Group(_) => false,
         }
     }
 
@@ -76,6 +106,7 @@ const NEVER: Instant = Instant::from_micros(u64::MAX);
 /// All sockets of an endpoint. Unicast sockets come first.
 pub(crate) struct Ports {
     all: Vec<Port>,
+    bell: Arc<Bell>,
     options: SocketOptions,
     batch: usize,
     datagram: usize,
@@ -85,9 +116,15 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    pub(crate) fn new(options: SocketOptions, batch: usize, datagram: usize) -> Self {
+    pub(super) fn new(
+        options: SocketOptions,
+        batch: usize,
+        datagram: usize,
+        bell: Arc<Bell>,
+    ) -> Self {
         Self {
             all: Vec::new(),
+            bell,
             options,
             batch,
             datagram,
@@ -103,16 +140,12 @@ impl Ports {
             local: socket.local_addr(),
             respond_from: None,
         };
-        let port = Port {
-            id: self.fresh_id(),
-            readiness: Readiness::of(Arc::clone(&socket)),
-            kind: Kind::Unicast {
-                socket,
-                out: SendBatch::new(self.batch, self.datagram),
-            },
-            ready: true,
-            rest_until: Instant::ZERO,
+        let kind = Kind::Unicast {
+            reports: Reports::of(Arc::clone(&socket)),
+            socket,
+            out: Outbox::new(self.batch, self.datagram),
         };
+        let port = self.port(kind);
         let id = port.id;
         let behind = self.all.iter().take_while(|port| port.is_unicast()).count();
         self.all.insert(behind, port);
@@ -139,18 +172,11 @@ impl Ports {
             }
         }
         let socket = GroupSocket::open(group.ip(), group.port(), interface, &self.options)?;
-        let socket = Arc::new(socket);
         let info = SocketInfo {
             local: group,
             respond_from: None,
         };
-        let port = Port {
-            id: self.fresh_id(),
-            readiness: Readiness::of(Arc::clone(&socket)),
-            kind: Kind::Group(socket),
-            ready: true,
-            rest_until: Instant::ZERO,
-        };
+        let port = self.port(Kind::Group(socket));
         let id = port.id;
         self.all.push(port);
         Ok(Some((id, info)))
@@ -220,50 +246,46 @@ impl Ports {
         })
     }
 
-    /// Puts a datagram into the batch of its socket.
+    /// Puts a datagram into the outbox of its socket.
     pub(crate) fn push(&mut self, route: &Route, bytes: &[u8]) -> Push {
-        let Some((socket, out)) = self.unicast(route.socket) else {
-            return Push::NoSocket;
-        };
-        if bytes.len() > out.max_datagram() {
-            return Push::TooLarge;
-        }
-        match out.push(outgoing(route, socket.local_addr()), bytes) {
-            Ok(()) if out.is_full() => Push::Full,
-            Ok(()) => Push::Queued,
-            Err(error) => Push::Refused(error),
+        match self.unicast(route.socket) {
+            Some((socket, out)) => out.push(outgoing(route, socket.local_addr()), bytes),
+            None => Push::NoSocket,
         }
     }
 
-    /// The number of this socket if datagrams wait in its batch.
-    pub(crate) fn waiting(&self, index: usize) -> Option<SocketId> {
+    /// The number of this socket if it has datagrams that can be handed to the system.
+    pub(crate) fn due(&self, index: usize) -> Option<SocketId> {
         let port = self.all.get(index)?;
         match &port.kind {
-            Kind::Unicast { out, .. } if !out.is_empty() => Some(port.id),
+            Kind::Unicast { out, .. } if out.is_due() => Some(port.id),
             _ => None,
         }
     }
 
-    /// Hands the batch of a socket to the system. Returns the socket if its send buffer is full: the rest waits.
+    /// Datagrams wait for room in a send buffer.
+    pub(crate) fn is_blocked(&self) -> bool {
+        let mut unicast = self.all.iter().map(|port| &port.kind);
+        unicast.any(|kind| matches!(kind, Kind::Unicast { out, .. } if out.is_blocked()))
+    }
+
+    /// Hands what is in the outbox of a socket to the system. True: its send buffer is full now, and the rest waits.
     pub(crate) fn flush(
         &mut self,
         id: SocketId,
         failed: &mut Vec<(SocketId, FailedSend)>,
-    ) -> io::Result<Option<Arc<UnicastSocket>>> {
-        let Some((socket, out)) = self.unicast(id) else {
-            return Ok(None);
-        };
-        let sent = socket.send_batch(out);
-        if !out.failures().is_empty() {
-            failed.extend(out.take_failures().map(|failure| (id, failure)));
+    ) -> io::Result<bool> {
+        match self.unicast(id) {
+            Some((socket, out)) => out.flush(socket, |failure| failed.push((id, failure))),
+            None => Ok(false),
         }
-        match sent {
-            Ok(sent) if sent.waiting > 0 => Ok(Some(Arc::clone(socket))),
-            Ok(_) => Ok(None),
-            Err(error) => {
-                out.clear(); // the socket itself is broken; what waits would wait for ever
-                Err(error)
-            }
+    }
+
+    /// As if the send buffer of this socket were full.
+    #[cfg(test)]
+    pub(super) fn block(&mut self, id: SocketId) {
+        if let Some((socket, out)) = self.unicast(id) {
+            out.block(socket);
         }
     }
 
@@ -323,25 +345,32 @@ impl Ports {
         }
     }
 
-    /// Marks the sockets where something may be read. Pending if there is none.
-    pub(crate) fn poll_ready(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let mut any = Poll::Pending;
-        for port in self.all.iter_mut().filter(|port| port.rest_until <= now) {
-            if port.ready {
-                any = Poll::Ready(());
+    /// Marks the sockets where something may be read, among those that have `called`. True: there is one, or one can
+    /// send again, which `unblocked` says.
+    pub(super) fn poll_ready(
+        &mut self,
+        now: Instant,
+        called: Callers,
+        unblocked: &mut bool,
+    ) -> bool {
+        let mut any = false;
+        for port in &mut self.all {
+            port.watched &= called & bell::caller(port.id) == 0;
+            *unblocked |= port.poll_room();
+            if port.rest_until > now {
                 continue;
             }
-            match port.readiness.poll(cx) {
-                Poll::Ready(Ok(())) => {
-                    port.ready = true;
-                    any = Poll::Ready(());
+            if !port.ready && !port.watched {
+                match port.poll_readable() {
+                    Poll::Ready(Ok(())) => port.ready = true,
+                    // Only when the runtime shuts down: nothing will come any more.
+                    Poll::Ready(Err(_)) => port.rest_until = NEVER,
+                    Poll::Pending => port.watched = true,
                 }
-                // Only when the runtime shuts down: nothing will come any more.
-                Poll::Ready(Err(_)) => port.rest_until = NEVER,
-                Poll::Pending => {}
             }
+            any |= port.ready;
         }
-        any
+        any || *unblocked
     }
 
     /// Datagrams that the system dropped because a receive buffer was full.
@@ -349,10 +378,10 @@ impl Ports {
         self.dropped_before + self.all.iter().map(Port::dropped).sum::<u64>()
     }
 
-    fn unicast(&mut self, id: SocketId) -> Option<(&Arc<UnicastSocket>, &mut SendBatch)> {
+    fn unicast(&mut self, id: SocketId) -> Option<(&Arc<UnicastSocket>, &mut Outbox)> {
         let port = self.all.iter_mut().find(|port| port.id == id)?;
         match &mut port.kind {
-            Kind::Unicast { socket, out } => Some((socket, out)),
+            Kind::Unicast { socket, out, .. } => Some((socket, out)),
             Kind::Group(_) => None,
         }
     }
@@ -370,6 +399,19 @@ impl Ports {
             }
             Ok(())
         });
+    }
+
+    /// A new socket, at which something may be there already.
+    fn port(&mut self, kind: Kind) -> Port {
+        let id = self.fresh_id();
+        Port {
+            id,
+            kind,
+            ready: true,
+            watched: false,
+            call: self.bell.rope(bell::caller(id)),
+            rest_until: Instant::ZERO,
+        }
     }
 
     /// A number that no open socket has, and none had lately.
@@ -399,7 +441,7 @@ impl Port {
         }
     }
 
-    /// Changes the memberships of a group socket. The readiness shares the socket, so it makes way and comes back.
+    /// Changes the memberships of a group socket.
     fn change<T>(
         &mut self,
         change: impl FnOnce(&mut GroupSocket) -> Result<T, JoinError>,
@@ -407,36 +449,10 @@ impl Port {
         let Kind::Group(socket) = &mut self.kind else {
             return Err(JoinError::Os(io::ErrorKind::InvalidInput.into()));
         };
-        self.readiness = Readiness::of(Arc::new(Nothing));
-        let result = match Arc::get_mut(socket) {
-            Some(socket) => change(socket),
-            None => Err(JoinError::Os(io::ErrorKind::ResourceBusy.into())),
-        };
-        self.readiness = Readiness::of(Arc::clone(socket));
+        let result = change(socket);
         self.ready = true;
         result
     }
-}
-
-/// Never readable.
-struct Nothing;
-
-impl super::readiness::Readable for Nothing {
-    async fn wait(&self) -> io::Result<()> {
-        core::future::pending().await
-    }
-}
-
-/// What became of a datagram that was put into a batch.
-pub(crate) enum Push {
-    Queued,
-    /// It was the last that fits: the batch must be handed over.
-    Full,
-    /// No unicast socket has this number (any more).
-    NoSocket,
-    TooLarge,
-    /// It names no path that exists.
-    Refused(io::Error),
 }
 
 /// How the system is asked to send along a route, from a socket bound to `local`.

@@ -15,6 +15,7 @@ impl Driver {
         if self.config.interface_check.is_zero() {
             self.next_check = Instant::from_micros(u64::MAX);
         }
+        self.remind(now);
         let found = match interfaces::list() {
             Ok(found) => found,
             Err(error) => {

@@ -1,11 +1,15 @@
 //! What only shows from within: interfaces that come and go, full buffers, reports of the network.
 
+use core::future::poll_fn;
 use core::net::IpAddr;
+use core::task::Poll;
 
-use antiphon_proto::{CoapGroupSpec, Discoverable, Listening};
+use antiphon_proto::{CoapGroupSpec, Discoverable, Listening, Route, SendError};
 
+use super::sending::{refusal, send_error};
 use super::*;
 use crate::interfaces;
+use crate::socket::Unreachable;
 
 fn driver() -> (Driver, Link) {
     let mut endpoint = EndpointConfig::default();
@@ -180,7 +184,14 @@ async fn a_round_reads_one_batch_and_says_whether_there_may_be_more() {
             sender.send_to(b"x", local).unwrap();
         }
         let before = driver.endpoint.counters().received;
-        poll_fn(|cx| driver.ports.poll_ready(clock::now(), cx)).await;
+        poll_fn(|cx| {
+            driver.called |= driver.bell.answer(cx.waker());
+            match driver.poll_inputs(clock::now()) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
         for more in rounds {
             assert_eq!(driver.receive(clock::now()), more, "{sent} sent");
         }
@@ -224,4 +235,102 @@ async fn commands_are_done_a_few_in_a_row() {
     assert_eq!(count(), COMMANDS_PER_ROUND);
     assert!(!driver.obey(clock::now()));
     assert_eq!(count(), COMMANDS_PER_ROUND + 1);
+}
+
+/// A request that expects nothing, from one socket to a peer.
+fn asks(driver: &mut Driver, socket: SocketId, destination: SocketAddr) {
+    let request = antiphon_proto::UnicastRequest {
+        request: antiphon_proto::Request::new(antiphon_wire::Code::GET),
+        route: Route {
+            socket,
+            source: None,
+            interface: 0,
+            destination,
+        },
+        reliability: antiphon_proto::Reliability::Confirmable,
+        response_timeout: None,
+    };
+    driver.endpoint.request(clock::now(), request).unwrap();
+}
+
+fn arrives(peer: &std::net::UdpSocket) -> bool {
+    let timeout = Some(Duration::from_millis(500));
+    peer.set_read_timeout(timeout).unwrap();
+    peer.recv(&mut [0; 64]).is_ok()
+}
+
+#[tokio::test]
+async fn a_socket_that_waits_for_room_holds_up_no_other() {
+    let (mut driver, _link) = driver();
+    let (stuck, _) = driver.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (free, _) = driver.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let peers = [0; 2].map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let [first, second] = peers.each_ref().map(|peer| peer.local_addr().unwrap());
+
+    driver.ports.block(stuck);
+    asks(&mut driver, stuck, first);
+    asks(&mut driver, free, second);
+    driver.drain(clock::now());
+    assert!(arrives(&peers[1]));
+    peers[0].set_nonblocking(true).unwrap();
+    assert!(peers[0].recv(&mut [0; 64]).is_err());
+    peers[0].set_nonblocking(false).unwrap();
+    assert!(!driver.is_idle());
+
+    // It has room again: the task is woken, and the next round sends what has waited.
+    poll_fn(|cx| {
+        driver.called |= driver.bell.answer(cx.waker());
+        driver.poll_inputs(clock::now());
+        match driver.unblocked {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    driver.round(clock::now());
+    assert!(arrives(&peers[0]));
+    assert!(!driver.ports.is_blocked());
+    assert_eq!(driver.counters().refused, 0);
+}
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(std::sync::Arc<core::sync::atomic::AtomicU64>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn a_hundred_unsendable_datagrams_are_counted_and_one_is_warned_of() {
+    let (mut driver, _link) = driver();
+    let (socket, _) = driver.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let count = || warnings.0.load(core::sync::atomic::Ordering::Relaxed);
+    for port in 1..=100 {
+        // A link-local peer without its interface is no path at all.
+        let nowhere = SocketAddr::new("fe80::1".parse().unwrap(), port);
+        asks(&mut driver, socket, nowhere);
+        driver.drain(clock::now());
+    }
+    assert_eq!(driver.counters().refused, 100);
+    assert_eq!(count(), 1);
+    let later = clock::now() + restraint::INTERVAL;
+    driver.remind(later);
+    assert_eq!(count(), 2);
+    driver.remind(later + restraint::INTERVAL);
+    assert_eq!(count(), 2); // all were told of
 }

@@ -5,6 +5,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::{AtomicU32, Ordering};
+use core::task::{Context, Poll};
 use std::io;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -172,6 +173,16 @@ impl Port {
 
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await
+    }
+
+    /// Ready when datagrams may be there. Only the task that asked last is woken.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_recv_ready(cx)
+    }
+
+    /// Waits for error reports, which this system does not give.
+    pub(super) async fn reporting(&self) -> io::Result<()> {
+        core::future::pending().await
     }
 
     pub(super) async fn writable(&self) -> io::Result<()> {

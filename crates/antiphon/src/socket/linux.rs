@@ -3,10 +3,11 @@
 //! This is the only file of the room with `unsafe`: three system calls for which no safe wrapper fits, and
 //! tokio's registration (the reasons stand in the decision record on sockets).
 
-use core::mem;
+use core::mem::{self, MaybeUninit};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::ptr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::task::{Context, Poll};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
@@ -26,6 +27,9 @@ pub(super) const TRUNCATION_ROOM: usize = 0;
 
 /// Datagrams per system call; longer batches take several.
 const PER_CALL: usize = 32;
+
+/// Datagrams that a call is prepared for at least: with one more than there is, the call also finds the end of the queue.
+const LEAST: usize = 2;
 
 /// How many errors of datagrams sent earlier one call steps over before it gives up for now.
 const STEP_OVER: usize = 16;
@@ -88,6 +92,8 @@ pub(super) struct Port {
     wanted: Interest,
     /// Datagrams dropped so far, widened from the kernel's 32 bits.
     dropped: AtomicU64,
+    /// Datagrams that the next call is prepared for, from what was there lately.
+    likely: AtomicUsize,
 }
 
 impl Port {
@@ -163,6 +169,7 @@ impl Port {
             },
             wanted,
             dropped: AtomicU64::new(0),
+            likely: AtomicUsize::new(LEAST),
         })
     }
 
@@ -202,6 +209,20 @@ impl Port {
         Ok(())
     }
 
+    /// Ready when datagrams may be there. Only the task that asked last is woken.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.fd.poll_read_ready(cx).map_ok(|mut guard| {
+            guard.retain_ready();
+        })
+    }
+
+    /// Waits until error reports may be there.
+    pub(super) async fn reporting(&self) -> io::Result<()> {
+        let mut guard = self.fd.ready(Interest::ERROR).await?;
+        guard.retain_ready();
+        Ok(())
+    }
+
     /// Registers a duplicate afresh: tokio takes an ICMP error for a closed write half and would never
     /// again wait on the registration that saw one.
     pub(super) async fn writable(&self) -> io::Result<()> {
@@ -214,11 +235,15 @@ impl Port {
 
     pub(super) fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.heads.clear();
-        while batch.heads.len() < batch.capacity() {
-            let before = batch.heads.len();
-            let wanted = (batch.capacity() - before).min(PER_CALL);
+        let mut taken = 0;
+        while taken < batch.capacity() {
+            let likely = self.likely.load(Ordering::Relaxed);
+            let wanted = (batch.capacity() - taken).min(likely);
             let read = self.fd.try_io(Interest::READABLE, |socket| {
-                let count = receive(socket.as_raw_fd(), batch, before, wanted, &self.dropped)?;
+                let count = receive(socket.as_raw_fd(), batch, taken, wanted, &self.dropped)?;
+                taken += count;
+                self.likely
+                    .store(next_likely(likely, wanted, count), Ordering::Relaxed);
                 // A short count means an empty queue: say so, and the readiness is cleared without asking
                 // the kernel once more. What arrives from here on makes a new readiness event.
                 if count > 0 && count < wanted {
@@ -304,6 +329,17 @@ impl Port {
     }
 }
 
+/// How many datagrams to prepare a call for, after one that asked for `wanted` of `likely` and got `count`.
+fn next_likely(likely: usize, wanted: usize, count: usize) -> usize {
+    if count >= wanted {
+        (likely * 2).min(PER_CALL)
+    } else if count < likely / 4 {
+        (likely / 2).max(LEAST)
+    } else {
+        likely
+    }
+}
+
 /// Registers a socket with the runtime that this is called in.
 fn register<S: OwnsSocket>(socket: S, interest: Interest) -> io::Result<AsyncFd<S>> {
     // SAFETY: both types that own a socket keep one open descriptor, and always the same, until they are
@@ -326,13 +362,8 @@ fn receive(
     wanted: usize,
     dropped: &AtomicU64,
 ) -> io::Result<usize> {
-    let wanted = wanted.min(PER_CALL);
-    let mut parts = [libc::iovec {
-        iov_base: ptr::null_mut(),
-        iov_len: 0,
-    }; PER_CALL];
-    // SAFETY: mmsghdr consists of integers and pointers, for which all bits zero is a valid value.
-    let mut headers: [libc::mmsghdr; PER_CALL] = unsafe { mem::zeroed() };
+    let mut parts = [const { MaybeUninit::uninit() }; PER_CALL];
+    let mut headers = [const { MaybeUninit::uninit() }; PER_CALL];
     let rooms = batch
         .bytes
         .chunks_exact_mut(batch.stride)
@@ -341,9 +372,11 @@ fn receive(
         .take(wanted);
     let mut prepared = 0;
     for (((room, scratch), part), header) in rooms.zip(&mut parts).zip(&mut headers) {
-        part.iov_base = room.as_mut_ptr().cast();
-        part.iov_len = room.len();
-        let header = &mut header.msg_hdr;
+        let part = part.write(libc::iovec {
+            iov_base: room.as_mut_ptr().cast(),
+            iov_len: room.len(),
+        });
+        let header = &mut header.write(empty_header()).msg_hdr;
         header.msg_name = scratch.name.0.as_mut_ptr().cast();
         header.msg_namelen = control::NAME_SPACE as libc::socklen_t;
         header.msg_iov = part;
@@ -354,12 +387,12 @@ fn receive(
     }
     let mut steps = 0;
     let count = loop {
-        // SAFETY: the first `prepared` headers point to distinct live buffers of the stated lengths (slots
+        // SAFETY: the first `prepared` headers are written and point to distinct live buffers of the stated lengths (slots
         // and scratch of `batch`, which is borrowed mutably here, and `parts`); a null timeout is allowed.
         let result = unsafe {
             libc::recvmmsg(
                 fd,
-                headers.as_mut_ptr(),
+                headers.as_mut_ptr().cast(),
                 prepared as libc::c_uint,
                 // With MSG_TRUNC given, the length of a cut datagram is its full length.
                 (libc::MSG_DONTWAIT | libc::MSG_TRUNC) as _,
@@ -379,7 +412,9 @@ fn receive(
             _ => steps += 1,
         }
     };
-    for (index, header) in headers.iter().enumerate().take(count) {
+    for (index, header) in headers.iter().take(prepared.min(count)).enumerate() {
+        // SAFETY: the first `prepared` headers are written.
+        let header: &libc::mmsghdr = unsafe { header.assume_init_ref() };
         let Some(scratch) = batch.scratch.get(first + index) else {
             break;
         };
@@ -471,12 +506,8 @@ fn widen(total: &AtomicU64, count: u32) {
 /// Hands the first waiting datagrams to the kernel and returns how many it took: at least one, or an error
 /// that came before the first.
 fn send(fd: RawFd, batch: &mut SendBatch, source: Ipv4Addr) -> io::Result<usize> {
-    let mut parts = [libc::iovec {
-        iov_base: ptr::null_mut(),
-        iov_len: 0,
-    }; PER_CALL];
-    // SAFETY: mmsghdr consists of integers and pointers, for which all bits zero is a valid value.
-    let mut headers: [libc::mmsghdr; PER_CALL] = unsafe { mem::zeroed() };
+    let mut parts = [const { MaybeUninit::uninit() }; PER_CALL];
+    let mut headers = [const { MaybeUninit::uninit() }; PER_CALL];
     let datagrams = batch
         .bytes
         .chunks_exact_mut(batch.stride)
@@ -491,9 +522,11 @@ fn send(fd: RawFd, batch: &mut SendBatch, source: Ipv4Addr) -> io::Result<usize>
             let source = default_source(source, *to.ip(), interface);
             waiting.head.control.default_source(source);
         }
-        part.iov_base = bytes.as_mut_ptr().cast();
-        part.iov_len = waiting.length;
-        let header = &mut header.msg_hdr;
+        let part = part.write(libc::iovec {
+            iov_base: bytes.as_mut_ptr().cast(),
+            iov_len: waiting.length,
+        });
+        let header = &mut header.write(empty_header()).msg_hdr;
         header.msg_name = waiting.head.name.0.as_mut_ptr().cast();
         header.msg_namelen = waiting.head.name_length as libc::socklen_t;
         header.msg_iov = part;
@@ -504,17 +537,23 @@ fn send(fd: RawFd, batch: &mut SendBatch, source: Ipv4Addr) -> io::Result<usize>
         }
         prepared += 1;
     }
-    // SAFETY: the first `prepared` headers point to live buffers that hold at least the stated lengths
+    // SAFETY: the first `prepared` headers are written and point to live buffers that hold at least the stated lengths
     // (`length` is at most `stride`; all belong to `batch`, borrowed mutably here, or to `parts`).
     let result = unsafe {
         libc::sendmmsg(
             fd,
-            headers.as_mut_ptr(),
+            headers.as_mut_ptr().cast(),
             prepared as libc::c_uint,
             (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
         )
     };
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// A header that names nothing.
+fn empty_header() -> libc::mmsghdr {
+    // SAFETY: mmsghdr consists of integers and pointers, for which all bits zero is a valid value.
+    unsafe { mem::zeroed() }
 }
 
 /// The source address of an IPv4 datagram that leaves by a named interface from a socket bound to `bound`.

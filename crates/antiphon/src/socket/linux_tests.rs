@@ -304,3 +304,26 @@ fn the_source_of_multicast_is_never_left_to_chance() {
         assert_eq!(default_source(from, to, interface), expected);
     }
 }
+
+#[test]
+fn a_call_is_prepared_for_as_many_as_were_there_lately() {
+    // (likely, wanted, came) and what follows.
+    for (before, after) in [
+        ((LEAST, LEAST, 0), LEAST),
+        ((LEAST, LEAST, 1), LEAST),
+        ((LEAST, LEAST, LEAST), 2 * LEAST),
+        ((16, 16, 16), PER_CALL),
+        ((PER_CALL, PER_CALL, PER_CALL), PER_CALL),
+        ((PER_CALL, PER_CALL, 8), PER_CALL),
+        ((PER_CALL, PER_CALL, 7), 16),
+        ((16, 1, 1), PER_CALL), // all that there was room for
+        ((4, 4, 1), 4),
+        ((4, 4, 0), LEAST),
+    ] {
+        assert_eq!(
+            next_likely(before.0, before.1, before.2),
+            after,
+            "{before:?}"
+        );
+    }
+}

@@ -42,6 +42,7 @@
 //! [`Arrival::interface`] is 0, truncated lengths are a lower bound, ICMP errors and drops are not told.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use core::task::{Context, Poll};
 use std::io;
 
 mod batch;
@@ -149,6 +150,16 @@ impl UnicastSocket {
     /// When the runtime shuts down.
     pub async fn readable(&self) -> io::Result<()> {
         self.port.readable().await
+    }
+
+    /// Ready when datagrams may be there. One task at a time can wait like this.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.port.poll_readable(cx)
+    }
+
+    /// Waits until error reports may be there.
+    pub(crate) async fn reporting(&self) -> io::Result<()> {
+        self.port.reporting().await
     }
 
     /// Waits until the send buffer has room again. Safe to cancel.
@@ -318,6 +329,11 @@ impl GroupSocket {
     /// When the runtime shuts down.
     pub async fn readable(&self) -> io::Result<()> {
         self.port.readable().await
+    }
+
+    /// Ready when datagrams may be there. One task at a time can wait like this.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.port.poll_readable(cx)
     }
 
     /// Takes what has arrived through interfaces that have joined, as [`UnicastSocket::recv_batch`].

@@ -1,4 +1,4 @@
-//! Waiting for many sockets at once without allocating each time.
+//! Waiting for the error reports of many sockets without allocating each time.
 
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
@@ -7,38 +7,23 @@ use core::task::{Context, Poll};
 use std::io;
 use std::sync::Arc;
 
-/// What a socket promises: a future that ends when something may be read.
-pub(super) trait Readable: Send + Sync + 'static {
-    fn wait(&self) -> impl Future<Output = io::Result<()>> + Send;
-}
+use crate::socket::UnicastSocket;
 
-impl Readable for crate::socket::UnicastSocket {
-    async fn wait(&self) -> io::Result<()> {
-        self.readable().await
-    }
-}
-
-impl Readable for crate::socket::GroupSocket {
-    async fn wait(&self) -> io::Result<()> {
-        self.readable().await
-    }
-}
-
-/// One future for the whole life of a socket, which says again and again that something may be read.
-pub(super) struct Readiness {
+/// One future for the whole life of a socket, which says again and again that a report may be read.
+pub(super) struct Reports {
     /// Ends only with an error: when the runtime shuts down.
     watch: Pin<Box<dyn Future<Output = io::Error> + Send>>,
     ready: Arc<AtomicBool>,
 }
 
-impl Readiness {
+impl Reports {
     /// Shares `socket` until it is dropped.
-    pub(super) fn of<S: Readable>(socket: Arc<S>) -> Self {
+    pub(super) fn of(socket: Arc<UnicastSocket>) -> Self {
         let ready = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&ready);
         let watch = Box::pin(async move {
             loop {
-                if let Err(error) = socket.wait().await {
+                if let Err(error) = socket.reporting().await {
                     return error;
                 }
                 flag.store(true, Ordering::Relaxed);
@@ -48,7 +33,7 @@ impl Readiness {
         Self { watch, ready }
     }
 
-    /// Ready when something may be read; else the task is woken when that changes.
+    /// Ready when a report may be read; else the task is woken when that changes.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(error) = self.watch.as_mut().poll(cx) {
             return Poll::Ready(Err(error));
