@@ -1,4 +1,4 @@
-//! The few CBOR encodings that enter keys and authenticated data: definite lengths, shortest form (RFC 8949, section 4.2.1).
+//! The few CBOR encodings that enter keys, authenticated data, credentials and records: definite lengths, shortest form (RFC 8949, section 4.2.1).
 
 use alloc::vec::Vec;
 
@@ -7,6 +7,7 @@ const NEGATIVE: u8 = 1;
 const BYTES: u8 = 2;
 const TEXT: u8 = 3;
 const ARRAY: u8 = 4;
+const MAP: u8 = 5;
 
 fn head(out: &mut Vec<u8>, major: u8, argument: u64) {
     let major = major << 5;
@@ -28,6 +29,10 @@ fn head(out: &mut Vec<u8>, major: u8, argument: u64) {
 
 pub(crate) fn array(out: &mut Vec<u8>, elements: u64) {
     head(out, ARRAY, elements);
+}
+
+pub(crate) fn map(out: &mut Vec<u8>, entries: u64) {
+    head(out, MAP, entries);
 }
 
 pub(crate) fn unsigned(out: &mut Vec<u8>, value: u64) {
@@ -169,5 +174,6 @@ mod tests {
         assert_eq!(written(|out| bytes_or_null(out, None)), [0xf6]);
         assert_eq!(written(|out| bytes_or_null(out, Some(&[]))), [0x40]);
         assert_eq!(written(|out| array(out, 9)), [0x89]);
+        assert_eq!(written(|out| map(out, 2)), [0xa2]);
     }
 }

@@ -12,9 +12,14 @@ extern crate std;
 mod cbor;
 
 pub mod aad;
+pub mod credential;
 pub mod crypto;
 pub mod derive;
+pub mod echo;
 pub mod nonce;
 pub mod option;
+pub mod record;
+pub mod replay;
 pub mod secret;
+pub mod sequence;
 pub mod suite;
