@@ -13,6 +13,65 @@ use crate::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity(pub Vec<u8>);
 
+impl Identity {
+    /// The identity of a member of a security group: the group's invariant name and the member's authentication
+    /// credential. Never its Sender ID, which may go to somebody else later.
+    ///
+    /// Encoded as the length of the name in two bytes, name, credential; a name is 255 bytes long at most.
+    pub fn member(group: &str, credential: &[u8]) -> Self {
+        let name = group.as_bytes();
+        let name = name.get(..MAX_NAME).unwrap_or(name);
+        let mut identity = Vec::with_capacity(2 + name.len() + credential.len());
+        identity.extend_from_slice(&(name.len() as u16).to_be_bytes()); // at most `MAX_NAME`
+        identity.extend_from_slice(name);
+        identity.extend_from_slice(credential);
+        Self(identity)
+    }
+
+    /// The name of the security group, if this is the identity of a member of one.
+    pub fn group(&self) -> Option<&str> {
+        core::str::from_utf8(self.parts()?.0).ok()
+    }
+
+    /// The member's authentication credential.
+    pub fn credential(&self) -> Option<&[u8]> {
+        Some(self.parts()?.1)
+    }
+
+    fn parts(&self) -> Option<(&[u8], &[u8])> {
+        let (length, rest) = self.0.split_first_chunk()?;
+        rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+    }
+}
+
+/// The longest name of a security group that counts.
+const MAX_NAME: usize = 255;
+
+/// What is known of whoever sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing<'a> {
+    /// Who is proven to have sent it.
+    pub sender: &'a Sender,
+    /// The security group that protected it, by its invariant name.
+    pub security_group: Option<&'a str>,
+    /// It is proven to be fresh: it carried an Echo value that this endpoint sent to this sender (RFC 9175).
+    pub fresh: bool,
+    /// The sender is proven to be reachable at the source address: an Echo value that was sent there came back.
+    pub reachable: bool,
+}
+
+impl<'a> Standing<'a> {
+    /// Nothing is known beside the sender.
+    pub const fn of(sender: &'a Sender) -> Self {
+        Self {
+            sender,
+            security_group: None,
+            fresh: false,
+            reachable: false,
+        }
+    }
+}
+
 /// The sender of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Sender {
@@ -71,5 +130,35 @@ impl Arrival {
     /// Did it come by multicast?
     pub fn is_group(&self) -> bool {
         self.path.is_multicast()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_of_a_member_is_its_group_and_its_credential() {
+        let identity = Identity::member("lights", &[1, 2, 3]);
+        assert_eq!(identity.0, b"\x00\x06lights\x01\x02\x03");
+        assert_eq!(identity.group(), Some("lights"));
+        assert_eq!(identity.credential(), Some([1, 2, 3].as_slice()));
+        assert_ne!(
+            Identity::member("a", b"bc"),
+            Identity::member("ab", b"c"),
+            "no two have the same"
+        );
+        let long = Identity::member(&"n".repeat(300), b"c");
+        assert_eq!(long.group().map(str::len), Some(255));
+        assert_eq!(long.credential(), Some(b"c".as_slice()));
+    }
+
+    #[test]
+    fn bytes_that_are_no_identity_of_a_member_have_neither_part() {
+        for bytes in [b"".as_slice(), b"\x00", b"\x00\x02a", b"\xff\xff"] {
+            let identity = Identity(bytes.to_vec());
+            assert_eq!((identity.group(), identity.credential()), (None, None));
+        }
+        assert_eq!(Identity(b"\x00\x01\xff".to_vec()).group(), None, "no text");
     }
 }

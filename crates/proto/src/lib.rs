@@ -53,7 +53,7 @@ pub use exchange::{
     ExchangeId, Failure, Reliability, RequestError, SendError, UnicastRequest, Waiting,
 };
 pub use expect::{DuplicateMember, Expectation, Extract, Member, MemberAddress, MemberIndex};
-pub use identity::{Arrival, GroupTuple, Identity, SecurityGroup, Sender};
+pub use identity::{Arrival, GroupTuple, Identity, SecurityGroup, Sender, Standing};
 pub use membership::{
     ApplicationGroup, ApplicationGroupId, Authority, CoapGroup, CoapGroupId, CoapGroupSpec,
     GroupAddress, GroupSecurity, Interface, Lint, ListenChange, ListenEvent, Listening,

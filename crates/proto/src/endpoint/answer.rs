@@ -67,6 +67,8 @@ impl Endpoint {
                 self.answer_group(now, &origin, leisure, response);
             }
             Disposition::Respond { .. } => self.answer(now, &origin, incoming, response),
+            // Nobody is proven yet, so nobody is challenged.
+            Disposition::Challenge { .. } => self.counters.silenced += 1,
             Disposition::Silence(reason) => self.stay_silent(&origin, reason),
             Disposition::Deferred(_) => {} // `finish` defers nothing
         }

@@ -21,6 +21,12 @@ pub enum Disposition {
         /// The port it comes from: the one that the request was sent to (seed -03 section 3.1).
         port: u16,
     },
+    /// The request is not processed until its sender has sent back an Echo value, which the security layer makes: a
+    /// protected 4.01 is sent. Only for a sender whose identity is proven.
+    Challenge {
+        /// How long it is held back: drawn as for a response.
+        leisure: Duration,
+    },
     /// No response is sent. A CON is acknowledged with an empty message, unless the reason says that the message is rejected.
     Silence(SilenceReason),
     /// The application answers later; its response goes through [`Server::finish`](crate::Server::finish).
@@ -136,6 +142,8 @@ pub struct ServerCounters {
     pub handled: u64,
     /// Responses to be sent.
     pub responses: u64,
+    /// Requests that were to be challenged first.
+    pub challenges: u64,
     silences: [u64; SilenceReason::ALL.len()],
 }
 
@@ -156,6 +164,7 @@ impl ServerCounters {
                     *count += 1;
                 }
             }
+            Disposition::Challenge { .. } => self.challenges += 1,
             Disposition::Deferred(_) => {}
         }
     }
