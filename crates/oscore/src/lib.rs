@@ -12,14 +12,40 @@ extern crate std;
 mod cbor;
 
 pub mod aad;
+mod context;
+mod contexts;
 pub mod credential;
 pub mod crypto;
 pub mod derive;
 pub mod echo;
+mod group;
+mod group_mode;
+mod identity;
+mod message;
 pub mod nonce;
+mod open;
 pub mod option;
+mod pair;
+mod pairwise;
+mod protect;
 pub mod record;
+mod refused;
 pub mod replay;
 pub mod secret;
 pub mod sequence;
 pub mod suite;
+
+pub use contexts::{ContextId, Contexts, GroupId, PairId};
+pub use group::{
+    Freshness, Group, GroupError, InstallError, Own, Parameters, Peer, Prepared, PreparedSender,
+    Settings, Stale,
+};
+pub use identity::{Gid, Kid, Member, Mode};
+pub use message::{MessageRefused, OptionClass};
+pub use open::{
+    AgreeJob, Agreed, Asked, Challenged, Checked, Job, JobResult, Opened, OpenedRequest,
+    OpenedResponse, Opening, Received, Step, VerifyJob,
+};
+pub use pair::{Pair, PairError, PairParameters, PairSettings};
+pub use protect::{Protected, Protecting, Signing, To};
+pub use refused::{ErrorAnswer, ProtectError, Reason, Refused};

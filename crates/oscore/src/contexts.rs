@@ -1,0 +1,304 @@
+//! All Security Contexts of an endpoint: groups and plain pairs. Here the context of a message is chosen
+//! (draft section 6; RFC 8613, sections 8.2 and 8.4).
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use crate::group::Group;
+use crate::identity::{Gid, Kid};
+use crate::option::OscoreOption;
+use crate::pair::Pair;
+
+/// Names a group within one [`Contexts`]; never reused there, so that a group that was left and joined again has
+/// another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub(crate) u32);
+
+/// Names a pair within one [`Contexts`]; never reused there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PairId(pub(crate) u32);
+
+/// A group or a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ContextId {
+    /// A group.
+    Group(GroupId),
+    /// A plain OSCORE context.
+    Pair(PairId),
+}
+
+impl From<GroupId> for ContextId {
+    fn from(id: GroupId) -> ContextId {
+        ContextId::Group(id)
+    }
+}
+
+impl From<PairId> for ContextId {
+    fn from(id: PairId) -> ContextId {
+        ContextId::Pair(id)
+    }
+}
+
+/// All groups and pairs of an endpoint.
+#[derive(Default)]
+pub struct Contexts {
+    pub(crate) groups: Vec<(GroupId, Group)>,
+    pub(crate) pairs: Vec<(PairId, Pair)>,
+    last_id: u32,
+    last_ticket: u64,
+    unknown: u32,
+    pub(crate) scratch: Scratch,
+}
+
+/// Memory that is used again for each message.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) aad: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) option: Vec<u8>,
+}
+
+/// How many contexts are tried for one message: Gids of two managers may collide (draft section 14.6), and each try
+/// can cost a signature.
+pub(crate) const MAX_TRIES: usize = 4;
+
+/// One context that may have protected a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) place: ContextId,
+    /// Serial number of the Security Context within the group.
+    pub(crate) serial: u64,
+    /// Where to look for the next one.
+    pub(crate) next: usize,
+}
+
+impl Contexts {
+    /// No contexts.
+    pub fn new() -> Contexts {
+        Contexts::default()
+    }
+
+    /// Adds a group. Groups are tried in this order where their Gids collide.
+    pub fn add_group(&mut self, group: Group) -> GroupId {
+        let id = GroupId(self.next_id());
+        self.groups.push((id, group));
+        id
+    }
+
+    /// Adds a plain OSCORE context.
+    pub fn add_pair(&mut self, pair: Pair) -> PairId {
+        let id = PairId(self.next_id());
+        self.pairs.push((id, pair));
+        id
+    }
+
+    /// Takes a group out, for good: its exchanges are over (draft section 5.1).
+    pub fn remove_group(&mut self, id: GroupId) -> Option<Group> {
+        let at = self.groups.iter().position(|(of, _)| *of == id)?;
+        Some(self.groups.remove(at).1)
+    }
+
+    /// Takes a pair out, for good.
+    pub fn remove_pair(&mut self, id: PairId) -> Option<Pair> {
+        let at = self.pairs.iter().position(|(of, _)| *of == id)?;
+        Some(self.pairs.remove(at).1)
+    }
+
+    /// A group.
+    pub fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups
+            .iter()
+            .find(|(of, _)| *of == id)
+            .map(|(_, it)| it)
+    }
+
+    /// A group, to change it.
+    pub fn group_mut(&mut self, id: GroupId) -> Option<&mut Group> {
+        let found = self.groups.iter_mut().find(|(of, _)| *of == id);
+        found.map(|(_, it)| it)
+    }
+
+    /// The group of that name.
+    pub fn group_named(&self, name: &str) -> Option<GroupId> {
+        let found = self.groups.iter().find(|(_, group)| group.name() == name);
+        found.map(|(id, _)| *id)
+    }
+
+    /// All groups.
+    pub fn groups(&self) -> impl Iterator<Item = (GroupId, &Group)> {
+        self.groups.iter().map(|(id, group)| (*id, group))
+    }
+
+    /// All groups, to change them.
+    pub fn groups_mut(&mut self) -> impl Iterator<Item = (GroupId, &mut Group)> {
+        self.groups.iter_mut().map(|(id, group)| (*id, group))
+    }
+
+    /// A pair.
+    pub fn pair(&self, id: PairId) -> Option<&Pair> {
+        self.pairs
+            .iter()
+            .find(|(of, _)| *of == id)
+            .map(|(_, it)| it)
+    }
+
+    /// A pair, to change it.
+    pub fn pair_mut(&mut self, id: PairId) -> Option<&mut Pair> {
+        let found = self.pairs.iter_mut().find(|(of, _)| *of == id);
+        found.map(|(_, it)| it)
+    }
+
+    /// All pairs.
+    pub fn pairs(&self) -> impl Iterator<Item = (PairId, &Pair)> {
+        self.pairs.iter().map(|(id, pair)| (*id, pair))
+    }
+
+    /// How many requests in a row had no context here. After some it is time to ask the Group Managers for current
+    /// keys: this endpoint may have missed a rekeying (draft section 14.5.2).
+    pub fn without_context(&self) -> u32 {
+        self.unknown
+    }
+
+    /// Erases replaced contexts whose time is over.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        for (_, group) in &mut self.groups {
+            group.expire(now);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        self.groups
+            .iter()
+            .filter_map(|(_, group)| group.next_timeout())
+            .min()
+    }
+
+    pub(crate) fn count_unknown(&mut self, known: bool) {
+        self.unknown = match known {
+            true => 0,
+            false => self.unknown.saturating_add(1),
+        };
+    }
+
+    /// A number that no other message and no other request of this endpoint has.
+    pub(crate) fn ticket(&mut self) -> u64 {
+        self.last_ticket += 1;
+        self.last_ticket
+    }
+
+    fn next_id(&mut self) -> u32 {
+        self.last_id = self.last_id.saturating_add(1);
+        self.last_id
+    }
+
+    /// The next context, from position `from` on, that a request may belong to: 'kid context' is a Gid of a group,
+    /// latest context first, or, without Group Flag, 'kid' is the Recipient ID of a pair.
+    pub(crate) fn request_candidate(
+        &self,
+        from: usize,
+        option: &OscoreOption<'_>,
+        kid: Kid,
+        now: Duration,
+    ) -> Option<Candidate> {
+        let groups = self.groups.iter().enumerate().skip(from / 2);
+        for (at, (id, group)) in groups {
+            let Some(gid) = option.kid_context else {
+                break;
+            };
+            let place = ContextId::Group(*id);
+            if 2 * at >= from && group.current.common.gid.as_bytes() == gid {
+                let serial = group.current.serial;
+                let next = 2 * at + 1;
+                return Some(Candidate {
+                    place,
+                    serial,
+                    next,
+                });
+            }
+            let old = group
+                .retained
+                .as_ref()
+                .filter(|old| group.settings.retained_requests && !old.draining && now < old.until);
+            if let Some(old) = old
+                && old.context.common.gid.as_bytes() == gid
+            {
+                let serial = old.context.serial;
+                let next = 2 * at + 2;
+                return Some(Candidate {
+                    place,
+                    serial,
+                    next,
+                });
+            }
+        }
+        if option.group_flag {
+            return None; // never an RFC 8613 context (draft section 6)
+        }
+        let first = 2 * self.groups.len();
+        let mut pairs = self
+            .pairs
+            .iter()
+            .enumerate()
+            .skip(from.saturating_sub(first));
+        pairs.find_map(|(at, (id, pair))| {
+            pair.expects(kid, option.kid_context).then(|| Candidate {
+                place: ContextId::Pair(*id),
+                serial: pair.serial(),
+                next: first + at + 1,
+            })
+        })
+    }
+
+    /// The next context of the request's group, or its pair, that a response may be protected with: of the Gid that it
+    /// names, else the latest and then the replaced one (draft section 14.5.1).
+    pub(crate) fn response_candidate(
+        &self,
+        from: usize,
+        place: ContextId,
+        kid_context: Option<&[u8]>,
+        now: Duration,
+    ) -> Option<Candidate> {
+        let id = match place {
+            ContextId::Group(id) => id,
+            ContextId::Pair(id) => {
+                let pair = self.pair(id).filter(|_| from == 0)?;
+                let serial = pair.serial();
+                return Some(Candidate {
+                    place,
+                    serial,
+                    next: 1,
+                });
+            }
+        };
+        let group = self.group(id)?;
+        let named = |gid: &Gid| kid_context.is_none_or(|named| named == gid.as_bytes());
+        if from == 0 && named(&group.current.common.gid) {
+            let serial = group.current.serial;
+            return Some(Candidate {
+                place,
+                serial,
+                next: 1,
+            });
+        }
+        let old = group.retained.as_ref().filter(|old| {
+            from <= 1 && !old.draining && now < old.until && named(&old.context.common.gid)
+        })?;
+        let serial = old.context.serial;
+        Some(Candidate {
+            place,
+            serial,
+            next: 2,
+        })
+    }
+}
+
+impl fmt::Debug for Contexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contexts")
+            .field("groups", &self.groups)
+            .field("pairs", &self.pairs)
+            .finish_non_exhaustive()
+    }
+}

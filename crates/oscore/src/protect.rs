@@ -1,0 +1,229 @@
+//! Protecting messages (draft sections 7.1, 7.3, 8.3 and 8.5; RFC 8613, sections 8.1 and 8.3).
+//!
+//! A sequence number that was taken is used up, whatever becomes of the message.
+
+mod request;
+mod response;
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::context::Context;
+use crate::contexts::GroupId;
+use crate::crypto::{CryptoError, PrivateKey};
+use crate::derive::Keystream;
+use crate::group::Group;
+use crate::identity::Kid;
+use crate::nonce::PartialIv;
+use crate::open::{AgreeJob, Asked, With};
+use crate::option::OscoreOption;
+use crate::refused::ProtectError;
+use crate::sequence::{Sequence, SequenceError};
+use crate::suite::SignatureAlgorithm;
+
+/// For whom a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// For many members of a group: in group mode.
+    Group,
+    /// For one member of a group: in pairwise mode, or, in a group without, in group mode.
+    Member(Kid),
+    /// For the peer of a plain OSCORE context.
+    Peer,
+}
+
+/// What protecting has come to.
+#[derive(Debug)]
+pub enum Protecting {
+    /// It is done.
+    Done(Protected),
+    /// It has to be signed.
+    Sign(Signing),
+    /// The pairwise keys with the member have to be agreed on first; nothing is used up yet. When
+    /// [`Contexts::agreed`](crate::Contexts::agreed) has the result, protect again.
+    Agree(AgreeJob),
+}
+
+/// A protected message.
+#[derive(Debug)]
+pub struct Protected {
+    /// The message, ready to be sent. Repeats send the same bytes (draft section 7).
+    pub bytes: Vec<u8>,
+    /// For a request: what is needed to open the responses.
+    pub asked: Option<Asked>,
+}
+
+/// A message in group mode that waits for its countersignature.
+pub struct Signing {
+    group: GroupId,
+    algorithm: SignatureAlgorithm,
+    /// What is to be signed.
+    structure: Vec<u8>,
+    /// The message without the countersignature.
+    bytes: Vec<u8>,
+    keystream: Keystream,
+    asked: Option<Asked>,
+}
+
+impl Signing {
+    /// In which group: the own key of that group signs.
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// With which algorithm.
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
+    }
+
+    /// The bytes to be signed, for [`PrivateKey::sign`].
+    pub fn to_be_signed(&self) -> &[u8] {
+        &self.structure
+    }
+
+    /// Signs with a private key at once.
+    ///
+    /// # Errors
+    /// [`ProtectError::KeyFailure`].
+    pub fn sign(self, key: &dyn PrivateKey) -> Result<Protected, ProtectError> {
+        let signature = key.sign(self.algorithm, &self.structure);
+        self.finish(&signature.map_err(|_| ProtectError::KeyFailure)?)
+    }
+
+    /// Encrypts the countersignature and puts it at the end (draft section 4.1).
+    ///
+    /// # Errors
+    /// [`ProtectError::KeyFailure`] if the signature is not as long as those of the algorithm are.
+    pub fn finish(self, signature: &[u8]) -> Result<Protected, ProtectError> {
+        let mut bytes = self.bytes;
+        let start = bytes.len();
+        bytes.extend_from_slice(signature);
+        let end = bytes.get_mut(start..).unwrap_or_default();
+        self.keystream
+            .apply(end)
+            .map_err(|_| ProtectError::KeyFailure)?;
+        Ok(Protected {
+            bytes,
+            asked: self.asked,
+        })
+    }
+}
+
+impl fmt::Debug for Signing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signing")
+            .field("group", &self.group)
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which Partial IV a message gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbering {
+    /// The next own one, or that of the request where that is allowed.
+    Allocated,
+    /// This one, or that of the request.
+    #[cfg(feature = "vectors")]
+    Given(Option<PartialIv>),
+}
+
+impl Numbering {
+    /// The own number, for a message that has to have one.
+    fn take(self, sequence: &mut Sequence) -> Result<PartialIv, ProtectError> {
+        match self {
+            Numbering::Allocated => sequence.take().map_err(ProtectError::from),
+            #[cfg(feature = "vectors")]
+            Numbering::Given(number) => number.ok_or(ProtectError::NotReserved),
+        }
+    }
+
+    /// Whether the number of the request is used, where `allowed` says that it may be.
+    fn reuses(self, allowed: bool) -> bool {
+        match self {
+            Numbering::Allocated => allowed,
+            #[cfg(feature = "vectors")]
+            Numbering::Given(number) => number.is_none(),
+        }
+    }
+}
+
+impl From<SequenceError> for ProtectError {
+    fn from(error: SequenceError) -> ProtectError {
+        match error {
+            SequenceError::NotReserved => ProtectError::NotReserved,
+            SequenceError::Exhausted => ProtectError::Exhausted,
+            SequenceError::Lost => ProtectError::Lost,
+        }
+    }
+}
+
+/// The algorithms of an installed context work; only the length of a message can be wrong.
+impl From<CryptoError> for ProtectError {
+    fn from(error: CryptoError) -> ProtectError {
+        match error {
+            CryptoError::Unavailable => ProtectError::NoContext,
+            CryptoError::Length | CryptoError::NotAuthentic => ProtectError::TooLong,
+        }
+    }
+}
+
+/// Writes an OSCORE option in place of the one before.
+fn write_option(option: &OscoreOption<'_>, out: &mut Vec<u8>) -> Result<(), ProtectError> {
+    out.clear();
+    option.write(out).map_err(|_| ProtectError::TooLong)
+}
+
+/// Before a number is taken: whether the option will fit, with the longest Partial IV.
+fn check_option(kid: Kid, kid_context: Option<&[u8]>) -> Result<(), ProtectError> {
+    let longest = 1 + 5 + kid_context.map_or(0, |context| 1 + context.len());
+    match longest + kid.as_bytes().len() <= crate::option::MAX_OPTION_LEN {
+        true => Ok(()),
+        false => Err(ProtectError::TooLong),
+    }
+}
+
+/// The longest plaintext, in bytes: what every algorithm here can encrypt, and no datagram can hold.
+const MAX_PLAINTEXT: usize = 0xffff;
+
+fn check_length(plaintext: usize) -> Result<(), ProtectError> {
+    match plaintext <= MAX_PLAINTEXT {
+        true => Ok(()),
+        false => Err(ProtectError::TooLong),
+    }
+}
+
+impl Group {
+    fn may_protect(&self) -> Result<(), ProtectError> {
+        if self.is_lost() {
+            return Err(ProtectError::Lost);
+        }
+        if self.sender_id().is_none() {
+            return Err(ProtectError::NoSender);
+        }
+        match self.installing {
+            true => Err(ProtectError::Installing),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Context {
+    /// What is to be agreed on with a peer whose pairwise keys are not there.
+    fn agree_job(&self, group: GroupId, kid: Kid) -> Option<AgreeJob> {
+        let (sender, peer) = self.sender.as_ref().zip(self.recipients.get(kid))?;
+        if peer.pairwise.is_some() {
+            return None;
+        }
+        Some(AgreeJob {
+            with: With {
+                group,
+                context: self.serial,
+                sender: sender.serial,
+                kid,
+                recipient: peer.serial,
+            },
+            peer: peer.credential.public_key().clone(),
+        })
+    }
+}

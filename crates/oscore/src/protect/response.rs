@@ -1,0 +1,297 @@
+//! Protecting a response (draft sections 7.3, 8.5 and 9; RFC 8613, section 8.3).
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use antiphon_wire::{Code, Message, MessageId, OptionNumber, Token, Type, Writer};
+
+use super::{Numbering, Protected, Protecting, Signing, check_length, check_option, write_option};
+use crate::aad::OscoreAad;
+use crate::contexts::{ContextId, Contexts, GroupId, PairId};
+use crate::echo::EchoValue;
+use crate::group_mode::Binding;
+use crate::identity::{Gid, Kid, Mode};
+use crate::message::{Direction, Split};
+use crate::open::Received;
+use crate::option::OscoreOption;
+use crate::refused::ProtectError;
+
+/// The Max-Age of a response that says none (RFC 7252, section 5.10.5), in seconds.
+const DEFAULT_MAX_AGE: u32 = 60;
+
+impl Contexts {
+    /// Protects a response with the latest Security Context, whatever the request came with. `mode` is `None` for the
+    /// mode of the request, where there is that mode.
+    ///
+    /// A response to a request in group mode always has an own Partial IV; the nonce of the request serves only for the
+    /// first response to a request in pairwise mode or in a plain context, and only once.
+    ///
+    /// # Errors
+    /// [`ProtectError`].
+    pub fn protect_response(
+        &mut self,
+        now: Duration,
+        message: &Message<'_>,
+        received: &mut Received,
+        mode: Option<Mode>,
+    ) -> Result<Protecting, ProtectError> {
+        self.protect_response_as(now, message, received, mode, Numbering::Allocated)
+    }
+
+    /// Protects a response under a Partial IV that the caller chooses, or with the nonce of the request: for test
+    /// vectors. Used twice with one key, it breaks the encryption.
+    ///
+    /// # Errors
+    /// [`ProtectError`].
+    #[cfg(feature = "vectors")]
+    pub fn protect_response_numbered(
+        &mut self,
+        now: Duration,
+        message: &Message<'_>,
+        received: &mut Received,
+        mode: Option<Mode>,
+        partial_iv: Option<crate::nonce::PartialIv>,
+    ) -> Result<Protecting, ProtectError> {
+        let numbering = Numbering::Given(partial_iv);
+        self.protect_response_as(now, message, received, mode, numbering)
+    }
+
+    /// A challenge for the client of a request: stores the value, and gives the message to be protected, a 4.01 with
+    /// the Echo option and nothing else (draft section 9). `None` if too many clients are challenged already, or the
+    /// keys were replaced since: then there is no answer.
+    ///
+    /// `value` is random and new.
+    pub fn challenge(
+        &mut self,
+        now: Duration,
+        received: &Received,
+        value: EchoValue,
+        (kind, message_id, token): (Type, MessageId, Token),
+    ) -> Option<Vec<u8>> {
+        let store = match received.place {
+            ContextId::Group(id) => {
+                let group = self.group_mut(id)?;
+                let same = group.current.serial == received.context;
+                let group = Some(group).filter(|_| same)?;
+                &mut group.echo
+            }
+            ContextId::Pair(id) => &mut self.pair_mut(id)?.echo,
+        };
+        if !store.challenge(received.kid.as_bytes(), now, value) {
+            return None;
+        }
+        let mut bytes = alloc::vec![0; 4 + Token::MAX_LEN + 3 + value.len()];
+        let mut writer =
+            Writer::new(&mut bytes, kind, Code::UNAUTHORIZED, message_id, token).ok()?;
+        writer.option(OptionNumber::ECHO, &value).ok()?;
+        let end = writer.finish();
+        bytes.truncate(end);
+        Some(bytes)
+    }
+
+    fn protect_response_as(
+        &mut self,
+        now: Duration,
+        message: &Message<'_>,
+        received: &mut Received,
+        mode: Option<Mode>,
+        numbering: Numbering,
+    ) -> Result<Protecting, ProtectError> {
+        let split = Split::of(message, Direction::Response)?;
+        match received.place {
+            ContextId::Group(id) => {
+                self.protect_group_response(now, id, message, split, received, mode, numbering)
+            }
+            ContextId::Pair(id) => self
+                .protect_pair_response(id, message, split, received, numbering)
+                .map(Protecting::Done),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the steps of one procedure")]
+    fn protect_group_response(
+        &mut self,
+        now: Duration,
+        id: GroupId,
+        message: &Message<'_>,
+        split: Split,
+        received: &mut Received,
+        mode: Option<Mode>,
+        numbering: Numbering,
+    ) -> Result<Protecting, ProtectError> {
+        let scratch = &mut self.scratch;
+        let group = self.groups.iter_mut().find(|(of, _)| *of == id);
+        let (_, group) = group.ok_or(ProtectError::NoContext)?;
+        group.may_protect()?;
+        let (settings, context) = (group.settings, &mut group.current);
+        let other = |mode| match mode {
+            Mode::Group => Mode::Pairwise,
+            _ => Mode::Group,
+        };
+        let mode = match mode {
+            Some(mode) => mode,
+            None if context.has_mode(received.mode) => received.mode,
+            None => other(received.mode),
+        };
+        if !context.has_mode(mode) {
+            return Err(ProtectError::ModeUnavailable);
+        }
+        // The client may have another ID by now; its credential is the same.
+        let same_context = received.context == context.serial;
+        let is_client = |kid: Kid| {
+            let peer = context.recipients.get(kid);
+            peer.is_some_and(|peer| peer.hash == received.client)
+        };
+        let client = match is_client(received.kid) {
+            true => Some(received.kid),
+            false => context
+                .recipients
+                .holder(received.client)
+                .map(|(kid, _)| kid),
+        };
+        if mode == Mode::Pairwise {
+            let kid = client.ok_or(ProtectError::UnknownMember)?;
+            if let Some(job) = context.agree_job(id, kid) {
+                return Ok(Protecting::Agree(job));
+            }
+        }
+        scratch.body.clear();
+        split.write_plaintext(message, &mut scratch.body)?;
+        check_length(scratch.body.len())?;
+        let gid = context.common.gid.clone();
+        let installed_at = context.installed_at;
+        let sender = context.sender.as_mut().ok_or(ProtectError::NoSender)?;
+        let own_id = sender.id;
+        check_option(own_id, Some(gid.as_bytes()))?;
+
+        // Step 3: the nonce. The permission is gone with the first response, used or not.
+        let permission = received.permission.take();
+        let permitted = permission.is_some_and(|it| it.sender == sender.serial)
+            && same_context
+            && received.responses == 0
+            && received.mode == Mode::Pairwise
+            && mode == Mode::Pairwise
+            && settings.reuse_request_nonce;
+        let own_piv = match numbering.reuses(permitted) {
+            true => None,
+            false => Some(numbering.take(&mut sender.sequence)?),
+        };
+
+        // Step 4: the option.
+        let first_here = received
+            .last
+            .is_none_or(|(serial, _)| serial != context.serial);
+        if !same_context && first_here {
+            received.hint_until = match (settings.rekey_duration, received.last) {
+                (Some(duration), _) => installed_at.map(|at| at.saturating_add(duration)),
+                (None, last) => last.map(|(_, until)| until),
+            };
+        }
+        // The first under these keys names them in any case.
+        let hinted =
+            !same_context && (first_here || received.hint_until.is_some_and(|until| now < until));
+        let told = client.and_then(|kid| context.recipients.get_mut(kid));
+        let knows = told.as_ref().is_some_and(|peer| peer.knows_sender_id);
+        let named = received.mode == Mode::Group || !knows || settings.kid_in_pairwise_responses;
+        let option = OscoreOption {
+            partial_iv: own_piv,
+            kid_context: hinted.then_some(gid.as_bytes()),
+            kid: named.then_some(own_id.as_bytes()),
+            group_flag: mode == Mode::Group,
+        };
+        write_option(&option, &mut scratch.option)?;
+        if let Some(peer) = told {
+            peer.knows_sender_id = true;
+        }
+
+        let request_kid_context = received.kid_context.as_ref().map_or(&[][..], Gid::as_bytes);
+        let binding = Binding {
+            request: false,
+            request_kid: received.kid,
+            request_piv: received.piv,
+            request_kid_context,
+            option: &scratch.option,
+            generator: match own_piv {
+                Some(_) => own_id,
+                None => received.kid,
+            },
+            piv: own_piv.unwrap_or(received.piv),
+        };
+        let age = message
+            .uint(OptionNumber::MAX_AGE)
+            .unwrap_or(DEFAULT_MAX_AGE);
+        let until = now.saturating_add(Duration::from_secs(age.into()));
+        received.last = Some((context.serial, until));
+        received.responses = received.responses.saturating_add(1);
+        match (mode, client) {
+            (Mode::Pairwise, Some(kid)) => {
+                let (aad, body) = (&mut scratch.aad, &mut scratch.body);
+                context.pairwise_encrypt(kid, &binding, aad, body)?;
+                let bytes = split.outer(message, &scratch.option, [&scratch.body, &[]])?;
+                Ok(Protecting::Done(Protected { bytes, asked: None }))
+            }
+            _ => {
+                let structure = context.group_encrypt(&binding, &mut scratch.body)?;
+                let (_, algorithm) = context.group_algorithms()?;
+                Ok(Protecting::Sign(Signing {
+                    group: id,
+                    algorithm,
+                    structure,
+                    bytes: split.outer(message, &scratch.option, [&scratch.body, &[]])?,
+                    keystream: context.keystream(&binding)?,
+                    asked: None,
+                }))
+            }
+        }
+    }
+
+    fn protect_pair_response(
+        &mut self,
+        id: PairId,
+        message: &Message<'_>,
+        split: Split,
+        received: &mut Received,
+        numbering: Numbering,
+    ) -> Result<Protected, ProtectError> {
+        let scratch = &mut self.scratch;
+        let pair = self.pairs.iter_mut().find(|(of, _)| *of == id);
+        let (_, pair) = pair.ok_or(ProtectError::NoContext)?;
+        if pair.is_lost() {
+            return Err(ProtectError::Lost);
+        }
+        scratch.body.clear();
+        split.write_plaintext(message, &mut scratch.body)?;
+        check_length(scratch.body.len())?;
+        let permission = received.permission.take();
+        let permitted =
+            permission.is_some() && received.responses == 0 && pair.settings.reuse_request_nonce;
+        let own_piv = match numbering.reuses(permitted) {
+            true => None,
+            false => Some(numbering.take(&mut pair.sequence)?),
+        };
+        let option = OscoreOption {
+            partial_iv: own_piv,
+            kid_context: None,
+            kid: None,
+            group_flag: false,
+        };
+        write_option(&option, &mut scratch.option)?;
+        received.responses = received.responses.saturating_add(1);
+        let parts = OscoreAad {
+            aead: pair.aead,
+            request_kid: received.kid.as_bytes(),
+            request_piv: received.piv,
+            class_i_options: &[],
+        };
+        let (generator, piv) = match own_piv {
+            Some(piv) => (pair.sender_id, piv),
+            None => (received.kid, received.piv),
+        };
+        let (aad, body) = (&mut scratch.aad, &mut scratch.body);
+        pair.encrypt(generator, piv, &parts, aad, body)?;
+        Ok(Protected {
+            bytes: split.outer(message, &scratch.option, [&scratch.body, &[]])?,
+            asked: None,
+        })
+    }
+}
