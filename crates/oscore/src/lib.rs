@@ -10,6 +10,8 @@ extern crate alloc;
 extern crate std;
 
 mod cbor;
+#[cfg(test)]
+mod test_vectors;
 
 pub mod aad;
 mod context;

@@ -1,9 +1,13 @@
 //! Private keys: a seam, because they may live in a secure element, and the keys in memory.
 
 use alloc::vec::Vec;
+use core::cell::Cell;
+use core::convert::Infallible;
 use core::fmt;
 
 use ed25519_dalek::Signer;
+use p256::ecdsa::signature::RandomizedSigner;
+use p256::ecdsa::signature::rand_core::{TryCryptoRng, TryRng};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -61,9 +65,12 @@ pub trait PrivateKey: Send {
 }
 
 /// A private key in memory. It is overwritten when dropped, and absent from `Debug`.
+///
+/// ECDSA signatures are deterministic (RFC 6979) unless the key is [`hedged`](Self::hedged); EdDSA signatures always are.
 pub struct SoftwareKey {
     scalar: Scalar,
     public: PublicKey,
+    hedge: Option<Hedge>,
 }
 
 enum Scalar {
@@ -77,14 +84,34 @@ enum Scalar {
 }
 
 impl SoftwareKey {
+    fn of(scalar: Scalar, public: PublicKey) -> SoftwareKey {
+        SoftwareKey {
+            scalar,
+            public,
+            hedge: None,
+        }
+    }
+
+    /// The same key, whose ECDSA signatures also depend on `seed` and on how many it has made: a fault in one of two
+    /// computations of a signature then no longer reveals the key (draft, section 10). They are as safe as deterministic
+    /// ones when the seed is known or used again. For EdDSA nothing changes.
+    #[must_use]
+    pub fn hedged(self, seed: &[u8; 32]) -> SoftwareKey {
+        let hedge = Hedge {
+            seed: Zeroizing::new(*seed),
+            signatures: Cell::new(0),
+        };
+        SoftwareKey {
+            hedge: Some(hedge),
+            ..self
+        }
+    }
+
     /// The key of an Ed25519 seed (RFC 8032, section 5.1.5).
     pub fn from_ed25519_seed(seed: &[u8; 32]) -> SoftwareKey {
         let key = ed25519_dalek::SigningKey::from_bytes(seed);
         let public = PublicKey::from_ed25519(key.verifying_key());
-        SoftwareKey {
-            scalar: Scalar::Ed25519(key),
-            public,
-        }
+        SoftwareKey::of(Scalar::Ed25519(key), public)
     }
 
     /// The key of these bytes, of which X25519 sets some bits itself (RFC 7748, section 5).
@@ -97,10 +124,7 @@ impl SoftwareKey {
             Curve::X25519,
             x25519_dalek::PublicKey::from(&key).as_bytes(),
         )?;
-        Ok(SoftwareKey {
-            scalar: Scalar::X25519(key),
-            public,
-        })
+        Ok(SoftwareKey::of(Scalar::X25519(key), public))
     }
 
     /// The key of a scalar of P-256, big endian.
@@ -110,10 +134,7 @@ impl SoftwareKey {
     pub fn from_p256_scalar(scalar: &[u8; 32]) -> Result<SoftwareKey, KeyFailure> {
         let key = p256::SecretKey::from_slice(scalar).map_err(|_| KeyFailure::NotAKey)?;
         let public = PublicKey::from_p256(key.public_key());
-        Ok(SoftwareKey {
-            scalar: Scalar::P256(key),
-            public,
-        })
+        Ok(SoftwareKey::of(Scalar::P256(key), public))
     }
 
     /// The key of a scalar of P-384, big endian.
@@ -124,10 +145,7 @@ impl SoftwareKey {
     pub fn from_p384_scalar(scalar: &[u8; 48]) -> Result<SoftwareKey, KeyFailure> {
         let key = p384::SecretKey::from_slice(scalar).map_err(|_| KeyFailure::NotAKey)?;
         let public = PublicKey::from_p384(key.public_key());
-        Ok(SoftwareKey {
-            scalar: Scalar::P384(key),
-            public,
-        })
+        Ok(SoftwareKey::of(Scalar::P384(key), public))
     }
 
     /// The key of a scalar of P-521, big endian.
@@ -138,10 +156,7 @@ impl SoftwareKey {
     pub fn from_p521_scalar(scalar: &[u8; 66]) -> Result<SoftwareKey, KeyFailure> {
         let key = p521::SecretKey::from_slice(scalar).map_err(|_| KeyFailure::NotAKey)?;
         let public = PublicKey::from_p521(key.public_key());
-        Ok(SoftwareKey {
-            scalar: Scalar::P521(key),
-            public,
-        })
+        Ok(SoftwareKey::of(Scalar::P521(key), public))
     }
 
     /// The key that [`to_bytes`](Self::to_bytes) gave the bytes of.
@@ -230,8 +245,11 @@ impl PrivateKey for SoftwareKey {
         macro_rules! ecdsa {
             ($curve:ident, $key:expr) => {{
                 let key = $curve::ecdsa::SigningKey::from($key);
-                let signature: $curve::ecdsa::Signature =
-                    key.try_sign(message).map_err(|_| KeyFailure::NotAKey)?;
+                let signature: $curve::ecdsa::Signature = match &self.hedge {
+                    Some(hedge) => key.try_sign_with_rng(&mut &*hedge, message),
+                    None => key.try_sign(message),
+                }
+                .map_err(|_| KeyFailure::NotAKey)?;
                 Ok(signature.to_bytes().to_vec())
             }};
         }
@@ -275,6 +293,44 @@ impl fmt::Debug for SoftwareKey {
         write!(f, "SoftwareKey({:?}, ..)", self.public)
     }
 }
+
+/// What hedged signatures depend on beside key and message: different bytes for each.
+struct Hedge {
+    seed: Zeroizing<[u8; 32]>,
+    signatures: Cell<u64>,
+}
+
+impl TryRng for &Hedge {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u32::from_be_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u64::from_be_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
+        let count = self.signatures.get();
+        self.signatures.set(count.wrapping_add(1));
+        // too long an output is the one thing that fails, and leaves the deterministic signature
+        let _ = hkdf(
+            Hkdf::Sha256,
+            b"antiphon hedge",
+            &[self.seed.as_slice()],
+            &count.to_be_bytes(),
+            dst,
+        );
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for &Hedge {}
 
 fn x25519(key: &x25519_dalek::StaticSecret, u: [u8; 32]) -> Secret {
     Secret::copy_of(
