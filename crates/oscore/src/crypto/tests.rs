@@ -1,1 +1,4 @@
-//! Tests.
+mod ciphers;
+mod edges;
+mod keys;
+mod wycheproof;
