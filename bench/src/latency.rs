@@ -52,7 +52,7 @@ async fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let mut running = Vec::new();
     for n in 0..MEMBERS {
         let mut endpoint = EndpointConfig::default();
-        endpoint.server.leisure = Leisure::Fixed(LEISURE);
+        endpoint.server.leisure = Some(Leisure::Fixed(LEISURE));
         endpoint.server.discoverable = antiphon::Discoverable::Groups;
         let server = Server::builder()
             .endpoint(endpoint)

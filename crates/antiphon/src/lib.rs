@@ -53,13 +53,14 @@ pub use antiphon_proto as proto;
 pub use antiphon_wire as wire;
 
 pub use antiphon_proto::{
-    Access, Amplification, Answer, AnswerLimits, AnswerPolicy, AnsweredBy, ApplicationGroupId,
-    Arrival, Attributes, CoapGroup, CoapGroupId, CollectError, CollectionEvent, CollectionId,
-    Completion, Discoverable, EndedBy, EndpointConfig, Expectation, Failure, GroupPacing,
-    GroupPolicy, HoldReason, How, Incoming, Leisure, Lint, Member, MemberIndex, MembershipError,
-    Methods, MissingReason, Naming, NoSec, NoSecPolicy, Options, Outcome, Path, Rejection, Repeat,
-    Request, Resource, ResourceError, ResourceId, Response, Sender, ServerConfig, Status,
-    Transmission,
+    Access, AccessRequest, Amplification, Answer, AnswerLimits, AnswerPolicy, AnsweredBy,
+    ApplicationGroupId, Arrival, Attributes, CoapGroup, CoapGroupId, CollectError, CollectionEvent,
+    CollectionId, Completion, Discoverable, EndedBy, EndpointConfig, Expectation, Failure,
+    GroupModeByUnicast, GroupPacing, GroupPolicy, HoldReason, How, Identity, Incoming, Leisure,
+    Lint, Member, MemberIndex, MembershipError, Methods, MissingReason, Naming, NoSec, NoSecPolicy,
+    Options, Outcome, Path, Permissions, Reachability, Rejection, Repeat, Request, Resource,
+    ResourceError, ResourceId, Response, SecurityGroupName, SecurityMode, Sender, ServerConfig,
+    Status, Transmission,
 };
 pub use antiphon_wire::{Class, Code, ContentFormat, OptionNumber, Scope};
 

@@ -27,7 +27,7 @@ use crate::exchange::{
     encoded_bound,
 };
 use crate::expect::MemberIndex;
-use crate::identity::Sender;
+use crate::identity::{Sender, Standing};
 use crate::message::Response;
 use crate::message_id::MessageIds;
 use crate::outbox::Outbox;
@@ -619,9 +619,15 @@ impl Endpoint {
     fn serve(&mut self, now: Instant, origin: Origin, sender: &Sender, message: &Message<'_>) {
         let mut response = core::mem::replace(&mut *self.scratch, Response::new(Code::EMPTY));
         response.reset(Code::CONTENT);
+        let standing = Standing {
+            fresh: true,
+            reachable: true,
+            ..Standing::of(sender)
+        };
+        let path = origin.path;
         let disposition =
             self.server
-                .handle_request(now, &origin.path, sender, message, &mut response);
+                .handle_request_of(now, &path, &standing, message, &mut response);
         match disposition {
             Disposition::Deferred(deferred) => self.defer(now, origin, *deferred, message),
             other => self.dispose(now, origin, None, other, &mut response),

@@ -47,11 +47,32 @@ impl Identity {
 /// The longest name of a security group that counts.
 const MAX_NAME: usize = 255;
 
+/// How a message is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecurityMode {
+    /// Not at all.
+    #[default]
+    NoSec,
+    /// By OSCORE, between two endpoints (RFC 8613).
+    Oscore,
+    /// By the group mode of Group OSCORE: signed, and to be read by the whole security group. When it came by unicast,
+    /// it is not known for whom it was meant: somebody on the way may have redirected it
+    /// (draft-ietf-core-oscore-groupcomm-28 section 14.9).
+    Group,
+    /// By the pairwise mode of Group OSCORE: for this endpoint alone.
+    Pairwise {
+        /// The security group does not use the group mode at all.
+        only: bool,
+    },
+}
+
 /// What is known of whoever sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing<'a> {
     /// Who is proven to have sent it.
     pub sender: &'a Sender,
+    /// How it was protected.
+    pub mode: SecurityMode,
     /// The security group that protected it, by its invariant name.
     pub security_group: Option<&'a str>,
     /// It is proven to be fresh: it carried an Echo value that this endpoint sent to this sender (RFC 9175).
@@ -61,10 +82,14 @@ pub struct Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
-    /// Nothing is known beside the sender.
+    /// Nothing is known beside the sender; one that is proven is taken for a peer by OSCORE.
     pub const fn of(sender: &'a Sender) -> Self {
         Self {
             sender,
+            mode: match sender {
+                Sender::Proven(_) => SecurityMode::Oscore,
+                Sender::Unauthenticated => SecurityMode::NoSec,
+            },
             security_group: None,
             fresh: false,
             reachable: false,
@@ -124,6 +149,9 @@ pub struct Arrival {
     pub group: Option<GroupTuple>,
     /// Who is proven to have sent it.
     pub sender: Sender,
+    /// How it was protected. Together with [`is_group`](Self::is_group) it tells a request in group mode that came by
+    /// unicast.
+    pub mode: SecurityMode,
 }
 
 impl Arrival {

@@ -53,7 +53,7 @@ pub use exchange::{
     ExchangeId, Failure, Reliability, RequestError, SendError, UnicastRequest, Waiting,
 };
 pub use expect::{DuplicateMember, Expectation, Extract, Member, MemberAddress, MemberIndex};
-pub use identity::{Arrival, GroupTuple, Identity, SecurityGroup, Sender, Standing};
+pub use identity::{Arrival, GroupTuple, Identity, SecurityGroup, SecurityMode, Sender, Standing};
 pub use membership::{
     ApplicationGroup, ApplicationGroupId, Authority, CoapGroup, CoapGroupId, CoapGroupSpec,
     GroupAddress, GroupSecurity, Interface, Lint, ListenChange, ListenEvent, Listening,
@@ -66,14 +66,14 @@ pub use pacing::{GroupKey, GroupPacing};
 pub use parking::ParkingLimits;
 pub use path::{Path, Route, SocketId, Transmit, is_group_address};
 pub use policy::{
-    Access, Amplification, Classes, GroupPolicy, Leisure, NoSecPolicy, NoSecSources, Oversize,
-    Prefix, is_publicly_routed,
+    Access, AccessRequest, Amplification, Classes, GroupPolicy, Leisure, NoSecPolicy, NoSecSources,
+    Oversize, Permissions, Prefix, is_publicly_routed,
 };
 pub use resource::{ETag, Handler, Incoming, Methods, Resource, ResourceError, ResourceId};
 pub use rng::{KeyedHash, Rng};
 pub use server::{
-    Context, Deferred, Discoverable, Disposition, NoSecResource, Onboarding, Server, ServerConfig,
-    ServerCounters, SilenceReason,
+    Admission, Context, Deferred, Demanded, Discoverable, Disposition, GroupModeByUnicast, Known,
+    NoSecResource, Onboarding, Reachability, Server, ServerConfig, ServerCounters, SilenceReason,
 };
 pub use time::Instant;
 pub use tokens::{Binding, Tokens, TokensExhausted};

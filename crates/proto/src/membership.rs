@@ -71,6 +71,8 @@ pub struct Memberships {
     coap: Vec<CoapGroup>,
     by_address: HashMap<(IpAddr, u16), CoapGroupId, KeyedHash>,
     applications: Vec<ApplicationGroup>,
+    /// The security groups whose contexts are loaded, ascending.
+    loaded: Vec<SecurityGroupName>,
     /// Application groups that were merged into another: old name of the table, new one.
     merged: Vec<(ApplicationGroupId, ApplicationGroupId)>,
     interfaces: Vec<Interface>,
@@ -98,6 +100,7 @@ impl Memberships {
             coap: Vec::new(),
             by_address: HashMap::with_hasher(rng.keyed_hash()),
             applications: Vec::new(),
+            loaded: Vec::new(),
             merged: Vec::new(),
             interfaces: Vec::new(),
             discovery: false,

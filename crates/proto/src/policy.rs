@@ -1,6 +1,7 @@
 //! What a server answers, to whom and when: access without security, suppression of answers to group
 //! requests, leisure, and the size of what it sends to addresses that nobody has proven.
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -8,6 +9,8 @@ use core::time::Duration;
 use antiphon_wire::{Class, Code, NoResponse};
 
 use crate::collection::NoSec;
+use crate::identity::{GroupTuple, Identity, SecurityMode, Sender};
+use crate::resource::{Methods, ResourceId};
 
 /// A set of response classes.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -77,11 +80,17 @@ impl fmt::Debug for Classes {
 ///
 /// Nothing but discovery is reachable without security unless it says so here (groupcomm-bis-18
 /// sections 4 and 6.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// Being a member of a security group only proves who somebody is. Who may do what is decided apart from it, by
+/// [`Only`](Self::Only) or by [`Resource::permits`](crate::Resource::permits) (groupcomm-bis-18 section 2.1.4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// Only a sender whose identity is proven. The default.
+    /// Any sender whose identity is proven. The default.
     #[default]
     Verified,
+    /// Of the senders whose identity is proven only those to whom a permission gives the method. Others get 4.03 by
+    /// unicast and nothing through a group.
+    Only(Permissions),
     /// Anyone may read with GET and FETCH; every other method needs a proven sender. For data that
     /// harms nobody, such as the temperature of a public place.
     Public,
@@ -92,13 +101,89 @@ pub enum Access {
 
 impl Access {
     /// May a sender that has proven nothing use this method?
-    pub const fn allows_unsecured(self, method: Code) -> bool {
+    pub const fn allows_unsecured(&self, method: Code) -> bool {
         match self {
-            Self::Verified => false,
+            Self::Verified | Self::Only(_) => false,
             Self::Public => matches!(method, Code::GET | Code::FETCH),
             Self::Unsecured => true,
         }
     }
+
+    /// May this proven sender use this method?
+    pub fn allows(&self, sender: &Identity, method: Code) -> bool {
+        match self {
+            Self::Verified | Self::Public | Self::Unsecured => true,
+            Self::Only(permissions) => permissions.allow(sender, method),
+        }
+    }
+
+    /// These members may use every method, and nobody else any.
+    pub fn only(members: impl IntoIterator<Item = Identity>) -> Self {
+        Self::Only(Permissions::none().grant(Methods::ALL, members))
+    }
+
+    /// Is it open to senders that have proven nothing, for some method at least?
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Public | Self::Unsecured)
+    }
+}
+
+/// Which proven senders may use which methods of a resource. What is not granted is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// What any proven sender may use.
+    any: Methods,
+    granted: Vec<(Methods, Vec<Identity>)>,
+}
+
+impl Permissions {
+    /// Nobody may do anything.
+    pub const fn none() -> Self {
+        Self {
+            any: Methods::NONE,
+            granted: Vec::new(),
+        }
+    }
+
+    /// These members may use these methods too.
+    #[must_use]
+    pub fn grant(mut self, methods: Methods, members: impl IntoIterator<Item = Identity>) -> Self {
+        let mut members: Vec<Identity> = members.into_iter().collect();
+        members.sort_unstable();
+        self.granted.push((methods, members));
+        self
+    }
+
+    /// Every proven sender may use these methods too.
+    #[must_use]
+    pub fn grant_all(mut self, methods: Methods) -> Self {
+        self.any = self.any | methods;
+        self
+    }
+
+    /// Does some grant give the method to this sender?
+    pub fn allow(&self, sender: &Identity, method: Code) -> bool {
+        self.any.contains(method)
+            || self.granted.iter().any(|(methods, members)| {
+                methods.contains(method) && members.binary_search(sender).is_ok()
+            })
+    }
+}
+
+/// What a rule of the application's own decides by. There is no address in it: the source address and port of a
+/// request are not authenticated (groupcomm-bis-18 section 6.2.2).
+#[derive(Clone, Copy, Debug)]
+pub struct AccessRequest<'a> {
+    /// Who asks.
+    pub sender: &'a Sender,
+    /// For what.
+    pub method: Code,
+    /// The resource.
+    pub resource: ResourceId,
+    /// How the request was protected.
+    pub mode: SecurityMode,
+    /// The groups it came through; `None` if it came by unicast.
+    pub group: Option<&'a GroupTuple>,
 }
 
 /// How far a server opens itself to messages without security (NoSec).
@@ -144,6 +229,18 @@ pub enum Leisure {
 }
 
 impl Leisure {
+    /// DEFAULT_LEISURE for a request that is protected like this: 20 s where the security group uses (also) the group mode,
+    /// 13 s where it uses the pairwise mode only, 5 s for all others (groupcomm-bis-18 section 3.6.1).
+    pub const fn default_for(mode: SecurityMode) -> Self {
+        Self::Fixed(match mode {
+            SecurityMode::NoSec | SecurityMode::Oscore => Self::DEFAULT,
+            SecurityMode::Group | SecurityMode::Pairwise { only: false } => {
+                Self::DEFAULT_GROUP_MODE
+            }
+            SecurityMode::Pairwise { only: true } => Self::DEFAULT_PAIRWISE_MODE,
+        })
+    }
+
     /// DEFAULT_LEISURE of RFC 7252 section 4.8, which holds for NoSec: 5 s.
     pub const DEFAULT: Duration = Duration::from_secs(5);
     /// DEFAULT_LEISURE of a security group that uses (also) the group mode: 20 s (groupcomm-bis-18 section 3.6.1).

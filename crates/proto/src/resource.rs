@@ -13,9 +13,12 @@ use antiphon_wire::{Code, ContentFormat, Message, OptionNumber};
 
 use crate::attributes::Attributes;
 use crate::identity::Arrival;
-use crate::membership::{ApplicationGroupId, segments};
+use crate::membership::{ApplicationGroupId, SecurityGroupName, segments};
 use crate::message::Response;
-use crate::policy::{Access, GroupPolicy};
+use crate::policy::{Access, AccessRequest, GroupPolicy};
+
+/// An application's rule about proven senders.
+pub(crate) type Permits = dyn Fn(&AccessRequest<'_>) -> bool + Send;
 
 /// Names one resource of a server; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -187,6 +190,9 @@ pub struct Resource {
     pub(crate) listed: bool,
     pub(crate) access: Access,
     pub(crate) sensitive: bool,
+    pub(crate) permits: Option<Box<Permits>>,
+    pub(crate) security_groups: Vec<SecurityGroupName>,
+    pub(crate) fresh: Methods,
     pub(crate) etag: Option<ETag>,
     pub(crate) own_preconditions: bool,
     pub(crate) group_policy: GroupPolicy,
@@ -212,6 +218,9 @@ impl Resource {
             listed: true,
             access: Access::Verified,
             sensitive: false,
+            permits: None,
+            security_groups: Vec::new(),
+            fresh: Methods::NONE,
             etag: None,
             own_preconditions: false,
             group_policy: GroupPolicy::unsupported(),
@@ -339,7 +348,33 @@ impl Resource {
         self
     }
 
-    /// It must never be reachable without security: any other access than [`Access::Verified`] is an error.
+    /// A rule of the application's own, asked when `access` lets a proven sender pass: false refuses the request, as
+    /// for a sender without permission. It is not asked for senders that prove nothing.
+    #[must_use]
+    pub fn permits(mut self, rule: impl Fn(&AccessRequest<'_>) -> bool + Send + 'static) -> Self {
+        self.permits = Some(Box::new(rule));
+        self
+    }
+
+    /// Requests are accepted under this security group; may be given several times. Where none is given, those of
+    /// its application groups hold, and where these have none, any (groupcomm-bis-18 section 2.1.3). This pairs
+    /// contexts with resources and is no means to give permissions: see [`access`](Self::access).
+    #[must_use]
+    pub fn secured(mut self, by: SecurityGroupName) -> Self {
+        self.security_groups.push(by);
+        self
+    }
+
+    /// Requests with these methods must be fresh: a sender whose freshness is not known is challenged with an Echo
+    /// value, and the handler runs for its next request (RFC 9175 section 2.3). They need a proven sender, because
+    /// only a protected Echo proves freshness.
+    #[must_use]
+    pub fn fresh(mut self, methods: Methods) -> Self {
+        self.fresh = self.fresh | methods;
+        self
+    }
+
+    /// It must never be reachable without security: an access that is open to anyone is an error.
     #[must_use]
     pub fn sensitive(mut self) -> Self {
         self.sensitive = true;

@@ -4,9 +4,11 @@
 //! method, preconditions, handler; and [`Server::finish`] like the route of a response: representation,
 //! suppression, size, leisure. Handlers run at once; leisure delays only the response.
 
+mod admission;
 mod asked;
 mod config;
 mod disposition;
+mod negotiate;
 mod response;
 mod target;
 
@@ -14,22 +16,19 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use antiphon_wire::{Code, DEFAULT_PORT, Message, OptionNumber, Scope, Type};
+use antiphon_wire::{Code, Message, OptionNumber, Type};
 
-use crate::config::Profile;
 use crate::discovery::{self, Query};
-use crate::identity::{Arrival, GroupTuple, SecurityGroup, Sender, Standing};
+use crate::identity::{Arrival, SecurityMode, Sender, Standing};
 use crate::membership::{
     ApplicationGroupId, CoapGroup, GroupSecurity, Memberships, RequestUri, is_host_name,
 };
 use crate::message::Response;
 use crate::path::Path;
 use crate::policy::{
-    Access, Amplification, GroupPolicy, Leisure, NoSecPolicy, NoSecSources, Oversize, Suppressed,
-    Suppression, is_publicly_routed,
+    Access, AccessRequest, GroupPolicy, Leisure, NoSecPolicy, Oversize, Suppressed, Suppression,
 };
 use crate::resource::table::Resources;
 use crate::resource::{
@@ -38,9 +37,12 @@ use crate::resource::{
 use crate::rng::Rng;
 use crate::time::Instant;
 
+pub use admission::{Admission, Demanded, GroupModeByUnicast, Known, Reachability};
+use admission::{EchoValue, Echoes, is_redirected};
 use asked::{Asked, success};
 pub use config::{Discoverable, Onboarding, ServerConfig};
 pub use disposition::{Context, Deferred, Disposition, ServerCounters, SilenceReason};
+use negotiate::{blockwise, negotiate};
 pub(crate) use response::encoded_len;
 use response::{represent, revalidate};
 use target::Target;
@@ -55,6 +57,7 @@ pub struct Server {
     resources: Resources,
     discovery: Option<ResourceId>,
     counters: ServerCounters,
+    echoes: Echoes,
     /// Draws the delays of answers to group requests.
     rng: Rng,
     scratch: String,
@@ -109,6 +112,7 @@ impl Server {
             resources,
             discovery,
             counters: ServerCounters::default(),
+            echoes: Echoes::new(rng),
             rng: Rng::from_seed(seed),
             scratch: String::new(),
         }
@@ -125,10 +129,10 @@ impl Server {
         if resource.ambiguous {
             return Err(ResourceError::MethodTwice);
         }
-        if resource.sensitive && resource.access != Access::Verified {
+        if resource.sensitive && resource.access.is_open() {
             return Err(ResourceError::SensitiveWithoutSecurity);
         }
-        if resource.access != Access::Verified && self.config.nosec != NoSecPolicy::Stated {
+        if resource.access.is_open() && self.config.nosec != NoSecPolicy::Stated {
             return Err(ResourceError::UnsecuredNotStated);
         }
         let is_segment =
@@ -218,7 +222,7 @@ impl Server {
 
     /// Changes the leisure that holds where neither resource nor group has one, for requests from now on.
     pub fn set_leisure(&mut self, leisure: Leisure) {
-        self.config.leisure = leisure;
+        self.config.leisure = Some(leisure);
     }
 
     /// The table of groups.
@@ -258,7 +262,7 @@ impl Server {
             for method in resource
                 .methods
                 .iter()
-                .filter(|method| self.allows_nosec(discovery, resource.access, *method))
+                .filter(|method| self.allows_nosec(discovery, &resource.access, *method))
             {
                 methods = methods | Methods::one(method);
             }
@@ -270,7 +274,7 @@ impl Server {
                     access: if discovery {
                         Access::Public
                     } else {
-                        resource.access
+                        resource.access.clone()
                     },
                     methods,
                     through_groups: resource.group_policy.is_supported(),
@@ -308,7 +312,7 @@ impl Server {
         self.counters.group_requests += u64::from(path.is_multicast());
         let disposition = match self.route(now, path, standing, message, response) {
             Outcome::Processed(context) => self.conclude(&context, response),
-            Outcome::Challenge(leisure) => Disposition::Challenge { leisure },
+            Outcome::Challenge(context) => self.challenge(&context, response),
             Outcome::Silence(reason) => Disposition::Silence(reason),
             Outcome::Deferred(deferred) => Disposition::Deferred(deferred),
         };
@@ -330,14 +334,27 @@ impl Server {
 
     /// How long an answer that is not a resource's own, such as a challenge, is held back: drawn from the leisure of
     /// the group that the request came through, zero for unicast.
-    pub fn draw_leisure(&mut self, path: &Path) -> Duration {
+    pub fn draw_leisure(&mut self, path: &Path, mode: SecurityMode) -> Duration {
         if !path.is_multicast() {
             return Duration::ZERO;
         }
         let coap = self.memberships.membership(path.local, path.interface);
-        let leisure = coap.and_then(CoapGroup::leisure);
-        let interval = leisure.unwrap_or(self.config.leisure).interval();
+        let interval = self.leisure(coap, None, mode).interval();
         self.rng.duration_up_to(interval)
+    }
+
+    /// The leisure of the resource, else of the group, else of the server, else the default for the protection.
+    fn leisure(
+        &self,
+        coap: Option<&CoapGroup>,
+        policy: Option<&GroupPolicy>,
+        mode: SecurityMode,
+    ) -> Leisure {
+        policy
+            .and_then(GroupPolicy::own_leisure)
+            .or_else(|| coap?.leisure())
+            .or(self.config.leisure)
+            .unwrap_or(Leisure::default_for(mode))
     }
 
     /// The route of a request.
@@ -350,6 +367,7 @@ impl Server {
         response: &mut Response,
     ) -> Outcome {
         let sender = standing.sender;
+        let reachable = self.is_reachable(now, path.peer, standing, message);
         let method = message.code();
         if path.is_multicast() && message.kind() != Type::Non {
             return Outcome::Silence(SilenceReason::ConfirmableMulticast);
@@ -381,7 +399,16 @@ impl Server {
         {
             asked = Asked::read(message, &entry.resource.recognised);
         }
-        let mut context = self.context(coap, path, sender, message, &asked, &self.config.unmatched);
+        let asking = Asking {
+            coap,
+            path,
+            standing,
+            reachable,
+            echo: self.echo(now, path, standing),
+            message,
+            asked: &asked,
+        };
+        let mut context = self.context(&asking, &self.config.unmatched);
         if asked.unrecognised.is_some() {
             // RFC 7252 section 5.4.1: a CON is answered, anything else is rejected without a response.
             return match message.kind() {
@@ -415,33 +442,62 @@ impl Server {
             if !resource.group_policy.is_supported() {
                 return Outcome::Silence(SilenceReason::NotForGroups);
             }
-            if discovery && let Err(reason) = self.is_discoverable(now, coap, sender) {
+            if discovery && let Err(reason) = self.is_discoverable(now, coap, standing) {
                 return Outcome::Silence(reason);
             }
             if !discovery && !sender.is_proven() && coap.security() != &GroupSecurity::NoSec {
                 return Outcome::Silence(SilenceReason::NotSecured);
             }
-            context = self.context(
-                Some(coap),
-                path,
-                sender,
-                message,
-                &asked,
-                &resource.group_policy,
-            );
         } else if discovery && self.config.discoverable == Discoverable::Off {
             return refuse(response, context, Code::NOT_FOUND, "");
         }
-        if !sender.is_proven() && !self.allows_nosec(discovery, resource.access, method) {
-            return match coap {
-                Some(_) => Outcome::Silence(SilenceReason::NotSecured),
-                None => refuse(
+        context = self.context(&asking, &resource.group_policy);
+
+        let admission = Admission::of(
+            Known {
+                proven: sender.is_proven(),
+                fresh: standing.fresh,
+                reachable,
+            },
+            Demanded {
+                proof: !self.allows_nosec(discovery, &resource.access, method),
+                freshness: resource.fresh.contains(method),
+                reachability: self.demands_reachability(resource, &asking),
+            },
+        );
+        if admission == Admission::Refuse {
+            let text = "this resource needs security";
+            return turn_away(response, context, SilenceReason::NotSecured, text);
+        }
+        let group = coap.map(|coap| self.tuple(coap, application, standing));
+        if sender.is_proven() {
+            if !self.is_paired(coap, application, entry, standing) {
+                let text = "not by this security group";
+                return turn_away(response, context, SilenceReason::OtherSecurityGroup, text);
+            }
+            if coap.is_none()
+                && is_redirected(self.config.group_mode_by_unicast, standing.mode, method)
+            {
+                return refuse(
                     response,
                     context,
                     Code::UNAUTHORIZED,
-                    "this resource needs security",
-                ),
+                    "not in group mode by unicast",
+                );
+            }
+            let request = AccessRequest {
+                sender,
+                method,
+                resource: id,
+                mode: standing.mode,
+                group: group.as_ref(),
             };
+            if !is_permitted(resource, &request) {
+                return turn_away(response, context, SilenceReason::NotPermitted, "");
+            }
+        }
+        if admission == Admission::Challenge {
+            return Outcome::Challenge(context);
         }
         if !resource.methods.contains(method) {
             return refuse(response, context, Code::METHOD_NOT_ALLOWED, "");
@@ -456,8 +512,9 @@ impl Server {
         let arrival = Arrival {
             at: now,
             path: *path,
-            group: coap.map(|coap| self.tuple(coap, application, standing)),
+            group,
             sender: sender.clone(),
+            mode: standing.mode,
         };
         self.counters.handled += 1;
         response.reset(success(method));
@@ -505,12 +562,7 @@ impl Server {
                 Suppressed::Empty => SilenceReason::Empty,
             });
         }
-        if !context.group {
-            let port = context.port;
-            let leisure = Duration::ZERO;
-            return Disposition::Respond { leisure, port };
-        }
-        if response.payload.len() > context.limit {
+        if context.group && response.payload.len() > context.limit {
             if response.code.response_class() != Some(antiphon_wire::Class::Success) {
                 // An error says what it has to say without its diagnostic text.
                 response.payload.clear();
@@ -521,39 +573,46 @@ impl Server {
             }
         }
         if encoded_len(context.token_length, response) > context.largest {
-            return Disposition::Silence(SilenceReason::Amplification);
+            return match context.challenge {
+                true => self.challenge(context, response),
+                false => Disposition::Silence(SilenceReason::Amplification),
+            };
         }
+        self.respond(context)
+    }
+
+    fn respond(&mut self, context: &Context) -> Disposition {
         Disposition::Respond {
             leisure: self.rng.duration_up_to(context.leisure),
             port: context.port,
         }
     }
 
-    /// What policy needs to know of a request under this group policy.
-    fn context(
-        &self,
-        coap: Option<&CoapGroup>,
-        path: &Path,
-        sender: &Sender,
-        message: &Message<'_>,
-        asked: &Asked<'_>,
-        policy: &GroupPolicy,
-    ) -> Context {
-        let may_narrow = sender.is_proven() || self.config.nosec_no_response_full;
-        let amplification = policy
-            .own_amplification()
-            .unwrap_or(self.config.amplification);
-        let largest = match amplification {
-            Amplification::AtMost(times) if !sender.is_proven() => {
-                let times = usize::try_from(times).unwrap_or(usize::MAX);
-                message.as_bytes().len().saturating_mul(times)
-            }
-            _ => usize::MAX,
+    /// A challenge in place of a response. The default suppression of errors does not concern it, and it is small.
+    fn challenge(&mut self, context: &Context, response: &mut Response) -> Disposition {
+        let Some(value) = context.echo else {
+            return Disposition::Challenge {
+                leisure: self.rng.duration_up_to(context.leisure),
+            };
         };
-        let leisure = policy
-            .own_leisure()
-            .or_else(|| coap?.leisure())
-            .unwrap_or(self.config.leisure);
+        response.reset(Code::UNAUTHORIZED);
+        response.options.push(OptionNumber::ECHO, &value);
+        self.respond(context)
+    }
+
+    /// What policy needs to know of a request under this group policy.
+    fn context(&self, asking: &Asking<'_, '_>, policy: &GroupPolicy) -> Context {
+        let Asking {
+            coap,
+            path,
+            message,
+            asked,
+            ..
+        } = *asking;
+        let proven = asking.standing.sender.is_proven();
+        let (largest, challenge) = self.largest(asking, policy);
+        let may_narrow = proven || self.config.nosec_no_response_full;
+        let leisure = self.leisure(coap, Some(policy), asking.standing.mode);
         let mut etags = Vec::new();
         if asked.etag {
             let tags = message.options_of(OptionNumber::ETAG).filter_map(ETag::new);
@@ -568,94 +627,24 @@ impl Server {
                 Some(_) => Suppression::group(policy, asked.no_response, may_narrow),
                 None => Suppression::unicast(asked.no_response),
             },
-            leisure: leisure.interval(),
+            leisure: match coap {
+                Some(_) => leisure.interval(),
+                None => Duration::ZERO,
+            },
             port: path.local.port(),
             limit: policy
                 .own_limit()
                 .unwrap_or(self.config.group_answer_limit()),
             oversize: policy.on_oversize(),
             largest,
+            challenge,
+            echo: asking.echo,
             token_length: message.token().len(),
             safe: matches!(message.code(), Code::GET | Code::FETCH),
             accept: asked.accept,
             block1: asked.block1,
             block2: asked.block2,
             etags,
-        }
-    }
-
-    /// May a group request without security come from this address?
-    fn takes_source(&self, peer: SocketAddr) -> bool {
-        self.config.nosec_sources == NoSecSources::Any
-            || !is_publicly_routed(peer.ip())
-            || self
-                .config
-                .on_link
-                .iter()
-                .any(|prefix| prefix.contains(peer.ip()))
-    }
-
-    /// May a sender that has proven nothing use this method of a resource with this access?
-    fn allows_nosec(&self, discovery: bool, access: Access, method: Code) -> bool {
-        match self.config.nosec {
-            NoSecPolicy::Nothing => false,
-            NoSecPolicy::DiscoveryOnly => discovery,
-            NoSecPolicy::Stated => discovery || access.allows_unsecured(method),
-        }
-    }
-
-    /// Does the server want to be discovered by a request through this group?
-    fn is_discoverable(
-        &self,
-        now: Instant,
-        coap: &CoapGroup,
-        sender: &Sender,
-    ) -> Result<(), SilenceReason> {
-        // On another port it is a group like any other, of which this server is a member because it was told so.
-        let all_nodes = coap.address().port() == DEFAULT_PORT
-            && antiphon_wire::group::all_coap_nodes(coap.address().ip());
-        match self.config.discoverable {
-            Discoverable::All => {}
-            Discoverable::Groups if !all_nodes => {}
-            _ => return Err(SilenceReason::NotDiscoverable),
-        }
-        match self.config.onboarding {
-            Some(onboarding) if !sender.is_proven() => {
-                let in_window = (onboarding.from..=onboarding.until).contains(&now);
-                match onboarding.responder && in_window && is_link_local(coap.address().ip()) {
-                    true => Ok(()),
-                    false => Err(SilenceReason::Onboarding),
-                }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The tuple that a group request belongs to (seed -03 section 2.1.4).
-    fn tuple(
-        &self,
-        coap: &CoapGroup,
-        application: Option<ApplicationGroupId>,
-        standing: &Standing<'_>,
-    ) -> GroupTuple {
-        let application = application.and_then(|id| self.memberships.application(id));
-        let proven = standing.sender.is_proven();
-        let security_group = match (proven, self.config.profile, coap.security()) {
-            (true, _, _) if standing.security_group.is_some() => {
-                SecurityGroup::Named(standing.security_group.unwrap_or_default().into())
-            }
-            (false, Profile::Current, _) => SecurityGroup::None,
-            (false, Profile::Seed03, _) => SecurityGroup::NoSec,
-            (true, _, GroupSecurity::Groups(groups)) => match groups.as_slice() {
-                [only] => SecurityGroup::Named(only.as_str().into()),
-                _ => SecurityGroup::Unidentified,
-            },
-            (true, _, GroupSecurity::NoSec) => SecurityGroup::Unidentified,
-        };
-        GroupTuple {
-            coap_group: coap.address(),
-            application_group: application.map(|group| group.name().into()),
-            security_group,
         }
     }
 
@@ -719,11 +708,50 @@ impl fmt::Debug for Server {
 enum Outcome {
     /// There is a response, before policy.
     Processed(Context),
-    /// The sender must first send an Echo value back; the answer that says so is held back for this long.
-    #[expect(dead_code, reason = "made when resources ask for freshness")]
-    Challenge(Duration),
+    /// The sender must first send an Echo value back.
+    Challenge(Context),
     Silence(SilenceReason),
     Deferred(Box<Deferred>),
+}
+
+/// A request on its way, as policy needs to know it.
+#[derive(Clone, Copy)]
+struct Asking<'a, 'm> {
+    coap: Option<&'a CoapGroup>,
+    path: &'a Path,
+    standing: &'a Standing<'a>,
+    /// The sender is known to be reachable at its source address.
+    reachable: bool,
+    /// The Echo value for a sender that proves nothing.
+    echo: Option<EchoValue>,
+    message: &'a Message<'m>,
+    asked: &'a Asked<'m>,
+}
+
+/// No answer through a group; by unicast 4.03 to a sender without permission and 4.01 to one without (the right) security.
+fn turn_away(
+    response: &mut Response,
+    context: Context,
+    reason: SilenceReason,
+    text: &str,
+) -> Outcome {
+    if context.group {
+        return Outcome::Silence(reason);
+    }
+    let code = match reason {
+        SilenceReason::NotPermitted => Code::FORBIDDEN,
+        _ => Code::UNAUTHORIZED,
+    };
+    refuse(response, context, code, text)
+}
+
+/// Has this proven sender permission, by the resource's access and by the application's own rule?
+fn is_permitted(resource: &Resource, request: &AccessRequest<'_>) -> bool {
+    let by_access = match request.sender {
+        Sender::Proven(identity) => resource.access.allows(identity, request.method),
+        Sender::Unauthenticated => false,
+    };
+    by_access && resource.permits.as_ref().is_none_or(|rule| rule(request))
 }
 
 /// An error response with a text for people (RFC 7252 section 5.5.2).
@@ -731,77 +759,6 @@ fn refuse(response: &mut Response, context: Context, code: Code, text: &str) -> 
     response.reset(code);
     response.payload.extend_from_slice(text.as_bytes());
     Outcome::Processed(context)
-}
-
-/// Content-Format, Accept and preconditions: the error, if one is due.
-fn negotiate(
-    resource: &Resource,
-    asked: &Asked<'_>,
-    message: &Message<'_>,
-) -> Option<(Code, &'static str)> {
-    let is = |declared: u16, asked: Option<u32>| asked == Some(u32::from(declared));
-    // A payload without Content-Format is taken for what the resource expects (RFC 7252 section 5.5.1): most simple clients send none.
-    if !resource.consumes.is_empty()
-        && !message.payload().is_empty()
-        && asked.content_format.is_some()
-        && !resource
-            .consumes
-            .iter()
-            .any(|format| is(format.0, asked.content_format))
-    {
-        return Some((Code::UNSUPPORTED_CONTENT_FORMAT, ""));
-    }
-    if asked.accept.is_some()
-        && !resource.produces.is_empty()
-        && !resource
-            .produces
-            .iter()
-            .any(|format| is(format.0, asked.accept))
-    {
-        return Some((Code::NOT_ACCEPTABLE, ""));
-    }
-    if resource.own_preconditions {
-        return None;
-    }
-    let present = resource.etag.as_ref().map(ETag::as_bytes);
-    let matches = |tag: &[u8]| tag.is_empty() || Some(tag) == present;
-    let fails = asked.if_none_match
-        || (asked.if_match && !message.options_of(OptionNumber::IF_MATCH).any(matches));
-    fails.then_some((Code::PRECONDITION_FAILED, ""))
-}
-
-/// What of block-wise transfer is served: bodies that fit one block. Anything else is an error that says so.
-fn blockwise(asked: &Asked<'_>, safe: bool) -> Option<(Code, &'static str)> {
-    match asked.block1 {
-        Some(block) if block.num() > 0 => {
-            return Some((
-                Code::REQUEST_ENTITY_INCOMPLETE,
-                "block-wise requests are not served",
-            ));
-        }
-        Some(block) if block.more() => {
-            return Some((
-                Code::REQUEST_ENTITY_TOO_LARGE,
-                "block-wise requests are not served",
-            ));
-        }
-        _ => {}
-    }
-    match asked.block2 {
-        Some(block) if block.num() > 0 => {
-            Some((Code::BAD_OPTION, "Block2: only block 0 is served"))
-        }
-        Some(_) if !safe => Some((Code::BAD_OPTION, "Block2: only with GET and FETCH")),
-        _ => None,
-    }
-}
-
-/// Does this group reach no further than the link? IPv4 has the local network control block.
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => matches!(v4.octets(), [224, 0, 0, _]),
-        IpAddr::V6(v6) => matches!(Scope::of(v6), Some(Scope::Interface | Scope::Link)),
-    }
 }
 
 fn path_text(segments: &[String]) -> String {

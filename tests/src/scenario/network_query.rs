@@ -127,11 +127,11 @@ fn answers_are_spread_over_the_estimated_leisure() {
         let client = stage.client();
         for n in 100..150 {
             let mut config = EndpointConfig::default();
-            config.server.leisure = Leisure::Estimated {
+            config.server.leisure = Some(Leisure::Estimated {
                 response_size: 100,
                 group_size: 50,
                 rate,
-            };
+            });
             let member = stage.member_with(n, &[5683], config);
             let battery = Diary::new().handler(Code::CONTENT, "3.1 V");
             let resource = Resource::at("/battery").get(battery);

@@ -357,7 +357,7 @@ async fn an_answer_that_waits_for_its_leisure_is_sent_before_the_server_ends() {
     let place = Place::new();
     let before = alive();
     let mut config = quick();
-    config.server.leisure = antiphon::Leisure::Fixed(Duration::from_millis(400));
+    config.server.leisure = Some(antiphon::Leisure::Fixed(Duration::from_millis(400)));
     let server = place.status_server(1).endpoint(config).build().await;
     let server = server.unwrap().spawn();
     let client = place.client().build().await.unwrap();

@@ -91,7 +91,7 @@ impl Place {
 /// Short times, and no listening to All CoAP Nodes.
 pub(crate) fn quick() -> EndpointConfig {
     let mut config = EndpointConfig::default();
-    config.server.leisure = Leisure::Fixed(LEISURE);
+    config.server.leisure = Some(Leisure::Fixed(LEISURE));
     config.server.discoverable = Discoverable::Groups;
     config.server.nosec = NoSecPolicy::Stated;
     config

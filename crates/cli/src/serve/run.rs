@@ -168,7 +168,7 @@ fn endpoint_config(config: &Config) -> antiphon::EndpointConfig {
         Profile::Seed03 => ProtoProfile::Seed03,
     };
     if let Some(time) = config.server.leisure {
-        endpoint.server.leisure = antiphon::Leisure::Fixed(time);
+        endpoint.server.leisure = Some(antiphon::Leisure::Fixed(time));
     }
     endpoint.server.group_answer_limit = config.server.group_answer_limit;
     endpoint

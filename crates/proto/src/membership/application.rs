@@ -1,9 +1,12 @@
 //! Changes to application groups. None of them touches what the endpoint listens to.
 
 use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
 
 use super::Memberships;
-use super::group::{ApplicationGroup, ApplicationGroupId, CoapGroupId, MembershipError};
+use super::group::{
+    ApplicationGroup, ApplicationGroupId, CoapGroupId, MembershipError, SecurityGroupName,
+};
 use super::naming::Naming;
 use crate::attributes::Attributes;
 
@@ -32,6 +35,7 @@ impl Memberships {
             name: name.to_owned(),
             naming,
             attributes,
+            security: Vec::new(),
         });
         Ok(id)
     }
@@ -51,6 +55,59 @@ impl Memberships {
             group.applications.retain(|application| *application != id);
         }
         Ok(())
+    }
+
+    /// States which security groups an application group uses: requests under others are refused. None: any is taken.
+    /// A server has to be a member of all of them (groupcomm-bis-18 section 2.1.4); see [`missing_contexts`](Self::missing_contexts).
+    ///
+    /// # Errors
+    /// [`MembershipError::UnknownGroup`].
+    pub fn set_application_security(
+        &mut self,
+        id: ApplicationGroupId,
+        mut security: Vec<SecurityGroupName>,
+    ) -> Result<(), MembershipError> {
+        let id = self
+            .application(id)
+            .ok_or(MembershipError::UnknownGroup)?
+            .id;
+        security.sort_unstable();
+        security.dedup();
+        self.application_mut(id)?.security = security;
+        Ok(())
+    }
+
+    /// The security context of this group is loaded, or no more.
+    pub fn set_context_loaded(&mut self, group: &SecurityGroupName, loaded: bool) {
+        match (self.loaded.binary_search(group), loaded) {
+            (Err(at), true) => self.loaded.insert(at, group.clone()),
+            (Ok(at), false) => {
+                self.loaded.remove(at);
+            }
+            _ => {}
+        }
+    }
+
+    /// The security groups of an application group whose contexts are not loaded. While there is one, the application
+    /// group is not ready: clients that have joined only that security group get no answer from this server.
+    ///
+    /// # Errors
+    /// [`MembershipError::UnknownGroup`].
+    pub fn missing_contexts(
+        &self,
+        id: ApplicationGroupId,
+    ) -> Result<impl Iterator<Item = &SecurityGroupName>, MembershipError> {
+        let group = self.application(id).ok_or(MembershipError::UnknownGroup)?;
+        let missing = |name: &&SecurityGroupName| self.loaded.binary_search(name).is_err();
+        Ok(group.security.iter().filter(missing))
+    }
+
+    /// Are the contexts of all security groups of this application group loaded?
+    ///
+    /// # Errors
+    /// [`MembershipError::UnknownGroup`].
+    pub fn is_ready(&self, id: ApplicationGroupId) -> Result<bool, MembershipError> {
+        Ok(self.missing_contexts(id)?.next().is_none())
     }
 
     /// An application group uses a CoAP group. Each may have any number of the other.
@@ -151,7 +208,9 @@ impl Memberships {
             return Err(MembershipError::UnknownGroup);
         }
         let (naming, attributes) = (group.naming.clone(), group.attributes.clone());
+        let security = group.security.clone();
         let new = self.create_application(name, naming, attributes)?;
+        self.set_application_security(new, security)?;
         for coap in taken {
             // A CoAP group given twice has moved already.
             if self.unrelate(id, *coap).is_ok() {
@@ -182,6 +241,17 @@ impl Memberships {
         if from == into {
             return Ok(());
         }
+        let security = |id| {
+            self.application(id)
+                .map_or_else(Vec::new, |a| a.security.clone())
+        };
+        let (mut both, of_into) = (security(from), security(into));
+        // Who states nothing takes any security group, and so does the whole then.
+        match both.is_empty() || of_into.is_empty() {
+            true => both.clear(),
+            false => both.extend(of_into),
+        }
+        self.set_application_security(into, both)?;
         for group in &mut self.coap {
             if let Ok(at) = group.applications.binary_search(&from) {
                 group.applications.remove(at);

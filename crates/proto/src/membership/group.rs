@@ -258,6 +258,7 @@ pub struct ApplicationGroup {
     pub(super) name: String,
     pub(super) naming: Naming,
     pub(super) attributes: Attributes,
+    pub(super) security: Vec<SecurityGroupName>,
 }
 
 impl ApplicationGroup {
@@ -274,6 +275,11 @@ impl ApplicationGroup {
     /// How requests carry the name.
     pub fn naming(&self) -> &Naming {
         &self.naming
+    }
+
+    /// The security groups that it uses; none if that was not stated.
+    pub fn security(&self) -> &[SecurityGroupName] {
+        &self.security
     }
 
     /// The attributes of its group resource in discovery, such as `rt=g.light`.

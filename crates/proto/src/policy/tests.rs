@@ -102,6 +102,15 @@ fn access_decides_by_method() {
         assert!(Access::Unsecured.allows_unsecured(method));
     }
     assert_eq!(Access::default(), Access::Verified);
+    let open = [
+        (Access::Verified, false),
+        (Access::only([]), false),
+        (Access::Public, true),
+        (Access::Unsecured, true),
+    ];
+    for (access, is) in open {
+        assert_eq!(access.is_open(), is, "{access:?}");
+    }
     assert_eq!(NoSecPolicy::default(), NoSecPolicy::DiscoveryOnly);
     for (stated, policy) in [
         (NoSec::Discovery, NoSecPolicy::DiscoveryOnly),

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::admission::{GroupModeByUnicast, Reachability};
 use crate::config::Profile;
 use crate::membership::MembershipLimits;
 use crate::policy::{Amplification, GroupPolicy, Leisure, NoSecPolicy, NoSecSources, Prefix};
@@ -59,8 +60,17 @@ pub struct ServerConfig {
     /// Anyone may override the default suppression with No-Response, as the seed documents have it; default no,
     /// because it lets forged requests call forth answers from all members (groupcomm-bis-18 section 6.4).
     pub nosec_no_response_full: bool,
-    /// The leisure where neither resource nor group has one; default 5 s.
-    pub leisure: Leisure,
+    /// The leisure where neither resource nor group has one, whatever the protection; default: 5 s without security,
+    /// 20 s or 13 s with Group OSCORE (see [`Leisure::default_for`]).
+    pub leisure: Option<Leisure>,
+    /// When a sender that proves nothing must first show, with an Echo value, that it is reachable at its source
+    /// address; default [`Reachability::Assumed`]: answers through groups are bounded by `amplification` already.
+    pub unproven_reachability: Reachability,
+    /// When a proven sender of a group request must show it, inside of the protection; default
+    /// [`Reachability::Required`] (groupcomm-bis-18 section 6.3.1).
+    pub proven_reachability: Reachability,
+    /// What becomes of requests in group mode that came by unicast; default [`GroupModeByUnicast::Serve`].
+    pub group_mode_by_unicast: GroupModeByUnicast,
     /// The MTU that the limit on group answers is computed from, in bytes; default 1280.
     pub mtu: usize,
     /// The largest payload of a successful answer to a group request, in bytes; default 5 % of the MTU.
@@ -92,7 +102,10 @@ impl Default for ServerConfig {
             nosec_sources: NoSecSources::default(),
             on_link: Vec::new(),
             nosec_no_response_full: false,
-            leisure: Leisure::Fixed(Leisure::DEFAULT),
+            leisure: None,
+            unproven_reachability: Reachability::Assumed,
+            proven_reachability: Reachability::Required,
+            group_mode_by_unicast: GroupModeByUnicast::default(),
             mtu: 1_280,
             group_answer_limit: None,
             amplification: Amplification::AtMost(3),

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use antiphon_wire::BlockValue;
 
+use super::admission::EchoValue;
 use crate::identity::Arrival;
 use crate::policy::{Oversize, Suppression};
 use crate::resource::ResourceId;
@@ -21,10 +22,10 @@ pub enum Disposition {
         /// The port it comes from: the one that the request was sent to (seed -03 section 3.1).
         port: u16,
     },
-    /// The request is not processed until its sender has sent back an Echo value, which the security layer makes: a
-    /// protected 4.01 is sent. Only for a sender whose identity is proven.
+    /// The request is verified and not processed: its sender is to show first that it is fresh, or reachable at its
+    /// source address. To be sent is 4.01 with an Echo option inside of the protection, Non-confirmable or piggybacked.
     Challenge {
-        /// How long it is held back: drawn as for a response.
+        /// How long it is held back, as for [`Respond`](Self::Respond).
         leisure: Duration,
     },
     /// No response is sent. A CON is acknowledged with an empty message, unless the reason says that the message is rejected.
@@ -57,6 +58,10 @@ pub struct Context {
     pub(super) oversize: Oversize,
     /// The largest response as a whole.
     pub(super) largest: usize,
+    /// A challenge takes the place of a larger one.
+    pub(super) challenge: bool,
+    /// The Echo value of a challenge that is not protected.
+    pub(super) echo: Option<EchoValue>,
     pub(super) token_length: usize,
     /// The method is GET or FETCH.
     pub(super) safe: bool,
@@ -106,6 +111,10 @@ reasons! {
     NotForGroups;
     /// The request is not protected, and the group, the resource or the server demands that it is.
     NotSecured;
+    /// The sender is proven and has no permission to do this.
+    NotPermitted;
+    /// The request is protected by a security group that is not paired with the resource or its groups.
+    OtherSecurityGroup;
     /// The server does not want to be discovered this way.
     NotDiscoverable;
     /// Discovery outside of the onboarding window, or not for this server.
@@ -142,7 +151,7 @@ pub struct ServerCounters {
     pub handled: u64,
     /// Responses to be sent.
     pub responses: u64,
-    /// Requests that were to be challenged first.
+    /// Protected challenges to be sent.
     pub challenges: u64,
     silences: [u64; SilenceReason::ALL.len()],
 }

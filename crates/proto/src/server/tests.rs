@@ -1,20 +1,24 @@
 use super::*;
 
+use super::admission::is_link_local;
 use alloc::borrow::ToOwned;
 use alloc::vec;
+use core::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use antiphon_wire::{BlockValue, Class, ContentFormat, MessageId, NoResponse, Token, Writer};
 
 use crate::attributes::Attributes;
-use crate::identity::Identity;
+use crate::config::Profile;
+use crate::identity::{GroupTuple, Identity, SecurityGroup};
 use crate::membership::{CoapGroupSpec, Interface, Naming, SecurityGroupName};
 use crate::message::Options;
 use crate::path::SocketId;
-use crate::policy::Prefix;
+use crate::policy::{Amplification, NoSecSources, Permissions, Prefix};
 
 mod access;
+mod admission;
 mod discovery;
 mod dispatch;
 mod groups;
@@ -32,6 +36,15 @@ struct Ask {
     to: SocketAddr,
     from: SocketAddr,
     sender: Sender,
+    mode: SecurityMode,
+    security_group: Option<&'static str>,
+    fresh: bool,
+    reachable: bool,
+}
+
+/// The identity of a member of the security group "lights" with this credential.
+fn member(credential: &str) -> Identity {
+    Identity::member("lights", credential.as_bytes())
 }
 
 fn address(text: &str) -> SocketAddr {
@@ -58,6 +71,10 @@ fn ask(code: Code, target: &str) -> Ask {
         to: address("[fe80::1]:5683"),
         from: address("[fe80::99]:61616"),
         sender: Sender::Unauthenticated,
+        mode: SecurityMode::NoSec,
+        security_group: None,
+        fresh: false,
+        reachable: false,
     }
 }
 
@@ -107,8 +124,40 @@ impl Ask {
         self
     }
 
-    fn proven(mut self) -> Self {
-        self.sender = Sender::Proven(Identity(b"someone".to_vec()));
+    /// In group mode of the security group "lights" by someone who is known to be fresh and reachable.
+    fn proven(self) -> Self {
+        self.by("someone")
+    }
+
+    /// The same by this member.
+    fn by(mut self, credential: &str) -> Self {
+        self.sender = Sender::Proven(member(credential));
+        self.mode = SecurityMode::Group;
+        self.security_group = Some("lights");
+        self.fresh = true;
+        self.reachable = true;
+        self
+    }
+
+    fn mode(mut self, mode: SecurityMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    fn under(mut self, security_group: &'static str) -> Self {
+        self.security_group = Some(security_group);
+        self
+    }
+
+    /// Nobody knows when it was sent.
+    fn stale(mut self) -> Self {
+        self.fresh = false;
+        self
+    }
+
+    /// Nobody knows whether its sender is where it seems to be.
+    fn far_away(mut self) -> Self {
+        self.reachable = false;
         self
     }
 
@@ -187,8 +236,15 @@ impl Server {
         let bytes = ask.bytes();
         let message = Message::parse(&bytes).unwrap();
         let mut response = Response::new(Code::EMPTY);
-        let disposition =
-            self.handle_request(now, &ask.path(), &ask.sender, &message, &mut response);
+        let standing = Standing {
+            sender: &ask.sender,
+            mode: ask.mode,
+            security_group: ask.security_group,
+            fresh: ask.fresh,
+            reachable: ask.reachable,
+        };
+        let path = ask.path();
+        let disposition = self.handle_request_of(now, &path, &standing, &message, &mut response);
         Reply {
             disposition,
             response,

@@ -114,7 +114,7 @@ fn a_sensitive_resource_cannot_be_opened() {
 fn a_server_is_unsecured_only_if_it_says_so() {
     let mut strict = Server::with(ServerConfig::default());
     for access in [Access::Public, Access::Unsecured] {
-        let resource = || Resource::at("/open").get(says("x")).access(access);
+        let resource = || Resource::at("/open").get(says("x")).access(access.clone());
         assert_eq!(
             strict.add(resource()),
             Err(ResourceError::UnsecuredNotStated)
@@ -149,7 +149,7 @@ fn the_report_names_everything_that_is_reachable_without_security() {
         .map(|entry| {
             (
                 entry.path.as_str(),
-                entry.access,
+                entry.access.clone(),
                 entry.methods,
                 entry.through_groups,
             )

@@ -383,19 +383,24 @@ fn each_group_request_is_attributed_to_its_tuple() {
         ask(&mut server, in_a.clone()),
         (address(A), gp1(), SecurityGroup::NoSec)
     );
-    // Protected: by the only group there is, or by one of several.
-    assert_eq!(
-        ask(&mut server, in_b.clone().proven()).2,
-        SecurityGroup::Unidentified
-    );
+    // Protected: by the group that did it, whichever of several it is.
     server.memberships.set_security(a, one).unwrap();
     server.memberships.set_security(b, two).unwrap();
     let lights = SecurityGroup::Named("lights".into());
-    assert_eq!(ask(&mut server, in_a.proven()), (address(A), gp1(), lights));
+    let by_lights = in_a.clone().proven();
+    assert_eq!(ask(&mut server, by_lights), (address(A), gp1(), lights));
+    let by_blinds = in_b.clone().proven().under("blinds");
     assert_eq!(
-        ask(&mut server, in_b.proven()).2,
-        SecurityGroup::Unidentified
+        ask(&mut server, by_blinds).2,
+        SecurityGroup::Named("blinds".into())
     );
+    server
+        .memberships
+        .set_security(b, GroupSecurity::NoSec)
+        .unwrap();
+    let mut unknown = in_b.proven();
+    unknown.security_group = None;
+    assert_eq!(ask(&mut server, unknown).2, SecurityGroup::Unidentified);
 }
 
 // Covers: GC-2.1.1-02, GC-2.1.1-03, GC-3.3-01, GC-3.3-04
