@@ -28,6 +28,7 @@
 //!   change all of it while it runs.
 //! - [`resolve`]: host names that stand for one or several groups. [`egress`]: by which interface a group request leaves.
 //! - [`interfaces`]: the network interfaces of this host. [`socket`]: UDP with multicast, packet information and batches.
+//! - [`store`]: the sealed file that keeps keys and sequence numbers over crashes.
 //! - [`error`]: one small enum for each thing that can be asked.
 //!
 //! One task owns an endpoint and its sockets ([`DriverConfig`], [`DriverCounters`]); what it decides with is the
@@ -47,6 +48,7 @@ mod request;
 pub mod resolve;
 mod server;
 pub mod socket;
+pub mod store;
 mod worker;
 
 pub use antiphon_proto as proto;
