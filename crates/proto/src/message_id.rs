@@ -367,4 +367,24 @@ mod tests {
         assert_eq!(ids.next_for_groups(seconds(1)), Err(seconds(55)));
         assert_eq!(ids.exchange_lifetime, Duration::from_secs(67));
     }
+
+    #[test]
+    fn the_stated_memory_grows_with_the_destinations() {
+        let each = 4 * (size_of::<(SocketAddr, Sequence)>() + 1);
+        assert_eq!(MessageIds::memory_total(0), 256);
+        assert_eq!(MessageIds::memory_total(7), 7 * each + 256);
+    }
+
+    #[test]
+    fn group_values_wrap_within_their_range_wherever_they_start() {
+        for seed in 0..32 {
+            let (mut ids, _) = ids(seed);
+            let first = ids.next_for_groups(seconds(0)).unwrap();
+            assert!(first.0 >= GROUPS);
+            for n in 1..GROUP_COUNT {
+                let id = ids.next_for_groups(seconds(0)).unwrap();
+                assert_eq!(id.0, nth(first, n), "value {n} after {first:?}");
+            }
+        }
+    }
 }

@@ -325,3 +325,22 @@ fn the_fullest_ring_is_found_wherever_it_stands() {
         }
     }
 }
+
+#[test]
+fn the_stated_memory_adds_up_what_each_limit_allows() {
+    let total = |records, addresses, reply_bytes| {
+        DedupLimits {
+            records,
+            records_per_address: 1,
+            addresses,
+            reply_bytes,
+        }
+        .memory_total()
+    };
+    let a_record = 4 * size_of::<Record>() + 2 * size_of::<Place>();
+    let an_address = 2 * (size_of::<Ring>() + size_of::<(IpAddr, u32)>() + 24);
+    assert_eq!(total(0, 0, 0), 0);
+    assert_eq!(total(3, 0, 0), 3 * a_record);
+    assert_eq!(total(0, 5, 0), 5 * an_address);
+    assert_eq!(total(3, 5, 7), 3 * a_record + 5 * an_address + 7);
+}

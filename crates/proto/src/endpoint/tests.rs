@@ -648,3 +648,30 @@ fn a_response_too_large_for_a_datagram_becomes_an_error_and_is_counted() {
     bench.hear(path(false), &get(Type::Non, 8, "large"));
     assert_eq!(bench.endpoint.counters().too_large, 2);
 }
+
+#[test]
+fn counters_tell_of_bad_sources_evicted_records_and_a_full_outbox() {
+    let mut config = EndpointConfig::default();
+    config.dedup.records = 2;
+    config.limits.outbox = 1;
+    let mut bench = bench(config);
+    for _ in 0..2 {
+        let mut from_nobody = path(false);
+        from_nobody.peer.set_port(0);
+        assert!(bench.hear(from_nobody, &get(Type::Con, 1, "t")).is_empty());
+    }
+    assert_eq!(bench.endpoint.counters().bad_source, 2);
+    assert_eq!(bench.endpoint.counters().received, 2);
+    for mid in 1..=5 {
+        bench.hear(path(false), &get(Type::Non, mid, "t"));
+    }
+    assert_eq!(bench.endpoint.counters().dedup_evicted, 3);
+    assert_eq!(bench.endpoint.counters().outbox_full, 0);
+    for mid in 6..=8 {
+        let bytes = get(Type::Con, mid, "t");
+        bench
+            .endpoint
+            .handle_datagram(bench.now, path(false), &bytes);
+    }
+    assert_eq!(bench.endpoint.counters().outbox_full, 2, "one had room");
+}
