@@ -49,7 +49,7 @@ impl From<minicbor::decode::Error> for Wrong {
 
 pub(super) fn encode(record: &Record) -> Zeroizing<Vec<u8>> {
     // large enough at once: a vector that grows leaves copies behind that nobody overwrites
-    let mut out = Zeroizing::new(Vec::with_capacity(enough_for(record)));
+    let mut out = Zeroizing::new(Vec::with_capacity(capacity_for(record)));
     write(record, &mut out);
     out
 }
@@ -196,7 +196,7 @@ fn write_past(all: &[Past], out: &mut Vec<u8>) {
 }
 
 /// An upper bound of the length of a record.
-fn enough_for(record: &Record) -> usize {
+pub(super) fn capacity_for(record: &Record) -> usize {
     const HEAD: usize = 9;
     let past = |all: &[Past]| all.len() * (3 * HEAD + MAX_GID + MAX_ID);
     32 * HEAD

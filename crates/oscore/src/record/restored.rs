@@ -202,7 +202,8 @@ impl Restored {
                 .peers
                 .retain(|recipient_id, _| !stale.contains(recipient_id)),
         }
-        self.ever_deleted = new.ever_deleted || (same_keys && self.ever_deleted);
+        let deleted_before = core::mem::take(&mut new.ever_deleted);
+        self.ever_deleted = deleted_before || (same_keys && self.ever_deleted);
         // an endpoint that runs has windows in memory; the same keys under a new Sender ID open the same old requests
         let untouched = match self.varying {
             Varying::Untouched => true,
