@@ -169,7 +169,7 @@ fn multiples_of_256_are_skipped_except_0() {
     }
 }
 
-// Covers: GO-2.6.2-01, GO-2.6.2-02
+// Covers: GO-2.6.2-01
 #[test]
 fn after_the_largest_number_there_is_none() {
     let mut sequence = all_reserved((1 << 40) - 1, SequenceSettings::default());

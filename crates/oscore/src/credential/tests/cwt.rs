@@ -69,7 +69,7 @@ fn what_is_no_token_is_malformed() {
         format!("85 {} 40", &text[2..]),
         text.replacen("84", "83", 1),
         token("a0").replacen("a1 04", "81 04", 1),
-        format!("84 f6 a0 41 a0 40"),
+        String::from("84 f6 a0 41 a0 40"),
         token("f6"),
         String::from("84 40 a0 f6 40"),
         String::from("84 40 a0 41 a0"),

@@ -104,7 +104,7 @@ fn whatever_follows_a_clean_shutdown_consumes_it() {
         sender_id(1, &[9], 64),
         install(1, &[9], 64),
     ] {
-        let state = fold(&[&before[..], &[after.clone()]].concat());
+        let state = fold(&[&before[..], core::slice::from_ref(&after)].concat());
         assert_eq!((state.is_clean(), state.loss), (false, None), "{after:?}");
         assert_eq!(sequence(&state).next(), 64, "{after:?}");
         assert!(!window(&state, PEER).is_valid(), "{after:?}");
@@ -145,7 +145,7 @@ fn stale_members_go_with_the_old_context() {
     let state = with(rekeyed(PeersKept::AllBut(Vec::new())));
     assert_eq!(peers(&state), [&[1][..], &[2], &[3]]);
     let state = with(rekeyed(PeersKept::Nobody));
-    assert_eq!(peers(&state), [&[][..]; 0]);
+    assert!(peers(&state).is_empty());
 }
 
 // Covers: GO-2.6.1.2-01
@@ -342,7 +342,7 @@ fn what_does_not_fit_together_is_lost() {
         paired(64),
         Record::Lost,
     ] {
-        let state = fold(&[&start[..], &[wrong.clone()]].concat());
+        let state = fold(&[&start[..], core::slice::from_ref(&wrong)].concat());
         assert!(state.loss.is_some(), "{wrong:?}");
         assert_eq!(
             sequence(&state).take(),
@@ -356,7 +356,7 @@ fn what_does_not_fit_together_is_lost() {
             reserved(1, OWN, 1024),
             clean(1, OWN, 7, &[]),
         ];
-        let state = fold(&[&start[..], &[wrong.clone()], &after[..]].concat());
+        let state = fold(&[&start[..], core::slice::from_ref(&wrong), &after[..]].concat());
         assert_eq!(
             sequence(&state).take(),
             Err(SequenceError::Lost),
