@@ -4,13 +4,15 @@ use alloc::vec::Vec;
 
 use crate::aad::{Aad, GroupAad};
 use crate::context::{Context, Role};
+use crate::credential::Credential;
 use crate::crypto::{CryptoError, GroupKey};
 use crate::derive::{Keystream, KeystreamOf, keystream};
-use crate::identity::{Kid, Mode};
+use crate::identity::{Gid, Kid, Mode};
 use crate::nonce::PartialIv;
 use crate::open::VerifyJob;
 use crate::refused::Reason;
-use crate::suite::{GroupEncryption, SignatureAlgorithm};
+use crate::secret::Secret;
+use crate::suite::{GroupEncryption, SignatureAlgorithm, Suite};
 
 /// What a message is bound to: its request, its own option, and whoever made the number for its nonce.
 #[derive(Clone, Copy, Debug)]
@@ -28,56 +30,56 @@ pub(crate) struct Binding<'a> {
     pub(crate) piv: PartialIv,
 }
 
-impl Context {
+/// What of a Common Context the countersignatures are made and verified with. A signature checker has it too.
+#[derive(Clone, Copy)]
+pub(crate) struct Countersigning<'a> {
+    pub(crate) suite: &'a Suite,
+    pub(crate) gid: &'a Gid,
+    pub(crate) gm_credential: &'a [u8],
+    pub(crate) signature_encryption_key: Option<&'a Secret>,
+}
+
+impl Countersigning<'_> {
     /// The authenticated data of a message, the same in both modes (draft section 3.4).
     pub(crate) fn aad(&self, binding: &Binding<'_>, sender: &[u8], buffer: &mut Vec<u8>) -> Aad {
         let parts = GroupAad {
-            suite: &self.common.suite,
+            suite: self.suite,
             request_kid: binding.request_kid.as_bytes(),
             request_piv: binding.request_piv,
             class_i_options: &[],
             request_kid_context: binding.request_kid_context,
             oscore_option: binding.option,
             sender_credential: sender,
-            group_manager_credential: &self.common.gm_credential,
+            group_manager_credential: self.gm_credential,
         };
         Aad::group(&parts, core::mem::take(buffer))
     }
 
-    pub(crate) fn group_algorithms(
-        &self,
-    ) -> Result<(GroupEncryption, SignatureAlgorithm), CryptoError> {
-        let suite = &self.common.suite;
-        suite
-            .group_encryption()
-            .zip(suite.signature())
-            .ok_or(CryptoError::Unavailable)
+    pub(crate) fn algorithms(&self) -> Result<(GroupEncryption, SignatureAlgorithm), CryptoError> {
+        let algorithms = self.suite.group_encryption().zip(self.suite.signature());
+        algorithms.ok_or(CryptoError::Unavailable)
     }
 
     pub(crate) fn keystream(&self, binding: &Binding<'_>) -> Result<Keystream, CryptoError> {
-        let (_, signature) = self.group_algorithms()?;
-        let common = &self.common;
-        let key = common.signature_encryption_key.as_ref();
+        let (_, signature) = self.algorithms()?;
+        let key = self.signature_encryption_key;
         keystream(
-            common.suite.hkdf(),
+            self.suite.hkdf(),
             key.ok_or(CryptoError::Unavailable)?,
             signature,
             &KeystreamOf {
                 partial_iv: binding.piv,
                 id: binding.generator.as_bytes(),
-                gid: common.gid.as_bytes(),
+                gid: self.gid.as_bytes(),
                 request: binding.request,
             },
         )
     }
 
     /// Ciphertext with tag, and encrypted countersignature; both whole, and something encrypted.
-    pub(crate) fn split_payload<'a>(
-        &self,
-        payload: &'a [u8],
-    ) -> Result<(&'a [u8], &'a [u8]), Reason> {
+    pub(crate) fn split<'p>(&self, payload: &'p [u8]) -> Result<(&'p [u8], &'p [u8]), Reason> {
         let (encryption, signature) = self
-            .group_algorithms()
+            .algorithms()
             .map_err(|_| Reason::ModeUnavailable(Mode::Group))?;
         let at = payload
             .len()
@@ -87,29 +89,40 @@ impl Context {
         payload.split_at_checked(at).ok_or(Reason::Malformed)
     }
 
-    /// What has to be verified before anything is decrypted (draft sections 7.2 and 7.4).
-    pub(crate) fn verify_job(
+    /// What has to be verified: SIGNATURE = ENC_SIGNATURE XOR KEYSTREAM, over the external_aad and the ciphertext (draft
+    /// sections 7.2, 7.4 and 7.5).
+    pub(crate) fn job(
         &self,
-        kid: Kid,
+        sender: &Credential,
         binding: &Binding<'_>,
         payload: &[u8],
         ticket: u64,
     ) -> Result<VerifyJob, Reason> {
-        let (ciphertext, encrypted) = self.split_payload(payload)?;
-        let peer = self.recipients.get(kid).ok_or(Reason::NoContext)?;
+        let (ciphertext, encrypted) = self.split(payload)?;
         let broken = |_: CryptoError| Reason::NotVerified;
-        let (_, algorithm) = self.group_algorithms().map_err(broken)?;
+        let (_, algorithm) = self.algorithms().map_err(broken)?;
         let mut signature = encrypted.to_vec();
         let stream = self.keystream(binding).map_err(broken)?;
         stream.apply(&mut signature).map_err(broken)?;
-        let aad = self.aad(binding, peer.credential.bytes(), &mut Vec::new());
+        let aad = self.aad(binding, sender.bytes(), &mut Vec::new());
         Ok(VerifyJob::new(
             ticket,
-            peer.credential.public_key().clone(),
+            sender.public_key().clone(),
             algorithm,
             aad.into_signed_structure(ciphertext),
             signature,
         ))
+    }
+}
+
+impl Context {
+    pub(crate) fn countersigning(&self) -> Countersigning<'_> {
+        Countersigning {
+            suite: &self.common.suite,
+            gid: &self.common.gid,
+            gm_credential: &self.common.gm_credential,
+            signature_encryption_key: self.common.signature_encryption_key.as_ref(),
+        }
     }
 
     /// Decrypts a message whose countersignature is verified, with the Recipient Key and the Group Encryption
@@ -122,15 +135,17 @@ impl Context {
         aad_buffer: &mut Vec<u8>,
         body: &mut Vec<u8>,
     ) -> Result<(), Reason> {
-        let (ciphertext, _) = self.split_payload(payload)?;
+        let (ciphertext, _) = self.countersigning().split(payload)?;
         let broken = |_: CryptoError| Reason::NotVerified;
         let nonce = self
             .common
             .nonce(Mode::Group, binding.generator, binding.piv)
             .map_err(broken)?;
-        let (algorithm, _) = self.group_algorithms().map_err(broken)?;
+        let (algorithm, _) = self.countersigning().algorithms().map_err(broken)?;
         let peer = self.recipients.get(kid).ok_or(Reason::NoContext)?;
-        let mut aad = self.aad(binding, peer.credential.bytes(), aad_buffer);
+        let mut aad = self
+            .countersigning()
+            .aad(binding, peer.credential.bytes(), aad_buffer);
         let cipher = self
             .cache
             .group(Role::GroupReceive(peer.serial), || {
@@ -153,9 +168,11 @@ impl Context {
         let nonce = self
             .common
             .nonce(Mode::Group, binding.generator, binding.piv)?;
-        let (algorithm, _) = self.group_algorithms()?;
+        let (algorithm, _) = self.countersigning().algorithms()?;
         let sender = self.sender.as_ref().ok_or(CryptoError::Unavailable)?;
-        let mut aad = self.aad(binding, sender.credential.bytes(), &mut Vec::new());
+        let mut aad =
+            self.countersigning()
+                .aad(binding, sender.credential.bytes(), &mut Vec::new());
         let cipher = self.cache.group(Role::GroupSend(sender.serial), || {
             GroupKey::new(algorithm, sender.key.as_bytes())
         })?;

@@ -14,6 +14,7 @@ mod cbor;
 mod test_vectors;
 
 pub mod aad;
+mod checker;
 mod context;
 mod contexts;
 pub mod credential;
@@ -37,6 +38,7 @@ pub mod secret;
 pub mod sequence;
 pub mod suite;
 
+pub use checker::{Checking, RequestSeen, SignatureChecker};
 pub use contexts::{ContextId, Contexts, GroupId, PairId};
 pub use group::{
     Freshness, Group, GroupError, InstallError, Own, Parameters, Peer, Prepared, PreparedSender,

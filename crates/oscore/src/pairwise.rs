@@ -30,7 +30,9 @@ impl Context {
             .map_err(broken)?;
         let peer = self.recipients.get(kid).ok_or(Reason::NoContext)?;
         let keys = peer.pairwise.as_ref().ok_or(Reason::NoContext)?;
-        let mut aad = self.aad(binding, peer.credential.bytes(), aad_buffer);
+        let mut aad = self
+            .countersigning()
+            .aad(binding, peer.credential.bytes(), aad_buffer);
         let cipher = self
             .cache
             .aead(Role::PairwiseReceive(peer.serial), || {
@@ -59,7 +61,9 @@ impl Context {
         let sender = self.sender.as_ref().ok_or(CryptoError::Unavailable)?;
         let peer = self.recipients.get(kid).ok_or(CryptoError::Unavailable)?;
         let keys = peer.pairwise.as_ref().ok_or(CryptoError::Unavailable)?;
-        let mut aad = self.aad(binding, sender.credential.bytes(), aad_buffer);
+        let mut aad = self
+            .countersigning()
+            .aad(binding, sender.credential.bytes(), aad_buffer);
         let cipher = self.cache.aead(Role::PairwiseSend(peer.serial), || {
             AeadKey::new(algorithm, keys.send.as_bytes())
         })?;

@@ -197,7 +197,10 @@ impl Contexts {
         let binding = incoming.binding();
         let payload = incoming.message.payload();
         let job = match (mode, &peer.pairwise, &context.sender) {
-            (Mode::Group, ..) => Job::Verify(context.verify_job(kid, &binding, payload, ticket)?),
+            (Mode::Group, ..) => {
+                let keys = context.countersigning();
+                Job::Verify(keys.job(&peer.credential, &binding, payload, ticket)?)
+            }
             (_, Some(_), _) => {
                 let (aad, body) = (&mut scratch.aad, &mut scratch.body);
                 let opened = context.pairwise_decrypt(kid, &binding, payload, aad, body);

@@ -232,13 +232,13 @@ impl Contexts {
             }
             _ => {
                 let structure = context.group_encrypt(&binding, &mut scratch.body)?;
-                let (_, algorithm) = context.group_algorithms()?;
+                let (_, algorithm) = context.countersigning().algorithms()?;
                 Ok(Protecting::Sign(Signing {
                     group: id,
                     algorithm,
                     structure,
                     bytes: split.outer(message, &scratch.option, [&scratch.body, &[]])?,
-                    keystream: context.keystream(&binding)?,
+                    keystream: context.countersigning().keystream(&binding)?,
                     asked: None,
                 }))
             }
