@@ -12,6 +12,8 @@ extern crate std;
 mod cbor;
 #[cfg(test)]
 mod test_vectors;
+#[cfg(test)]
+mod tests;
 
 pub mod aad;
 mod checker;

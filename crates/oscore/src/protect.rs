@@ -124,7 +124,7 @@ enum Numbering {
     /// The next own one, or that of the request where that is allowed.
     Allocated,
     /// This one, or that of the request.
-    #[cfg(feature = "vectors")]
+    #[cfg(any(test, feature = "vectors"))]
     Given(Option<PartialIv>),
 }
 
@@ -133,7 +133,7 @@ impl Numbering {
     fn take(self, sequence: &mut Sequence) -> Result<PartialIv, ProtectError> {
         match self {
             Numbering::Allocated => sequence.take().map_err(ProtectError::from),
-            #[cfg(feature = "vectors")]
+            #[cfg(any(test, feature = "vectors"))]
             Numbering::Given(number) => number.ok_or(ProtectError::NotReserved),
         }
     }
@@ -142,7 +142,7 @@ impl Numbering {
     fn reuses(self, allowed: bool) -> bool {
         match self {
             Numbering::Allocated => allowed,
-            #[cfg(feature = "vectors")]
+            #[cfg(any(test, feature = "vectors"))]
             Numbering::Given(number) => number.is_none(),
         }
     }

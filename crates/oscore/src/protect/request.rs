@@ -38,7 +38,7 @@ impl Contexts {
     ///
     /// # Errors
     /// [`ProtectError`].
-    #[cfg(feature = "vectors")]
+    #[cfg(any(test, feature = "vectors"))]
     pub fn protect_request_numbered(
         &mut self,
         now: Duration,

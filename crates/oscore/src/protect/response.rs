@@ -43,7 +43,7 @@ impl Contexts {
     ///
     /// # Errors
     /// [`ProtectError`].
-    #[cfg(feature = "vectors")]
+    #[cfg(any(test, feature = "vectors"))]
     pub fn protect_response_numbered(
         &mut self,
         now: Duration,

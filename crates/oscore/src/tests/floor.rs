@@ -1,38 +1,38 @@
 //! A floor of members that share one group, for the tests.
-#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 
-pub use core::time::Duration;
+pub(super) use alloc::{format, vec, vec::Vec};
+pub(super) use core::time::Duration;
 
-pub use antiphon_oscore::credential::{Credential, CredentialFormat};
-pub use antiphon_oscore::crypto::{PrivateKey, SoftwareKey};
-pub use antiphon_oscore::secret::Secret;
-pub use antiphon_oscore::sequence::{Sequence, SequenceSettings};
-pub use antiphon_oscore::suite::Suite;
-pub use antiphon_oscore::*;
-pub use antiphon_wire::{Code, Message, MessageId, OptionNumber, Token, Type, Writer};
+pub(super) use crate::credential::{Credential, CredentialFormat};
+pub(super) use crate::crypto::{PrivateKey, SoftwareKey};
+pub(super) use crate::secret::Secret;
+pub(super) use crate::sequence::{Sequence, SequenceSettings};
+pub(super) use crate::suite::Suite;
+pub(super) use crate::*;
+pub(super) use antiphon_wire::{Code, Message, MessageId, OptionNumber, Token, Type, Writer};
 
-pub const GID: &[u8] = b"Dal";
+pub(super) const GID: &[u8] = b"Dal";
 
 /// The Sender ID of a member of the floor.
-pub fn kid(member: usize) -> Kid {
+pub(super) fn kid(member: usize) -> Kid {
     Kid::new(&[0x40 + member as u8]).unwrap()
 }
 
-pub fn seconds(seconds: u64) -> Duration {
+pub(super) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-pub fn key(member: usize) -> SoftwareKey {
+pub(super) fn key(member: usize) -> SoftwareKey {
     SoftwareKey::from_ed25519_seed(&[member as u8 + 1; 32])
 }
 
-pub fn credential(member: usize) -> Credential {
+pub(super) fn credential(member: usize) -> Credential {
     let name = format!("member {member}");
     let bytes = Credential::build_ccs(&name, &key(member).public());
     Credential::import(CredentialFormat::Ccs, &bytes).unwrap()
 }
 
-pub fn parameters(gid: &[u8], generation: u64, suite: Suite) -> Parameters {
+pub(super) fn parameters(gid: &[u8], generation: u64, suite: Suite) -> Parameters {
     let mut secret = vec![0x5a; 16];
     secret.extend_from_slice(gid);
     Parameters {
@@ -47,11 +47,11 @@ pub fn parameters(gid: &[u8], generation: u64, suite: Suite) -> Parameters {
 }
 
 /// Sequence numbers of which plenty are reserved.
-pub fn sequence() -> Sequence {
+pub(super) fn sequence() -> Sequence {
     Sequence::exact(0, 1 << 20, SequenceSettings::default())
 }
 
-pub fn own(member: usize) -> Own {
+pub(super) fn own(member: usize) -> Own {
     Own {
         sender_id: kid(member),
         credential: credential(member),
@@ -60,19 +60,19 @@ pub fn own(member: usize) -> Own {
 }
 
 /// One member: its contexts, its key.
-pub struct One {
-    pub contexts: Contexts,
-    pub group: GroupId,
-    pub key: SoftwareKey,
-    pub now: Duration,
+pub(super) struct One {
+    pub(super) contexts: Contexts,
+    pub(super) group: GroupId,
+    pub(super) key: SoftwareKey,
+    pub(super) now: Duration,
 }
 
 impl One {
-    pub fn group(&mut self) -> &mut Group {
+    pub(super) fn group(&mut self) -> &mut Group {
         self.contexts.group_mut(self.group).unwrap()
     }
 
-    pub fn protect(
+    pub(super) fn protect(
         &mut self,
         mut protect: impl FnMut(&mut Contexts, Duration) -> Result<Protecting, ProtectError>,
     ) -> Result<Protected, ProtectError> {
@@ -88,14 +88,14 @@ impl One {
         }
     }
 
-    pub fn ask(&mut self, to: To, plain: &[u8]) -> Result<(Vec<u8>, Asked), ProtectError> {
+    pub(super) fn ask(&mut self, to: To, plain: &[u8]) -> Result<(Vec<u8>, Asked), ProtectError> {
         let message = Message::parse(plain).unwrap();
         let id = self.group.into();
         let protected = self.protect(|it, now| it.protect_request(now, id, &message, to))?;
         Ok((protected.bytes, protected.asked.unwrap()))
     }
 
-    pub fn hear_any(&mut self, bytes: &[u8], multicast: bool) -> Result<Opened, Refused> {
+    pub(super) fn hear_any(&mut self, bytes: &[u8], multicast: bool) -> Result<Opened, Refused> {
         let message = Message::parse(bytes).unwrap();
         let mut step = self.contexts.begin_request(self.now, &message, multicast)?;
         loop {
@@ -109,7 +109,7 @@ impl One {
         }
     }
 
-    pub fn hear(&mut self, bytes: &[u8]) -> Result<OpenedRequest, Reason> {
+    pub(super) fn hear(&mut self, bytes: &[u8]) -> Result<OpenedRequest, Reason> {
         match self
             .hear_any(bytes, false)
             .map_err(|refused| refused.reason)?
@@ -119,7 +119,7 @@ impl One {
         }
     }
 
-    pub fn answer(
+    pub(super) fn answer(
         &mut self,
         received: &mut Received,
         plain: &[u8],
@@ -131,7 +131,11 @@ impl One {
         Ok(protected.bytes)
     }
 
-    pub fn listen(&mut self, bytes: &[u8], asked: &mut Asked) -> Result<OpenedResponse, Reason> {
+    pub(super) fn listen(
+        &mut self,
+        bytes: &[u8],
+        asked: &mut Asked,
+    ) -> Result<OpenedResponse, Reason> {
         let message = Message::parse(bytes).unwrap();
         let begun = self.contexts.begin_response(self.now, &message, asked);
         let mut step = begun.map_err(|refused| refused.reason)?;
@@ -151,16 +155,16 @@ impl One {
 }
 
 /// Members that all know each other.
-pub struct Floor {
-    pub members: Vec<One>,
+pub(super) struct Floor {
+    pub(super) members: Vec<One>,
 }
 
 impl Floor {
-    pub fn new(count: usize, suite: Suite) -> Floor {
+    pub(super) fn new(count: usize, suite: Suite) -> Floor {
         Floor::with(count, suite, Settings::default())
     }
 
-    pub fn with(count: usize, suite: Suite, settings: Settings) -> Floor {
+    pub(super) fn with(count: usize, suite: Suite, settings: Settings) -> Floor {
         let member = |index: usize| {
             let start = Some(seconds(100));
             let mut group = Group::new(
@@ -188,15 +192,15 @@ impl Floor {
         }
     }
 
-    pub fn ask(&mut self, member: usize, to: To, plain: &[u8]) -> (Vec<u8>, Asked) {
+    pub(super) fn ask(&mut self, member: usize, to: To, plain: &[u8]) -> (Vec<u8>, Asked) {
         self.members[member].ask(to, plain).unwrap()
     }
 
-    pub fn hear(&mut self, member: usize, bytes: &[u8]) -> Result<OpenedRequest, Reason> {
+    pub(super) fn hear(&mut self, member: usize, bytes: &[u8]) -> Result<OpenedRequest, Reason> {
         self.members[member].hear(bytes)
     }
 
-    pub fn answer(
+    pub(super) fn answer(
         &mut self,
         member: usize,
         received: &mut Received,
@@ -206,7 +210,7 @@ impl Floor {
         self.members[member].answer(received, plain, mode).unwrap()
     }
 
-    pub fn listen(
+    pub(super) fn listen(
         &mut self,
         member: usize,
         bytes: &[u8],
@@ -216,7 +220,7 @@ impl Floor {
     }
 }
 
-pub fn message(
+pub(super) fn message(
     kind: Type,
     code: Code,
     message_id: u16,
@@ -236,17 +240,17 @@ pub fn message(
     bytes
 }
 
-pub fn get(message_id: u16, token: &[u8], path: &str) -> Vec<u8> {
+pub(super) fn get(message_id: u16, token: &[u8], path: &str) -> Vec<u8> {
     let options = [(OptionNumber::URI_PATH, path.as_bytes())];
     message(Type::Non, Code::GET, message_id, token, &options, b"")
 }
 
-pub fn content(message_id: u16, token: &[u8], payload: &[u8]) -> Vec<u8> {
+pub(super) fn content(message_id: u16, token: &[u8], payload: &[u8]) -> Vec<u8> {
     message(Type::Non, Code::CONTENT, message_id, token, &[], payload)
 }
 
 /// The OSCORE option of a message.
-pub fn option(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn option(bytes: &[u8]) -> Vec<u8> {
     let message = Message::parse(bytes).unwrap();
     message.option(OptionNumber::OSCORE).unwrap().to_vec()
 }

@@ -1,8 +1,6 @@
 //! Requests and responses between members, through the public interface.
 
-mod common;
-
-use common::*;
+use super::floor::*;
 
 #[test]
 fn a_group_request_is_answered_in_both_modes() {

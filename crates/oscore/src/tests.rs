@@ -1,0 +1,5 @@
+//! Tests of what members do with each other, through the public interface.
+
+mod exchange;
+mod floor;
+mod vectors;
