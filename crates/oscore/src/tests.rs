@@ -1,5 +1,11 @@
 //! Tests of what members do with each other, through the public interface.
 
+mod checker;
+mod echo;
 mod exchange;
 mod floor;
+mod forgery;
+mod install;
+mod messages;
+mod receive;
 mod vectors;

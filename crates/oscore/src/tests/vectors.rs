@@ -51,9 +51,11 @@ fn number(option: &[u8]) -> Option<PartialIv> {
     OscoreOption::parse(option).unwrap().partial_iv
 }
 
+type Options = Vec<(OptionNumber, Vec<u8>)>;
+
 /// Everything of a message that this test compares: the outer Observe value is free (RFC 8613, section 4.1.3.5.2), and the
 /// value of a notification is made of its Partial IV.
-fn essence(bytes: &[u8]) -> (Code, Vec<(OptionNumber, Vec<u8>)>, Vec<u8>) {
+fn essence(bytes: &[u8]) -> (Code, Options, Vec<u8>) {
     let message = Message::parse(bytes).unwrap();
     let options = message.options().map(|option| match option.number {
         OptionNumber::OBSERVE => (option.number, vec![]),
@@ -145,6 +147,8 @@ fn recorded_group_messages_are_made_and_opened() {
                 protected_as_recorded(&file, case, &protected.unwrap().bytes);
                 for receiver in receivers {
                     let asked = asked[request].as_mut().unwrap();
+                    // Several answers to a request for one answer: each as if it were the only one.
+                    asked.answered = false;
                     let opened = members[receiver].listen(&recorded, asked).unwrap();
                     assert_eq!(essence(&opened.message), essence(&plain), "{label}");
                     assert_eq!(header(&opened.message), header(&plain), "{label}");

@@ -1,0 +1,390 @@
+//! What an attacker does to messages, and a member to another.
+
+use proptest::prelude::*;
+
+use super::floor::*;
+
+/// Everything of a member that a message could move, as bytes.
+fn state(one: &mut One) -> (Vec<u8>, usize, u64) {
+    let record = one.group().clean_record();
+    let numbers = one.group().sequence().unwrap().next();
+    (record.encode().to_vec(), one.group().peer_count(), numbers)
+}
+
+// Covers: GO-7-06, GO-7.2-09, GO-7.2-10, GO-B-8.2-05, GO-5.3-01
+#[test]
+fn no_message_with_a_flipped_bit_is_opened_or_moves_anything() {
+    for to in [To::Group, To::Member(kid(1))] {
+        let mut floor = Floor::new(2, Suite::default());
+        let request = get(1, &[0xaa], "temp");
+        let (bytes, _) = floor.ask(0, to, &request);
+        // The keys between the two are worked out, so that pairwise messages take the short way.
+        let before = {
+            let (other, _) = floor.ask(0, To::Member(kid(1)), &request);
+            floor.hear(1, &other).unwrap();
+            state(&mut floor.members[1])
+        };
+        // What stands behind header and token: option and payload. (Type, code, Message ID and token are not protected.)
+        for bit in 5 * 8..bytes.len() * 8 {
+            let mut forged = bytes.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(message) = Message::parse(&forged) {
+                if message.option(OptionNumber::OSCORE).is_none() {
+                    continue; // another option: not a protected message at all
+                }
+                assert!(floor.hear(1, &forged).is_err(), "bit {bit}");
+                assert_eq!(state(&mut floor.members[1]), before, "bit {bit}");
+            }
+        }
+        assert_eq!(floor.hear(1, &bytes).unwrap().message, request);
+        assert_ne!(state(&mut floor.members[1]), before);
+        assert_eq!(floor.hear(1, &bytes).unwrap_err(), Reason::Replayed);
+    }
+}
+
+// Covers: GO-7.4-05, GO-7.4-08, GO-7.4-18
+#[test]
+fn no_response_with_a_flipped_bit_is_opened_or_moves_anything() {
+    for mode in [Mode::Group, Mode::Pairwise] {
+        let mut floor = Floor::new(2, Suite::default());
+        let (bytes, mut asked) = floor.ask(0, To::Group, &get(1, &[0xaa], "temp"));
+        let mut opened = floor.hear(1, &bytes).unwrap();
+        let answer = content(2, &[0xaa], b"21 degrees");
+        let response = floor.answer(1, &mut opened.received, &answer, Some(mode));
+        for bit in 5 * 8..response.len() * 8 {
+            let mut forged = response.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            if Message::parse(&forged).is_ok() {
+                assert!(floor.listen(0, &forged, &mut asked).is_err(), "bit {bit}");
+                assert_eq!(asked.servers(), 0, "bit {bit}");
+            }
+        }
+        assert_eq!(
+            floor.listen(0, &response, &mut asked).unwrap().message,
+            answer
+        );
+        assert_eq!(asked.servers(), 1);
+    }
+}
+
+// Covers: GO-7.2-11, GO-7.2-20, GO-B-8.2-04
+#[test]
+fn a_wrong_signature_and_a_wrong_tag_are_told_apart_by_nobody() {
+    let mut floor = Floor::new(3, Suite::default());
+    let request = get(1, &[0xaa], "temp");
+    let (signed, _) = floor.ask(0, To::Group, &request);
+    let (paired, _) = floor.ask(0, To::Member(kid(1)), &request);
+    for mut forged in [signed, paired] {
+        let last = forged.len() - 1;
+        forged[last] ^= 1;
+        let reason = floor.hear(1, &forged).unwrap_err();
+        assert_eq!(reason, Reason::NotVerified);
+        let answer = reason.answer(false).unwrap();
+        assert_eq!(answer.code, Code::BAD_REQUEST);
+        assert_eq!(answer.text, Some("Decryption failed"));
+        assert!(answer.max_age_zero);
+    }
+}
+
+// Covers: GO-4.1-04, GO-4.1-05, GO-6-05
+#[test]
+fn threat_10_a_message_whose_mode_is_flipped_is_refused() {
+    let mut floor = Floor::new(3, Suite::default());
+    let request = get(1, &[0xaa], "temp");
+    let (signed, _) = floor.ask(0, To::Group, &request);
+    let (paired, _) = floor.ask(0, To::Member(kid(1)), &request);
+    assert_eq!(option(&signed)[0] & 0x20, 0x20);
+    assert_eq!(option(&paired)[0] & 0x20, 0);
+    let at = 4 + 1 + 1; // header, token, option header
+    for (bytes, cut) in [(&signed, 0), (&signed, 64), (&paired, 0)] {
+        let mut forged = bytes[..bytes.len() - cut].to_vec();
+        assert_eq!(forged[at], option(bytes)[0]);
+        forged[at] ^= 0x20;
+        let reason = floor.hear(1, &forged).unwrap_err();
+        let short = bytes.len() == paired.len();
+        let expected = if short {
+            Reason::Malformed
+        } else {
+            Reason::NotVerified
+        };
+        assert_eq!(reason, expected);
+    }
+    // The control: unflipped, both are taken.
+    assert!(floor.hear(1, &signed).is_ok());
+    assert!(floor.hear(1, &paired).is_ok());
+}
+
+// Covers: GO-4.1-01, GO-4.1-02
+#[test]
+fn threat_24_truncated_messages_are_refused() {
+    let mut floor = Floor::new(2, Suite::default());
+    let request = get(1, &[0xaa], "temp");
+    let plain = 1 + 5; // code, Uri-Path
+    for (to, length) in [
+        (To::Group, plain + 16 + 64),
+        (To::Member(kid(1)), plain + 16),
+    ] {
+        let (bytes, _) = floor.ask(0, to, &request);
+        assert_eq!(Message::parse(&bytes).unwrap().payload().len(), length);
+        for cut in 1..length {
+            let short = &bytes[..bytes.len() - cut];
+            let reason = floor.hear(1, short).unwrap_err();
+            let least = length - plain + 1;
+            let expected = match length - cut < least {
+                true => Reason::Malformed,
+                false => Reason::NotVerified,
+            };
+            assert_eq!(reason, expected, "{cut} bytes missing");
+        }
+        assert!(floor.hear(1, &bytes).is_ok());
+    }
+}
+
+// Covers: GO-7.2-06, GO-7.2-07
+#[test]
+fn threat_08_a_member_cannot_sign_for_another() {
+    // Member 2 knows the key material of the group, and so the Sender Key of member 0; not its private key.
+    let mut floor = Floor::new(3, Suite::default());
+    let mut impostor = {
+        let own = Own {
+            sender_id: kid(0),
+            credential: credential(0),
+            sequence: sequence(),
+        };
+        let parameters = parameters(GID, 1, Suite::default());
+        let group = Group::new("lights", parameters, Some(own), Settings::default(), None);
+        let mut contexts = Contexts::new();
+        let group = contexts.add_group(group.unwrap());
+        One {
+            contexts,
+            group,
+            key: key(2),
+            now: seconds(1),
+        }
+    };
+    let (forged, _) = impostor.ask(To::Group, &get(1, &[0xaa], "lock")).unwrap();
+    assert_eq!(floor.hear(1, &forged).unwrap_err(), Reason::NotVerified);
+    // The control: with the private key it is member 0.
+    impostor.key = key(0);
+    let (genuine, _) = impostor.ask(To::Group, &get(2, &[0xaa], "lock")).unwrap();
+    assert!(floor.hear(1, &genuine).is_ok());
+}
+
+// Covers: GO-14.8-01
+#[test]
+fn threat_07_a_cloned_group_with_another_manager_is_another_group() {
+    for to in [To::Group, To::Member(kid(1))] {
+        let mut floor = Floor::new(2, Suite::default());
+        let mut clone = parameters(GID, 1, Suite::default());
+        clone.gm_credential = Credential::build_ccs("manager", &key(77).public());
+        let mut group =
+            Group::new("clone", clone, Some(own(1)), Settings::default(), None).unwrap();
+        group.add_peer(kid(0), credential(0)).unwrap();
+        let mut contexts = Contexts::new();
+        let group = contexts.add_group(group);
+        let mut cloned = One {
+            contexts,
+            group,
+            key: key(1),
+            now: seconds(1),
+        };
+        let (bytes, _) = floor.ask(0, to, &get(1, &[0xaa], "temp"));
+        assert_eq!(cloned.hear(&bytes).unwrap_err(), Reason::NotVerified);
+        assert!(floor.hear(1, &bytes).is_ok());
+    }
+}
+
+// Covers: GO-14.7-01
+#[test]
+fn threat_06_a_message_moved_to_another_group_is_refused() {
+    // The same members, credentials and Sender IDs, in two groups of one manager.
+    for to in [To::Group, To::Member(kid(1))] {
+        let mut floor = Floor::new(2, Suite::default());
+        let mut other = Floor::new(2, Suite::default());
+        for one in &mut other.members {
+            let parameters = parameters(b"Dam", 2, Suite::default());
+            let group = one.group();
+            let all = Stale::Since {
+                generation: 1,
+                kids: vec![],
+            };
+            let prepared = group.prepare_install(parameters, None, all, 1000).unwrap();
+            group.commit_install(prepared, seconds(1)).unwrap();
+        }
+        let (bytes, _) = floor.ask(0, to, &get(1, &[0xaa], "temp"));
+        let mut moved = bytes.clone();
+        let at = moved.windows(3).position(|gid| gid == GID).unwrap();
+        moved[at + 2] = b'm';
+        assert_eq!(other.hear(1, &moved).unwrap_err(), Reason::NotVerified);
+        assert_eq!(other.hear(1, &bytes).unwrap_err(), Reason::NoContext);
+        assert!(floor.hear(1, &bytes).is_ok());
+    }
+}
+
+// Covers: GO-B-7.4-01
+#[test]
+fn threat_26_a_forged_large_number_does_not_close_the_window() {
+    let mut floor = Floor::new(2, Suite::default());
+    let (first, _) = floor.ask(0, To::Group, &get(1, &[0xaa], "temp"));
+    let option = option(&first);
+    assert_eq!(option[..2], [0x39, 0x00]);
+    // The largest number there is, with the signature of another message.
+    let parsed = Message::parse(&first).unwrap();
+    let mut forged_option = vec![0x3d, 0xff, 0xff, 0xff, 0xff, 0xff];
+    forged_option.extend_from_slice(&option[2..]);
+    let forged = message(
+        Type::Non,
+        Code::POST,
+        7,
+        &[0xaa],
+        &[(OptionNumber::OSCORE, &forged_option)],
+        parsed.payload(),
+    );
+    assert_eq!(floor.hear(1, &forged).unwrap_err(), Reason::NotVerified);
+    assert!(floor.hear(1, &first).is_ok());
+    // The default window spans 32 numbers: 33 later, the first would still be known as received.
+    let window = floor.members[1]
+        .group()
+        .peer(kid(0))
+        .unwrap()
+        .window()
+        .clone();
+    assert_eq!(window.size().numbers(), 32);
+    assert_eq!(window.lower_limit(), Some(0));
+}
+
+// Covers: GO-6-04, GO-4.1-07
+#[test]
+fn threat_11_a_pair_and_a_group_with_equal_names_are_not_mixed_up() {
+    let mut floor = Floor::new(2, Suite::default());
+    let pair = |own: usize, peer: usize| {
+        let parameters = PairParameters {
+            master_secret: Secret::new(vec![0x5a; 16]),
+            master_salt: Secret::new(vec![]),
+            id_context: Gid::new(GID),
+            sender_id: kid(own),
+            recipient_id: kid(peer),
+            hkdf: crate::suite::Hkdf::Sha256,
+            aead: crate::suite::Aead::AesCcm16_64_128,
+        };
+        let settings = PairSettings {
+            send_id_context: true,
+            ..PairSettings::default()
+        };
+        Pair::new("pair", &parameters, sequence(), settings).unwrap()
+    };
+    let of_client = floor.members[0].contexts.add_pair(pair(0, 1));
+    floor.members[1].contexts.add_pair(pair(1, 0));
+    let plain = get(1, &[0xaa], "temp");
+    let message = Message::parse(&plain).unwrap();
+    let client = &mut floor.members[0];
+    let protected = client
+        .protect(|it, now| it.protect_request(now, of_client.into(), &message, To::Peer))
+        .unwrap();
+    assert_eq!(option(&protected.bytes)[0] & 0x20, 0);
+    // The group is tried first, does not verify it, and stays as it was; then the pair opens it.
+    let opened = floor.hear(1, &protected.bytes).unwrap();
+    assert_eq!(opened.mode, Mode::Plain);
+    assert_eq!(opened.message, plain);
+    assert_eq!(opened.sender.group(), "pair");
+    // With the Group Flag it never reaches the pair.
+    let (bytes, _) = floor.ask(0, To::Group, &plain);
+    let group = floor.members[1].group;
+    floor.members[1].contexts.remove_group(group);
+    assert_eq!(floor.hear(1, &bytes).unwrap_err(), Reason::NoContext);
+}
+
+/// From whom, whether it asks, bytes, plain message, for which request.
+type Sent = (usize, bool, Vec<u8>, Vec<u8>, usize);
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Two members, and an attacker who delivers, repeats, exchanges and changes whatever was ever sent: whatever is opened
+    /// was sent, by the one it names, to that end, once; and no number is used twice.
+    #[test]
+    fn two_members_with_an_attacker_between(
+        steps in prop::collection::vec((0..6_u8, any::<u16>(), any::<u16>()), 1..60),
+    ) {
+        let mut floor = Floor::new(2, Suite::default());
+        let mut sent: Vec<Sent> = vec![];
+        let mut asked: Vec<(usize, Asked)> = vec![];
+        let mut received: Vec<(usize, Received, usize)> = vec![];
+        let mut delivered: Vec<(usize, usize, usize)> = vec![];
+        let mut serial = 0_u16;
+        for (what, one, two) in steps {
+            let pick = |count: usize| usize::from(one) % count.max(1);
+            match what {
+                0 => {
+                    let from = usize::from(two) % 2;
+                    serial += 1;
+                    let plain = get(serial, &serial.to_be_bytes(), "x");
+                    let to = if one % 2 == 0 { To::Group } else { To::Member(kid(1 - from)) };
+                    let (bytes, kept) = floor.ask(from, to, &plain);
+                    let request = asked.len();
+                    asked.push((from, kept));
+                    sent.push((from, true, bytes, plain, request));
+                }
+                1 if !received.is_empty() => {
+                    let at = pick(received.len());
+                    let (from, to_it, request) = &mut received[at];
+                    serial += 1;
+                    let plain = content(serial, &[1], &serial.to_be_bytes());
+                    let mode = if two % 2 == 0 { Mode::Group } else { Mode::Pairwise };
+                    let bytes = floor.answer(*from, to_it, &plain, Some(mode));
+                    sent.push((*from, false, bytes, plain, *request));
+                }
+                2..=4 if !sent.is_empty() => {
+                    let at = pick(sent.len());
+                    let (from, asks, mut bytes, plain, request) = sent[at].clone();
+                    let changed = what == 4;
+                    if changed {
+                        let bit = 40 + usize::from(two) % ((bytes.len() - 5) * 8);
+                        bytes[bit / 8] ^= 1 << (bit % 8);
+                        if Message::parse(&bytes).is_err() {
+                            continue;
+                        }
+                    }
+                    // To either end, and a response to either any request of that end.
+                    let to = usize::from(two) % 2;
+                    if asks {
+                        if let Ok(opened) = floor.hear(to, &bytes) {
+                            prop_assert!(!changed);
+                            prop_assert_eq!(to, 1 - from);
+                            prop_assert_eq!(&opened.message, &plain);
+                            prop_assert_eq!(opened.sender.kid(), kid(from));
+                            prop_assert!(!delivered.contains(&(to, at, 0)));
+                            delivered.push((to, at, 0));
+                            received.push((to, opened.received, request));
+                        }
+                    } else if !asked.is_empty() {
+                        let of = usize::from(two / 2) % asked.len();
+                        let (client, kept) = &mut asked[of];
+                        let client = *client;
+                        if let Ok(opened) = floor.listen(client, &bytes, kept) {
+                            prop_assert!(!changed);
+                            prop_assert_eq!(of, request);
+                            prop_assert_eq!(&opened.message, &plain);
+                            prop_assert_eq!(opened.sender.kid(), kid(from));
+                            prop_assert!(!delivered.contains(&(client, at, 1)));
+                            delivered.push((client, at, 1));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        // A number is in one message of its sender only. A response without takes that of its request, once.
+        let mut numbers = vec![];
+        for (from, asks, bytes, _, request) in &sent {
+            let raw = option(bytes);
+            let option = crate::option::OscoreOption::parse(&raw).unwrap();
+            let used = match option.partial_iv {
+                Some(piv) => (*from, *from, piv),
+                None => (*from, asked[*request].0, asked[*request].1.partial_iv()),
+            };
+            prop_assert!(!numbers.contains(&used), "{:?} {}", used, asks);
+            numbers.push(used);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What of a message is inside and what outside (RFC 8613, section 4).
+
+use super::floor::*;
+
+fn values(bytes: &[u8]) -> Vec<(OptionNumber, Vec<u8>)> {
+    let message = Message::parse(bytes).unwrap();
+    message
+        .options()
+        .filter(|option| option.number != OptionNumber::OSCORE)
+        .map(|option| (option.number, option.value.to_vec()))
+        .collect()
+}
+
+// Covers: GO-B-4.1-01, GO-B-4.2-01
+#[test]
+fn options_go_where_their_class_says() {
+    let mut floor = Floor::new(2, Suite::default());
+    let options: Vec<(OptionNumber, &[u8])> = vec![
+        (OptionNumber::IF_MATCH, b"m"),
+        (OptionNumber::URI_HOST, b"host"),
+        (OptionNumber::OBSERVE, &[1]),
+        (OptionNumber::URI_PORT, &[22]),
+        (OptionNumber::URI_PATH, b"path"),
+        (OptionNumber::URI_QUERY, b"q"),
+        (OptionNumber::HOP_LIMIT, &[9]),
+        (OptionNumber::BLOCK2, &[6]),
+        (OptionNumber::PROXY_SCHEME, b"coap"),
+        (OptionNumber::NO_RESPONSE, &[26]),
+        (OptionNumber(2000), b"unknown"),
+    ];
+    let plain = message(Type::Con, Code::GET, 1, &[0xaa], &options, b"payload");
+    let (bytes, _) = floor.ask(0, To::Member(kid(1)), &plain);
+    let outside = [
+        (OptionNumber::URI_HOST, b"host".to_vec()),
+        (OptionNumber::OBSERVE, vec![1]),
+        (OptionNumber::URI_PORT, vec![22]),
+        (OptionNumber::HOP_LIMIT, vec![9]),
+        (OptionNumber::PROXY_SCHEME, b"coap".to_vec()),
+    ];
+    assert_eq!(values(&bytes), outside);
+    let protected = Message::parse(&bytes).unwrap();
+    assert_eq!(protected.code(), Code::FETCH);
+    assert_eq!(protected.kind(), Type::Con);
+    assert_eq!(floor.hear(1, &bytes).unwrap().message, plain);
+    // Without Observe it is a POST; responses are 2.05 and 2.04.
+    let (bytes, mut asked) = floor.ask(0, To::Group, &get(2, &[0xaa], "x"));
+    assert_eq!(Message::parse(&bytes).unwrap().code(), Code::POST);
+    let mut opened = floor.hear(1, &bytes).unwrap();
+    let plain = content(3, &[0xaa], b"x");
+    let response = floor.answer(1, &mut opened.received, &plain, None);
+    assert_eq!(Message::parse(&response).unwrap().code(), Code::CHANGED);
+    assert!(floor.listen(0, &response, &mut asked).is_ok());
+    // A notification that nobody asked for stops there (RFC 8613, section 4.1.3.5.2).
+    let options = [(OptionNumber::OBSERVE, &[][..])];
+    let plain = message(Type::Non, Code::CONTENT, 4, &[0xaa], &options, b"x");
+    let response = floor.answer(1, &mut opened.received, &plain, None);
+    assert_eq!(Message::parse(&response).unwrap().code(), Code::CONTENT);
+    assert_eq!(
+        floor.listen(0, &response, &mut asked).unwrap_err(),
+        Reason::Content
+    );
+}
+
+// Covers: GO-B-4.1-02
+#[test]
+fn what_is_outside_and_belongs_inside_is_discarded() {
+    let mut floor = Floor::new(2, Suite::default());
+    let plain = get(1, &[0xaa], "temp");
+    let (bytes, _) = floor.ask(0, To::Group, &plain);
+    let protected = Message::parse(&bytes).unwrap();
+    let raw = option(&bytes);
+    let options: Vec<(OptionNumber, &[u8])> = vec![
+        (OptionNumber::IF_MATCH, b"evil"),
+        (OptionNumber::URI_HOST, b"proxied"),
+        (OptionNumber::OBSERVE, &[]),
+        (OptionNumber::OSCORE, &raw),
+        (OptionNumber::URI_PATH, b"evil"),
+        (OptionNumber::MAX_AGE, &[9]),
+        (OptionNumber::ECHO, b"evilevil"),
+        (OptionNumber::NO_RESPONSE, &[26]),
+    ];
+    let changed = message(
+        Type::Con,
+        Code::DELETE,
+        5,
+        &[0xbb],
+        &options,
+        protected.payload(),
+    );
+    let opened = floor.hear(1, &changed).unwrap();
+    let opened = Message::parse(&opened.message).unwrap();
+    assert_eq!(opened.code(), Code::GET);
+    assert_eq!(
+        (opened.kind(), opened.message_id()),
+        (Type::Con, MessageId(5))
+    );
+    assert_eq!(opened.token().as_bytes(), [0xbb]);
+    let kept = [
+        (OptionNumber::URI_HOST, b"proxied".to_vec()),
+        (OptionNumber::URI_PATH, b"temp".to_vec()),
+    ];
+    assert_eq!(values(opened.as_bytes()), kept);
+}
+
+// Covers: GO-B-4.1-03
+#[test]
+fn a_proxy_uri_is_taken_apart() {
+    let cases: [(&str, &str, &[&str], &[&str]); 6] = [
+        (
+            "coap://example.com/resource?q=1",
+            "coap://example.com",
+            &["resource"],
+            &["q=1"],
+        ),
+        (
+            "coap://example.com:5683/a/b",
+            "coap://example.com",
+            &["a", "b"],
+            &[],
+        ),
+        (
+            "coap://example.com:61616/a",
+            "coap://example.com:61616",
+            &["a"],
+            &[],
+        ),
+        (
+            "coap://[2001:db8::1]/?x&y",
+            "coap://[2001:db8::1]",
+            &[],
+            &["x", "y"],
+        ),
+        (
+            "coap://[2001:db8::1]:99/%C3%A4",
+            "coap://[2001:db8::1]:99",
+            &["\u{e4}"],
+            &[],
+        ),
+        ("coaps://h:5684", "coaps://h", &[], &[]),
+    ];
+    for (uri, outer, path, query) in cases {
+        let mut floor = Floor::new(2, Suite::default());
+        let options = [
+            (OptionNumber::ACCEPT, &[][..]),
+            (OptionNumber::PROXY_URI, uri.as_bytes()),
+        ];
+        let plain = message(Type::Con, Code::GET, 1, &[0xaa], &options, b"p");
+        let (bytes, _) = floor.ask(0, To::Group, &plain);
+        assert_eq!(
+            values(&bytes),
+            [(OptionNumber::PROXY_URI, outer.as_bytes().to_vec())],
+            "{uri}"
+        );
+        let opened = floor.hear(1, &bytes).unwrap();
+        let mut expected: Vec<(OptionNumber, Vec<u8>)> = vec![];
+        let all = |number, texts: &[&str]| -> Vec<(OptionNumber, Vec<u8>)> {
+            texts
+                .iter()
+                .map(|text| (number, text.as_bytes().to_vec()))
+                .collect()
+        };
+        expected.extend(all(OptionNumber::URI_PATH, path));
+        expected.extend(all(OptionNumber::URI_QUERY, query));
+        expected.push((OptionNumber::ACCEPT, vec![]));
+        expected.push((OptionNumber::PROXY_URI, outer.as_bytes().to_vec()));
+        assert_eq!(values(&opened.message), expected, "{uri}");
+    }
+    let mut floor = Floor::new(2, Suite::default());
+    let options = [(OptionNumber::PROXY_URI, &b"nonsense"[..])];
+    let plain = message(Type::Con, Code::GET, 1, &[0xaa], &options, b"");
+    let refused = floor.members[0].ask(To::Group, &plain).unwrap_err();
+    assert_eq!(refused, ProtectError::Message(MessageRefused::ProxyUri));
+}
+
+#[test]
+fn what_cannot_be_protected_uses_no_number() {
+    let mut floor = Floor::new(2, Suite::default());
+    let options = [(OptionNumber::OSCORE, &[][..])];
+    let nested = message(Type::Con, Code::GET, 1, &[], &options, b"x");
+    let one = &mut floor.members[0];
+    let refused = |reason| ProtectError::Message(reason);
+    assert_eq!(
+        one.ask(To::Group, &nested).unwrap_err(),
+        refused(MessageRefused::Nested)
+    );
+    let response = content(1, &[], b"x");
+    assert_eq!(
+        one.ask(To::Group, &response).unwrap_err(),
+        refused(MessageRefused::Code)
+    );
+    let unknown = one.ask(To::Member(kid(9)), &get(1, &[], "x")).unwrap_err();
+    assert_eq!(unknown, ProtectError::UnknownMember);
+    assert_eq!(
+        one.ask(To::Peer, &get(1, &[], "x")).unwrap_err(),
+        ProtectError::UnknownMember
+    );
+    let long = message(Type::Con, Code::POST, 1, &[], &[], &vec![0; 0x10000]);
+    assert_eq!(
+        one.ask(To::Group, &long).unwrap_err(),
+        ProtectError::TooLong
+    );
+    assert_eq!(one.group().sequence().unwrap().next(), 0);
+    let longest = message(Type::Con, Code::POST, 1, &[], &[], &vec![0; 0xffff - 2]);
+    let (bytes, _) = one.ask(To::Group, &longest).unwrap();
+    assert_eq!(one.group().sequence().unwrap().next(), 1);
+    assert_eq!(floor.hear(1, &bytes).unwrap().message, longest);
+}
+
+#[test]
+fn a_verified_message_with_nothing_sensible_inside_is_not_delivered_and_not_repeated() {
+    // A member that encrypts a response as if it were a request.
+    let mut floor = Floor::new(2, Suite::default());
+    let own = kid(0);
+    let option = crate::option::OscoreOption {
+        partial_iv: crate::nonce::PartialIv::new(0),
+        kid_context: Some(GID),
+        kid: Some(own.as_bytes()),
+        group_flag: true,
+    };
+    for (at, body) in [&[0x45_u8][..], &[0x00], &[0x01, 0xff], &[0x01, 0x90]]
+        .into_iter()
+        .enumerate()
+    {
+        let piv = crate::nonce::PartialIv::new(at as u64).unwrap();
+        let mut raw = vec![];
+        let option = crate::option::OscoreOption {
+            partial_iv: Some(piv),
+            ..option
+        };
+        option.write(&mut raw).unwrap();
+        let one = &mut floor.members[0];
+        let context = &mut one.contexts.group_mut(one.group).unwrap().current;
+        let binding = crate::group_mode::Binding {
+            request: true,
+            request_kid: own,
+            request_piv: piv,
+            request_kid_context: GID,
+            option: &raw,
+            generator: own,
+            piv,
+        };
+        let mut body = body.to_vec();
+        let structure = context.group_encrypt(&binding, &mut body).unwrap();
+        let algorithm = crate::suite::SignatureAlgorithm::EdDsa;
+        let mut signature = one.key.sign(algorithm, &structure).unwrap();
+        let stream = context.countersigning().keystream(&binding).unwrap();
+        stream.apply(&mut signature).unwrap();
+        body.extend_from_slice(&signature);
+        let options = [(OptionNumber::OSCORE, &raw[..])];
+        let bytes = message(Type::Non, Code::POST, 1, &[0xaa], &options, &body);
+        let server = &mut floor.members[1];
+        let server_said = server.hear(&bytes).unwrap_err();
+        assert_eq!(server_said, Reason::Content, "{at}");
+        assert_eq!(server.hear(&bytes).unwrap_err(), Reason::Replayed, "{at}");
+    }
+}
