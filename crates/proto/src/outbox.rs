@@ -151,4 +151,13 @@ mod tests {
         outbox.push(route(1), |_| ());
         assert_eq!(outbox.len(), 0);
     }
+
+    #[test]
+    fn the_stated_memory_grows_with_datagrams_and_their_size() {
+        assert_eq!(Outbox::memory_total(0, 1_000), 3 * WASTE);
+        assert_eq!(
+            Outbox::memory_total(4, 1_000),
+            3 * (4 * (1_000 + size_of::<Entry>()) + WASTE)
+        );
+    }
 }

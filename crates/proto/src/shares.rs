@@ -160,4 +160,11 @@ mod tests {
         assert!(!shares.take(at(1, 1)));
         assert!(shares.taken.is_empty());
     }
+
+    #[test]
+    fn the_stated_memory_grows_with_the_places() {
+        let each = 4 * (size_of::<(Holder, usize)>() + 1);
+        assert_eq!(Shares::memory_total(0), 256);
+        assert_eq!(Shares::memory_total(9), 9 * each + 256);
+    }
 }

@@ -80,3 +80,51 @@ impl EndpointConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_counts_each_table_once() {
+        let totals = MemoryTotals {
+            dedup: 1,
+            parking: 20,
+            incoming: 300,
+            pending_answers: 4_000,
+            confirmables: 50_000,
+            outbox: 600_000,
+            message_ids: 7_000_000,
+        };
+        assert_eq!(totals.sum(), 7_654_321);
+    }
+
+    #[test]
+    fn each_total_follows_from_its_own_limits() {
+        let mut config = EndpointConfig::default();
+        config.limits.incoming = 3;
+        config.limits.pending_answers = 5;
+        config.limits.confirmables = 7;
+        config.limits.outbox = 11;
+        config.limits.datagram = 1_000;
+        config.parking.messages = 13;
+        config.parking.bytes = 17;
+        let totals = config.memory_totals();
+        assert_eq!(totals.dedup, config.dedup.memory_total());
+        let parked = ParkingLot::<Origin>::PLACE + size_of::<Work>();
+        assert_eq!(totals.parking, 17 + 13 * 3 * parked);
+        let incoming = 3 * size_of::<(IncomingId, Incoming)>() + Incoming::ETAGS;
+        assert_eq!(totals.incoming, 3 * incoming + Shares::memory_total(3));
+        let waiting = size_of::<((Instant, u64), (Route, SocketAddr, [u8; 16], Response))>();
+        assert_eq!(
+            totals.pending_answers,
+            5 * (3 * waiting + 3_000) + Shares::memory_total(5)
+        );
+        assert_eq!(
+            totals.confirmables,
+            Confirmables::<IncomingId>::memory_total(7, 1_000) + Shares::memory_total(7)
+        );
+        assert_eq!(totals.outbox, Outbox::memory_total(11, 1_000));
+        assert_eq!(totals.message_ids, MessageIds::memory_total(4_096));
+    }
+}

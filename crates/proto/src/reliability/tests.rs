@@ -100,3 +100,13 @@ fn no_retransmission_with_max_retransmit_zero() {
         Some(Due::GivenUp(7))
     ));
 }
+
+#[test]
+fn the_stated_memory_grows_with_messages_and_their_size() {
+    let total = Confirmables::<u8>::memory_total;
+    let entry = 4 * (size_of::<(Key, Confirmable<u8>)>() + 1);
+    let timer = size_of::<Reverse<(Instant, u64, Key)>>();
+    assert_eq!(total(0, 0), 3 * STALE * timer + 256);
+    assert_eq!(total(5, 0) - total(0, 0), 5 * entry + 3 * 10 * timer);
+    assert_eq!(total(5, 100) - total(5, 0), 500);
+}

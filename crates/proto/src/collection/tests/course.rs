@@ -277,6 +277,10 @@ fn late_answers_are_delivered_on_request_and_named() {
     let mut client = Client::new();
     let id = client.start(GroupRequest {
         late: Some(secs(20)),
+        limits: AnswerLimits {
+            kept_bytes: 1_000,
+            ..AnswerLimits::default()
+        },
         ..get_from(3)
     });
     client.answer(id, host(1), "in time");
@@ -289,6 +293,7 @@ fn late_answers_are_delivered_on_request_and_named() {
     assert_eq!(outcome.unexpected[0].address, host(7));
     assert_eq!((outcome.answers, outcome.transmissions), (2, 1));
     assert_eq!(outcome.servers(), 2);
+    assert_eq!(outcome.kept_answers(AnswerPolicy::All).len(), 2);
     assert_eq!(client.status(id).stage, Stage::Late);
     client.run_until(secs(30) - MICRO);
     let told = client.answer(id, host(2), "late").unwrap();

@@ -469,6 +469,23 @@ fn each_target_is_held_back_by_its_own_group_only() {
 }
 
 #[test]
+fn an_answer_says_nothing_of_a_group_that_has_not_been_asked_yet() {
+    let mut client = Client::new();
+    client.start(GroupRequest {
+        targets: vec![target(2)],
+        ..thirty_bytes()
+    });
+    client.run_until(secs(1));
+    let id = client.start(GroupRequest {
+        targets: vec![target(1), target(2)],
+        ..thirty_bytes()
+    });
+    client.answer(id, host(1), "of the first group");
+    client.run_until(secs(60));
+    assert_eq!(client.sent_times(), [secs(0), secs(1), secs(30)]);
+}
+
+#[test]
 fn who_responded_is_told_by_socket_and_interface_if_there_are_several_groups() {
     let mut client = Client::new();
     let second = GroupTarget {
