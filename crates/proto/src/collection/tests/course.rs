@@ -277,10 +277,7 @@ fn late_answers_are_delivered_on_request_and_named() {
     let mut client = Client::new();
     let id = client.start(GroupRequest {
         late: Some(secs(20)),
-        limits: AnswerLimits {
-            kept_bytes: 1_000,
-            ..AnswerLimits::default()
-        },
+        keep_answers: true,
         ..get_from(3)
     });
     client.answer(id, host(1), "in time");
