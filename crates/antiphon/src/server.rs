@@ -5,8 +5,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use antiphon_proto::{
-    Attributes, Discoverable, EndpointConfig, Instant, Interface, Load, Naming, NoSec,
-    ServerCounters,
+    Attributes, Discoverable, EndpointConfig, Instant, Interface, Load, MembershipError, Naming,
+    NoSec, SecurityGroupName, ServerCounters,
 };
 use antiphon_wire::{ALL_COAP_NODES_V4, DEFAULT_PORT, Scope, all_coap_nodes_v6};
 use tokio::sync::oneshot;
@@ -165,6 +165,7 @@ pub struct ServerBuilder {
     sixlowpan: Vec<String>,
     memberships: Vec<Membership>,
     applications: Vec<(String, Naming, Attributes)>,
+    application_security: Vec<(String, Vec<SecurityGroupName>)>,
     resources: Vec<Provided>,
     endpoint: EndpointConfig,
     driver: DriverConfig,
@@ -211,6 +212,13 @@ impl ServerBuilder {
     pub fn application(mut self, name: &str, naming: Naming, attributes: Attributes) -> Self {
         self.applications
             .push((name.to_owned(), naming, attributes));
+        self
+    }
+
+    /// An application group uses these security groups: requests for it under others are refused. The server has to be a
+    /// member of all of them; [`Handle::missing_contexts`] says which contexts are not loaded yet.
+    pub fn application_security(mut self, name: &str, groups: Vec<SecurityGroupName>) -> Self {
+        self.application_security.push((name.to_owned(), groups));
         self
     }
 
@@ -285,6 +293,13 @@ impl ServerBuilder {
             let memberships = driver.endpoint.server_mut().memberships_mut();
             memberships
                 .create_application(&name, naming, attributes)
+                .map_err(|reason| BuildError::Application { name, reason })?;
+        }
+        for (name, groups) in self.application_security {
+            let memberships = driver.endpoint.server_mut().memberships_mut();
+            let id = memberships.application_named(&name).map(|group| group.id());
+            id.ok_or(MembershipError::UnknownGroup)
+                .and_then(|id| memberships.set_application_security(id, groups))
                 .map_err(|reason| BuildError::Application { name, reason })?;
         }
         let mut joined = Vec::new();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use antiphon_proto::{
     CoapGroup, CoapGroupId, Instant, Lint, MembershipError, Memberships, NoSecResource, ResourceId,
+    SecurityGroupName,
 };
 
 use super::membership::{Groups, LookupError};
@@ -149,6 +150,25 @@ impl Handle {
     /// [`Closed`].
     pub async fn lints(&self) -> Result<Vec<Lint>, Closed> {
         self.with(|server| server.memberships().lints()).await
+    }
+
+    /// The security groups of an application group whose contexts are not loaded: it is ready when there are none.
+    ///
+    /// # Errors
+    /// [`ChangeError::Membership`] if there is no application group of this name.
+    pub async fn missing_contexts(
+        &self,
+        application: &str,
+    ) -> Result<Vec<SecurityGroupName>, ChangeError> {
+        let name = application.to_owned();
+        self.change(move |memberships| {
+            let id = memberships
+                .application_named(&name)
+                .ok_or(MembershipError::UnknownGroup)?
+                .id();
+            Ok(memberships.missing_contexts(id)?.cloned().collect())
+        })
+        .await
     }
 
     // ---- resources ----

@@ -1,6 +1,8 @@
 //! The configuration of a member: strict, and every complaint names its line.
 
+mod access;
 mod raw;
+mod resource;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,18 +10,20 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use antiphon::{Methods, SecurityGroupName};
 use antiphon_wire::{
     ALL_COAP_NODES_V4, Class, ContentFormat, DEFAULT_PORT, SECURE_PORT, Scope, all_coap_nodes_v6,
 };
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::cbor::Value as Item;
+use crate::duration;
 use crate::failure::Failure;
 use crate::members::line_of;
 use crate::terminal::quoted;
-use crate::{duration, hex, render, senml};
-use raw::{RawApplication, RawConfig, RawGroup, RawLeisure, RawNaming, RawResource, RawServer};
+pub(crate) use access::{Access, Allow, net_access};
+use raw::{RawApplication, RawConfig, RawGroup, RawNaming, RawServer};
+use resource::resource;
 
 /// A member, checked.
 #[derive(Debug)]
@@ -42,6 +46,9 @@ pub(crate) struct Server {
     pub(crate) profile: Profile,
     /// It is stated that resources may be open to anyone.
     pub(crate) unsecured: bool,
+    /// When a sender that proves nothing must show that it is reachable.
+    pub(crate) echo: Echo,
+    pub(crate) group_mode_by_unicast: GroupMode,
     pub(crate) leisure: Option<Duration>,
     /// Largest payload of an answer to a group request, in bytes.
     pub(crate) group_answer_limit: Option<usize>,
@@ -69,6 +76,27 @@ pub(crate) enum Profile {
     Seed03,
 }
 
+/// When a sender that proves nothing is challenged with an Echo value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Echo {
+    #[default]
+    Never,
+    /// Before an answer that is much larger than the request.
+    WhenAmplified,
+    Always,
+}
+
+/// What becomes of requests in group mode that come by unicast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum GroupMode {
+    #[default]
+    Serve,
+    ReadOnly,
+    Refuse,
+}
+
 /// A CoAP group to join.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -76,6 +104,8 @@ pub(crate) struct Group {
     pub(crate) address: GroupAddress,
     pub(crate) interfaces: Vec<String>,
     pub(crate) leisure: Option<Duration>,
+    /// The security groups that protect it; empty: it is stated that nothing does.
+    pub(crate) secured_by: Vec<SecurityGroupName>,
 }
 
 /// Where a group is: an address, or a host name that is resolved at the start.
@@ -101,6 +131,7 @@ pub(crate) struct Application {
     /// Indices into [`Config::groups`].
     pub(crate) groups: Vec<usize>,
     pub(crate) naming: Naming,
+    pub(crate) secured_by: Vec<SecurityGroupName>,
 }
 
 /// Where in a request the name of an application group stands.
@@ -137,6 +168,12 @@ pub(crate) struct Resource {
     /// Index into [`Config::applications`].
     pub(crate) application: Option<usize>,
     pub(crate) access: Access,
+    /// Which proven senders may do what; empty: all may do everything.
+    pub(crate) allow: Vec<Allow>,
+    /// The security groups under which it takes requests; empty: those of its groups.
+    pub(crate) secured_by: Vec<SecurityGroupName>,
+    /// The methods whose requests must be fresh.
+    pub(crate) fresh: Methods,
     pub(crate) on_group: OnGroup,
     pub(crate) suppress: Vec<Class>,
     pub(crate) answer: Vec<Class>,
@@ -145,19 +182,6 @@ pub(crate) struct Resource {
     pub(crate) limit: Option<usize>,
     pub(crate) source: Source,
     pub(crate) writable: bool,
-}
-
-/// Who may use a resource.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Access {
-    /// Proven senders only.
-    #[default]
-    Verified,
-    /// Anyone may read.
-    Public,
-    /// Anyone may do everything.
-    Unsecured,
 }
 
 /// What becomes of requests that come through a group.
@@ -272,11 +296,19 @@ fn parse(text: &str, folder: &Path) -> Result<Config, ConfigError> {
         applications.push(application);
     }
 
+    let members = access::members(&raw.member, lines)?;
     let mut resources: Vec<Resource> = Vec::new();
     let mut paths: HashMap<(Option<usize>, String), usize> = HashMap::new();
     for entry in raw.resource {
         let at = entry.span().start;
-        let resource = resource(entry.into_inner(), at, &applications, folder, lines)?;
+        let resource = resource(
+            entry.into_inner(),
+            at,
+            &applications,
+            &members,
+            folder,
+            lines,
+        )?;
         if resource.access != Access::Verified && !server.unsecured {
             return lines.fail(
                 at,
@@ -355,6 +387,8 @@ fn server(raw: RawServer, lines: Lines<'_>) -> Result<Server, ConfigError> {
         discoverable: raw.discoverable,
         profile: raw.profile,
         unsecured: raw.unsecured,
+        echo: raw.echo,
+        group_mode_by_unicast: raw.group_mode_by_unicast,
         leisure: raw
             .leisure
             .as_ref()
@@ -390,17 +424,16 @@ fn group(entry: &Spanned<RawGroup>, lines: Lines<'_>) -> Result<Group, ConfigErr
         }
         if let IpAddr::V6(ip) = address.ip()
             && Scope::of(ip) == Some(Scope::Global)
+            && raw.unsecured
         {
-            return lines.fail(
-                at,
-                "a group of global scope needs security, which this version does not have",
-            );
+            return lines.fail(at, "a group of global scope needs security: secured-by");
         }
     }
-    if !raw.unsecured {
+    let secured_by = access::security_groups(&raw.secured_by, lines)?;
+    if raw.unsecured != secured_by.is_empty() {
         return lines.fail(
             entry.span().start,
-            "this version cannot protect messages to a group: state unsecured = true, or leave the group out",
+            "a group says either which security groups protect it (secured-by) or unsecured = true",
         );
     }
     let name = match &raw.name {
@@ -419,6 +452,7 @@ fn group(entry: &Spanned<RawGroup>, lines: Lines<'_>) -> Result<Group, ConfigErr
             .as_ref()
             .map(|text| lines.duration(text))
             .transpose()?,
+        secured_by,
     })
 }
 
@@ -539,6 +573,7 @@ fn application(
         name: name.clone(),
         groups: indices,
         naming,
+        secured_by: access::security_groups(&raw.secured_by, lines)?,
     })
 }
 
@@ -546,211 +581,6 @@ fn segments(path: &str) -> Vec<String> {
     path.split('/')
         .filter(|s| !s.is_empty())
         .map(str::to_owned)
-        .collect()
-}
-
-fn resource(
-    raw: RawResource,
-    at: usize,
-    applications: &[Application],
-    folder: &Path,
-    lines: Lines<'_>,
-) -> Result<Resource, ConfigError> {
-    let path = raw.path.get_ref();
-    let path_at = raw.path.span().start;
-    if !path.starts_with('/') {
-        return lines.fail(
-            path_at,
-            format!("the path {} does not begin with /", quoted(path)),
-        );
-    }
-    if path.contains(['?', '#', '%']) || path.chars().any(char::is_control) {
-        return lines.fail(
-            path_at,
-            "a path is written without query, fragment and percent-encoding",
-        );
-    }
-    if path
-        .split('/')
-        .any(|segment| segment.len() > 255 || segment == "." || segment == "..")
-    {
-        return lines.fail(
-            path_at,
-            "a path segment is . or .. or longer than 255 bytes",
-        );
-    }
-    if path == "/.well-known/core" {
-        return lines.fail(
-            path_at,
-            "/.well-known/core is made by the server: see discoverable in [server]",
-        );
-    }
-    let application = match &raw.application_group {
-        None => None,
-        Some(name) => match applications.iter().position(|a| a.name == *name.get_ref()) {
-            Some(index) => Some(index),
-            None => {
-                return lines.fail(
-                    name.span().start,
-                    format!("there is no application group {}", quoted(name.get_ref())),
-                );
-            }
-        },
-    };
-    let format = match &raw.content_format {
-        None => None,
-        Some(value) => {
-            let name = match value.get_ref() {
-                toml::Value::Integer(number) => number.to_string(),
-                toml::Value::String(name) => name.clone(),
-                _ => return lines.fail(value.span().start, "content-format is a name or a number"),
-            };
-            match ContentFormat::from_name(&name) {
-                Some(format) => Some(format),
-                None => {
-                    return lines.fail(
-                        value.span().start,
-                        format!("{} is no known Content-Format", quoted(&name)),
-                    );
-                }
-            }
-        }
-    };
-    let source = source(&raw, at, format, folder, lines)?;
-    if raw.on_group != OnGroup::Respond {
-        let useless = [
-            (!raw.answer.is_empty(), "answer"),
-            (raw.leisure.is_some(), "leisure"),
-            (raw.limit.is_some(), "limit"),
-        ];
-        if let Some((_, key)) = useless.iter().find(|(given, _)| *given) {
-            return lines.fail(
-                at,
-                format!("{key} has no meaning without on-group = \"respond\""),
-            );
-        }
-    }
-    let suppress = classes(&raw.suppress, lines)?;
-    let answer = classes(&raw.answer, lines)?;
-    if let Some(both) = suppress.iter().find(|class| answer.contains(class)) {
-        return lines.fail(
-            at,
-            format!("{} is both suppressed and answered", class_name(*both)),
-        );
-    }
-    let leisure = match &raw.leisure {
-        None => None,
-        Some(value) => Some(match value.get_ref() {
-            RawLeisure::Fixed(text) => match duration::parse(text) {
-                Ok(time) => Leisure::Fixed(time),
-                Err(what) => return lines.fail(value.span().start, what),
-            },
-            RawLeisure::Estimated(estimate) if estimate.rate == 0 => {
-                return lines.fail(
-                    value.span().start,
-                    "the rate is zero: nothing would ever be sent",
-                );
-            }
-            RawLeisure::Estimated(estimate) => Leisure::Estimated {
-                response_size: estimate.response_size,
-                group_size: estimate.group_size,
-                rate: estimate.rate,
-            },
-        }),
-    };
-    let default_format = match source {
-        Source::Fixed(_) if raw.value_hex.is_some() => ContentFormat::OCTETS,
-        _ => ContentFormat::TEXT,
-    };
-    Ok(Resource {
-        path: path.clone(),
-        title: raw.title,
-        rt: raw.rt,
-        interfaces: raw.interfaces,
-        format: format.unwrap_or(default_format),
-        hidden: raw.hidden,
-        application,
-        access: raw.access,
-        on_group: raw.on_group,
-        suppress,
-        answer,
-        consider_no_response: raw.consider_no_response,
-        leisure,
-        limit: raw.limit,
-        source,
-        writable: raw.writable,
-    })
-}
-
-/// Exactly one of value, value-hex, file, command, counter.
-fn source(
-    raw: &RawResource,
-    at: usize,
-    format: Option<ContentFormat>,
-    folder: &Path,
-    lines: Lines<'_>,
-) -> Result<Source, ConfigError> {
-    let given = [
-        raw.value.is_some(),
-        raw.value_hex.is_some(),
-        raw.file.is_some(),
-        raw.command.is_some(),
-        raw.counter.is_some(),
-    ];
-    if given.iter().filter(|given| **given).count() != 1 {
-        return lines.fail(
-            at,
-            "a resource has exactly one of value, value-hex, file, command and counter",
-        );
-    }
-    if let Some(text) = &raw.value {
-        let Some(format) = format.filter(|f| render::is_cbor(*f)) else {
-            return Ok(Source::Fixed(text.get_ref().clone().into_bytes()));
-        };
-        // CBOR is written as JSON here.
-        let item = Item::from_json(text.get_ref().as_bytes()).or_else(|error| {
-            lines.fail(
-                text.span().start,
-                format!("the value is not JSON, to become CBOR: {error}"),
-            )
-        })?;
-        let item = match format {
-            ContentFormat::SENML_CBOR | ContentFormat::SENML_ETCH_CBOR => senml::with_labels(item),
-            _ => item,
-        };
-        return Ok(Source::Fixed(item.to_bytes()));
-    }
-    if let Some(text) = &raw.value_hex {
-        return match hex::parse(text.get_ref()) {
-            Ok(bytes) => Ok(Source::Fixed(bytes)),
-            Err(error) => lines.fail(text.span().start, error.to_string()),
-        };
-    }
-    if let Some(path) = &raw.file {
-        return Ok(Source::File(folder.join(path)));
-    }
-    match (&raw.command, raw.counter) {
-        (Some(words), _) if words.first().is_none_or(String::is_empty) => {
-            lines.fail(at, "command names no program")
-        }
-        (Some(words), _) => Ok(Source::Command(words.clone())),
-        (None, start) => Ok(Source::Counter(start.unwrap_or(0))),
-    }
-}
-
-/// `2.xx`, `4.xx`, `5.xx`.
-fn classes(texts: &[Spanned<String>], lines: Lines<'_>) -> Result<Vec<Class>, ConfigError> {
-    texts
-        .iter()
-        .map(|text| match text.get_ref().as_str() {
-            "2.xx" => Ok(Class::Success),
-            "4.xx" => Ok(Class::ClientError),
-            "5.xx" => Ok(Class::ServerError),
-            other => lines.fail(
-                text.span().start,
-                format!("{} is no class of responses: 2.xx, 4.xx or 5.xx (single codes cannot be suppressed)", quoted(other)),
-            ),
-        })
         .collect()
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use antiphon_wire::Scope;
 use serde_json::json;
 
-use super::config::{Access, Config, GroupAddress, Leisure, OnGroup, Resource, Source, class_name};
+use super::config::{
+    Access, Allow, Config, GroupAddress, Leisure, OnGroup, Resource, Source, class_name,
+};
 use crate::table::{Align, Cell, Table, Tone};
 use crate::terminal::{self, Style};
 use crate::{duration, render};
@@ -39,9 +41,11 @@ fn groups(config: &Config, remarks: &mut Vec<String>) {
     let mut ports: BTreeMap<IpAddr, Vec<u16>> = BTreeMap::new();
     for group in &config.groups {
         let name = terminal::line(&group.name);
-        remarks.push(format!(
-            "{name} is not protected: anyone can forge requests, and aim all members' answers at a victim"
-        ));
+        if group.secured_by.is_empty() {
+            remarks.push(format!(
+                "{name} is not protected: anyone can forge requests, and aim all members' answers at a victim"
+            ));
+        }
         if group.interfaces.is_empty() && config.server.interfaces.is_empty() {
             remarks.push(format!(
                 "{name} names no interface: the operating system chooses one"
@@ -93,9 +97,10 @@ fn resource_remarks(config: &Config, resource: &Resource, remarks: &mut Vec<Stri
     let path = terminal::line(&config.full_path(resource));
     let writes = resource.writable && resource.access == Access::Unsecured;
     match resource.access {
-        Access::Verified => remarks.push(format!(
-            "{path} is for proven senders only, and this version can prove none: nobody can use it"
+        Access::Verified if !names_security_group(config) => remarks.push(format!(
+            "{path} is for proven senders only, and no security group is named (secured-by): nobody can use it"
         )),
+        Access::Verified => {}
         Access::Public => remarks.push(format!("{path} can be read by anyone on the network")),
         Access::Unsecured if resource.writable => {
             remarks.push(format!(
@@ -154,6 +159,30 @@ fn resource_remarks(config: &Config, resource: &Resource, remarks: &mut Vec<Stri
             ));
         }
     }
+}
+
+/// Does anything here say under which security groups it is used?
+fn names_security_group(config: &Config) -> bool {
+    config.groups.iter().any(|g| !g.secured_by.is_empty())
+        || config.applications.iter().any(|a| !a.secured_by.is_empty())
+        || config.resources.iter().any(|r| !r.secured_by.is_empty())
+}
+
+/// Each permission: the methods and for whom.
+fn permissions(resource: &Resource) -> Vec<String> {
+    let whom = |allow: &Allow| match &allow.members {
+        None => "every proven sender".to_owned(),
+        Some(members) => {
+            let names: Vec<_> = members.iter().map(|m| terminal::line(&m.name)).collect();
+            names.join(", ")
+        }
+    };
+    let methods = |allow: &Allow| {
+        let names: Vec<_> = allow.methods.iter().filter_map(|m| m.name()).collect();
+        names.join(" ")
+    };
+    let line = |allow: &Allow| format!("{}: {}", methods(allow), whom(allow));
+    resource.allow.iter().map(line).collect()
 }
 
 fn interval(config: &Config, resource: &Resource) -> Duration {
@@ -265,6 +294,12 @@ pub(crate) fn as_text(config: &Config, style: Style) -> String {
     for row in &rows {
         out.push_str(&format!("{}\n", table.row(row)));
     }
+    for resource in &config.resources {
+        for permission in permissions(resource) {
+            let path = terminal::line(&config.full_path(resource));
+            out.push_str(&format!("{} {path}  {permission}\n", style.bold("allowed")));
+        }
+    }
     let remarks = remarks(config);
     if !remarks.is_empty() {
         out.push_str(&format!("\n{}\n", style.bold("worth a second look")));
@@ -294,6 +329,7 @@ pub(crate) fn as_json(config: &Config) -> serde_json::Value {
                 "path": config.full_path(resource),
                 "access": access_name(resource.access),
                 "methods": methods(resource),
+                "allow": permissions(resource),
                 "on_group": match resource.on_group {
                     OnGroup::Ignore => "ignore",
                     OnGroup::Silent => "silent",
@@ -390,6 +426,54 @@ writable = true
         assert!(
             text.contains("/run      unsecured  GET PUT POST  answers in 0 ms"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn who_may_do_what_is_shown() {
+        let config = parse_for_test(
+            r#"
+[[group]]
+address = "239.0.0.1"
+interfaces = ["lo"]
+secured-by = ["floor"]
+[[member]]
+name = "switch"
+security-group = "floor"
+credential = "a0"
+[[member]]
+name = "panel"
+security-group = "floor"
+credential = "a1"
+[[resource]]
+path = "/light"
+value = "off"
+writable = true
+on-group = "respond"
+allow = [{ methods = ["GET"] }, { methods = ["GET", "PUT"], members = ["switch", "panel"] }]
+"#,
+        );
+        let text = as_text(&config, Style::PLAIN);
+        for line in [
+            "allowed /light  GET: every proven sender\n",
+            "allowed /light  GET PUT: switch, panel\n",
+        ] {
+            assert!(text.contains(line), "{line:?} is not in:\n{text}");
+        }
+        assert_eq!(
+            as_json(&config)["resources"][0]["allow"],
+            json!(["GET: every proven sender", "GET PUT: switch, panel"])
+        );
+        // Nothing is open, and it can be used.
+        assert_eq!(remarks(&config), Vec::<String>::new());
+        let of_resource = "[[resource]]\npath = \"/x\"\ncounter = 0\nsecured-by = [\"floor\"]\n";
+        assert_eq!(remarks(&parse_for_test(of_resource)), Vec::<String>::new());
+        let unused = parse_for_test("[[resource]]\npath = \"/x\"\ncounter = 0\n");
+        assert_eq!(
+            remarks(&unused),
+            [
+                "/x is for proven senders only, and no security group is named (secured-by): nobody can use it"
+            ]
         );
     }
 

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use antiphon::proto::{GroupPolicy, Profile as ProtoProfile};
 use antiphon::{
-    Access as NetAccess, Asked, AsyncResource, Attributes, BuildError, Code, Incoming, Membership,
-    Methods, Naming as NetNaming, NoSec, Provided, Resource as NetResource, Response, Server,
+    Asked, AsyncResource, Attributes, BuildError, Code, Incoming, Membership, Methods,
+    Naming as NetNaming, NoSec, Provided, Resource as NetResource, Response, Server,
 };
 use antiphon_wire::ContentFormat;
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::config::{
-    Access, Application, Config, Discoverable, GroupAddress, Leisure, Naming, OnGroup, Profile,
-    Resource, Source,
+    Application, Config, Discoverable, Echo, GroupAddress, GroupMode, Leisure, Naming, OnGroup,
+    Profile, Resource, Source, net_access,
 };
 use super::report;
 use super::value::{self, PATIENCE, Reply, Stored};
@@ -121,15 +121,22 @@ async fn build(config: &Config, log: &mpsc::Sender<Served>) -> Result<Server, Fa
         builder = builder.sixlowpan(interface);
     }
     for application in &config.applications {
-        builder = builder.application(&application.name, naming(application), Attributes::new());
+        builder = builder
+            .application(&application.name, naming(application), Attributes::new())
+            .application_security(&application.name, application.secured_by.clone());
     }
     for (index, group) in config.groups.iter().enumerate() {
         let mut membership = match &group.address {
             GroupAddress::Literal(address) => Membership::new(*address),
             GroupAddress::Name { host, port } => Membership::uri(&format!("coap://{host}:{port}/"))
                 .map_err(|error| Failure::usage(terminal::line(&error.to_string())))?,
+        };
+        if group.secured_by.is_empty() {
+            membership = membership.unsecured();
         }
-        .unsecured();
+        for by in &group.secured_by {
+            membership = membership.secured(by.clone());
+        }
         for interface in &group.interfaces {
             membership = membership.on(interface);
         }
@@ -170,6 +177,16 @@ fn endpoint_config(config: &Config) -> antiphon::EndpointConfig {
     if let Some(time) = config.server.leisure {
         endpoint.server.leisure = Some(antiphon::Leisure::Fixed(time));
     }
+    endpoint.server.unproven_reachability = match config.server.echo {
+        Echo::Never => antiphon::Reachability::Assumed,
+        Echo::WhenAmplified => antiphon::Reachability::WhenAmplified,
+        Echo::Always => antiphon::Reachability::Required,
+    };
+    endpoint.server.group_mode_by_unicast = match config.server.group_mode_by_unicast {
+        GroupMode::Serve => antiphon::GroupModeByUnicast::Serve,
+        GroupMode::ReadOnly => antiphon::GroupModeByUnicast::ReadOnly,
+        GroupMode::Refuse => antiphon::GroupModeByUnicast::Refuse,
+    };
     endpoint.server.group_answer_limit = config.server.group_answer_limit;
     endpoint
 }
@@ -243,11 +260,11 @@ fn provided(
         .attributes(attributes)
         .produces(format)
         .group_policy(group_policy(resource))
-        .access(match resource.access {
-            Access::Verified => NetAccess::Verified,
-            Access::Public => NetAccess::Public,
-            Access::Unsecured => NetAccess::Unsecured,
-        });
+        .access(net_access(resource.access, &resource.allow))
+        .fresh(resource.fresh);
+    for group in &resource.secured_by {
+        net = net.secured(group.clone());
+    }
     if resource.writable && matches!(resource.source, Source::Fixed(_) | Source::File(_)) {
         net = net.consumes(format);
     }

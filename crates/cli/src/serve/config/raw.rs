@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Access, Discoverable, OnGroup, Profile};
+use super::{Access, Discoverable, Echo, GroupMode, OnGroup, Profile};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -16,6 +16,8 @@ pub(super) struct RawConfig {
     pub(super) group: Vec<Spanned<RawGroup>>,
     #[serde(default)]
     pub(super) application_group: Vec<Spanned<RawApplication>>,
+    #[serde(default)]
+    pub(super) member: Vec<Spanned<RawMember>>,
     #[serde(default)]
     pub(super) resource: Vec<Spanned<RawResource>>,
 }
@@ -30,6 +32,8 @@ pub(super) struct RawServer {
     pub(super) discoverable: Discoverable,
     pub(super) profile: Profile,
     pub(super) unsecured: bool,
+    pub(super) echo: Echo,
+    pub(super) group_mode_by_unicast: GroupMode,
     pub(super) leisure: Option<Spanned<String>>,
     pub(super) group_answer_limit: Option<usize>,
 }
@@ -44,6 +48,23 @@ pub(super) struct RawGroup {
     pub(super) leisure: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) unsecured: bool,
+    #[serde(default)]
+    pub(super) secured_by: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawMember {
+    pub(super) name: Spanned<String>,
+    pub(super) security_group: Spanned<String>,
+    pub(super) credential: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawAllow {
+    pub(super) members: Option<Vec<Spanned<String>>>,
+    pub(super) methods: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +78,8 @@ pub(super) struct RawApplication {
     pub(super) delimiter: Option<String>,
     pub(super) indicator: Option<String>,
     pub(super) domain: Option<String>,
+    #[serde(default)]
+    pub(super) secured_by: Vec<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -87,6 +110,12 @@ pub(super) struct RawResource {
     pub(super) application_group: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) access: Access,
+    #[serde(default)]
+    pub(super) allow: Vec<Spanned<RawAllow>>,
+    #[serde(default)]
+    pub(super) secured_by: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) fresh: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) on_group: OnGroup,
     #[serde(default)]

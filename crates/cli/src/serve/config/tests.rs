@@ -1,4 +1,5 @@
 use super::*;
+use crate::hex;
 
 const LAMP: &str = r#"
 [server]
@@ -279,6 +280,158 @@ fn group_addresses_are_read_in_every_form() {
     }
 }
 
+const SECURED: &str = r#"
+[server]
+echo = "when-amplified"
+group-mode-by-unicast = "read-only"
+
+[[group]]
+name = "floor"
+address = "[ff0e::1]"
+secured-by = ["floor-3", "floor-4"]
+
+[[application-group]]
+name = "lights"
+groups = ["floor"]
+secured-by = ["floor-3"]
+
+[[member]]
+name = "switch"
+security-group = "floor-3"
+credential = "a1 01"
+
+[[member]]
+name = "panel"
+security-group = "floor-4"
+credential = "a102"
+
+[[resource]]
+path = "/light"
+value = "off"
+writable = true
+secured-by = ["floor-4"]
+fresh = ["PUT", "iPATCH"]
+
+[[resource.allow]]
+methods = ["GET", "FETCH"]
+
+[[resource.allow]]
+members = ["switch", "panel"]
+methods = ["PUT"]
+
+[[resource.allow]]
+members = ["panel"]
+
+[[resource]]
+path = "/nobody"
+value = "x"
+allow = [{ members = [] }]
+"#;
+
+#[test]
+fn permissions_and_security_groups_are_read() {
+    let config = parse(SECURED, Path::new("")).unwrap();
+    assert_eq!(config.server.echo, Echo::WhenAmplified);
+    assert_eq!(config.server.group_mode_by_unicast, GroupMode::ReadOnly);
+    let names = |groups: &[SecurityGroupName]| -> Vec<String> {
+        groups.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(names(&config.groups[0].secured_by), ["floor-3", "floor-4"]);
+    assert_eq!(names(&config.applications[0].secured_by), ["floor-3"]);
+    let [light, nobody] = config.resources.as_slice() else {
+        panic!("{:?}", config.resources)
+    };
+    assert_eq!(names(&light.secured_by), ["floor-4"]);
+    assert_eq!(light.fresh, Methods::PUT | Methods::IPATCH);
+    let floor = |n: u8| SecurityGroupName::new(format!("floor-{n}")).unwrap();
+    let switch = antiphon::Identity::member(floor(3).as_str(), &[0xa1, 1]);
+    let panel = antiphon::Identity::member(floor(4).as_str(), &[0xa1, 2]);
+    let namesake = antiphon::Identity::member(floor(4).as_str(), &[0xa1, 1]);
+    let access = net_access(light.access, &light.allow);
+    let may = |who: &antiphon::Identity| -> Vec<&str> {
+        let methods = Methods::ALL
+            .iter()
+            .filter(|method| access.allows(who, *method));
+        methods.filter_map(antiphon::Code::name).collect()
+    };
+    assert_eq!(may(&switch), ["GET", "PUT", "FETCH"]);
+    assert_eq!(may(&panel).len(), 7);
+    assert_eq!(may(&namesake), ["GET", "FETCH"]);
+    assert!(!access.is_open());
+    let closed = net_access(nobody.access, &nobody.allow);
+    assert!(!closed.allows(&panel, antiphon::Code::GET) && !closed.is_open());
+    for (access, expected) in [
+        (Access::Verified, antiphon::Access::Verified),
+        (Access::Public, antiphon::Access::Public),
+        (Access::Unsecured, antiphon::Access::Unsecured),
+    ] {
+        assert_eq!(net_access(access, &[]), expected);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_permissions_names_its_line() {
+    const R: &str = "[[resource]]\npath=\"/x\"\ncounter=0\n";
+    const M: &str = "[[member]]\nname=\"m\"\nsecurity-group=\"g\"\ncredential=\"a0\"\n";
+    for (text, line, what) in [
+        (
+            format!("{R}[[resource.allow]]\nwho=[]\n"),
+            5,
+            "unknown field `who`",
+        ),
+        (
+            format!("{R}[[resource.allow]]\nmembers=[\n\"m\"]\n"),
+            6,
+            "there is no member \"m\"",
+        ),
+        (
+            format!("{R}[[resource.allow]]\nmethods=[\"GET\",\n\"put\"]\n"),
+            6,
+            "\"put\" is no method: GET, POST",
+        ),
+        (format!("{R}fresh=[\"X\"]\n"), 4, "\"X\" is no method"),
+        (
+            format!("[server]\nunsecured=true\n{R}access=\"public\"\n[[resource.allow]]\n"),
+            7,
+            "permissions have no meaning where access is open",
+        ),
+        (format!("{M}{M}"), 5, "a second member \"m\""),
+        (M.replace("=\"m\"", "=\"\""), 2, "the name is empty"),
+        (M.replace("a0", "a"), 4, ""),
+        (M.replace("a0", ""), 4, "the credential is empty"),
+        (
+            M.replace("\"g\"", "\"nosec\""),
+            3,
+            "cannot name a security group",
+        ),
+        (
+            M.replace("security-group", "group"),
+            3,
+            "unknown field `group`",
+        ),
+        (format!("{R}secured-by=[\"\"]\n"), 4, "the name is empty"),
+        (
+            format!("{R}[[group]]\naddress=\"239.0.0.1\"\nunsecured=true\nsecured-by=[\"g\"]\n"),
+            4,
+            "a group says either which security groups",
+        ),
+        (
+            format!("{R}[[group]]\naddress=\"239.0.0.1\"\n"),
+            4,
+            "a group says either which security groups",
+        ),
+        (
+            String::from("[server]\necho=\"sometimes\"\n"),
+            2,
+            "unknown variant `sometimes`",
+        ),
+    ] {
+        let error = parse(&text, Path::new("")).unwrap_err();
+        assert_eq!(error.line, line, "{text}: {error}");
+        assert!(error.what.contains(what), "{text}: {error}");
+    }
+}
+
 #[test]
 fn every_complaint_names_its_line() {
     const R: &str = "[[resource]]\npath=\"/x\"\ncounter=0\n";
@@ -341,7 +494,7 @@ fn every_complaint_names_its_line() {
         (
             "[[group]]\naddress = \"224.0.1.187\"\n",
             1,
-            "state unsecured = true",
+            "(secured-by) or unsecured = true",
         ),
         (
             "[[group]]\naddress = \"a b\"\n",
