@@ -3,7 +3,7 @@
 //! cargo-mutants knows every place; we draw a sample of them with a seed that is written down, so that anyone can draw the
 //! same one. Mutants that do not compile prove nothing: the sample grows until enough of them did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -80,12 +80,14 @@ impl Outcomes {
         self.caught.len() + self.timeout.len()
     }
 
-    /// Adds what cargo-mutants left in its folder.
-    fn add(&mut self, folder: &Path) {
+    /// Adds what cargo-mutants left in its folder about these mutants. It runs some that were not asked for (those that leave out
+    /// a field pass its filter); they are not part of the sample.
+    fn add(&mut self, folder: &Path, asked_for: &[String]) {
+        let asked_for: BTreeSet<&str> = asked_for.iter().map(String::as_str).collect();
         let lines = |name: &str| -> Vec<String> {
             let text = fs::read_to_string(folder.join(name)).unwrap_or_default();
             text.lines()
-                .filter(|line| !line.is_empty())
+                .filter(|line| asked_for.contains(line))
                 .map(String::from)
                 .collect()
         };
@@ -177,7 +179,7 @@ fn run_batch(
         .status()
         .map_err(|e| format!("cargo mutants did not start: {e}"))?;
     let before = outcomes.viable() + outcomes.unviable.len();
-    outcomes.add(&output.join("mutants.out"));
+    outcomes.add(&output.join("mutants.out"), names);
     let ran = outcomes.viable() + outcomes.unviable.len() - before;
     if ran == names.len() {
         Ok(())
