@@ -9,6 +9,7 @@
 //! ```
 
 mod hosts;
+pub mod kill;
 pub mod ours;
 mod peer;
 mod process;

@@ -2,6 +2,7 @@
 
 mod bare;
 mod floods;
+mod kills;
 mod lessons;
 mod malformed;
 mod operations;

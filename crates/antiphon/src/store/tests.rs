@@ -5,6 +5,7 @@ mod damage;
 #[cfg(unix)]
 mod files;
 mod owners;
+mod reservation;
 mod sharing;
 mod sim_disk;
 pub(super) mod tracker;

@@ -16,7 +16,7 @@ fn condense(name: &str, mut records: Vec<Zeroizing<Vec<u8>>>) -> Vec<Zeroizing<V
     }
 }
 
-fn number(variable: &str, otherwise: u64) -> u64 {
+pub(super) fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
