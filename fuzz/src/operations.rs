@@ -21,8 +21,8 @@ use std::time::Duration;
 use antiphon_proto::{
     Access, CoapGroupId, CoapGroupSpec, CollectionEvent, CollectionId, Completion, Counters, End,
     Endpoint, EndpointConfig, Event, ExchangeId, Expectation, GroupPacing, GroupPolicy,
-    GroupRequest, GroupTarget, How, Identity, IncomingId, Instant, Leisure, ListenChange, Member,
-    Methods, NoSec, NoSecPolicy, Path, Reliability, Repeat, Request, Resource, Response, Route,
+    GroupRequest, GroupTarget, How, IncomingId, Instant, Leisure, ListenChange, Member, Methods,
+    NoSec, NoSecPolicy, Path, Protection, Reliability, Repeat, Request, Resource, Response, Route,
     Security, SendError, SocketId, SocketInfo, Transmission, UnicastRequest, Work, WorkFailure,
     WorkResult,
 };
@@ -352,6 +352,7 @@ impl<'a> Play<'a> {
                 .input
                 .pick(&[Reliability::Confirmable, Reliability::NonConfirmable]),
             response_timeout: self.input.flag().then(|| Duration::from_secs(3)),
+            protection: Protection::None,
         };
         if let Ok(id) = self.endpoint.request(self.now, unicast) {
             assert!(
@@ -374,24 +375,18 @@ impl<'a> Play<'a> {
         }
         let at = self.input.below(self.work.len());
         let work = if self.input.byte() < 200 {
-            self.work.swap_remove(at)
+            self.work.swap_remove(at).id
         } else {
-            self.work[at].clone() // it will be done once more
+            self.work[at].id // it will be done once more
         };
         let result = match self.input.below(5) {
-            0 => WorkResult::Failed(WorkFailure::NoContext),
+            0 => WorkResult::Failed(WorkFailure::Key),
             1 => WorkResult::Failed(WorkFailure::System(5)),
-            2 => WorkResult::Opened {
-                message: self.some_request(),
-                sender: Identity(vec![1]),
-            },
-            3 => WorkResult::Opened {
-                message: self.input.take(6).to_vec(),
-                sender: Identity(vec![2]),
-            },
+            2 => WorkResult::Signed(self.input.take(6).to_vec()), // nobody has asked for it
+            3 => WorkResult::Credential(None),
             _ => WorkResult::Done,
         };
-        self.endpoint.work_done(self.now, work.id, result);
+        self.endpoint.work_done(self.now, work, result);
     }
 
     fn respond(&mut self) {

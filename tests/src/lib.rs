@@ -13,6 +13,7 @@ pub mod kill;
 pub mod ours;
 mod peer;
 mod process;
+pub mod secure;
 pub mod sim;
 pub mod stage;
 

@@ -8,13 +8,12 @@ use antiphon_netsim::{
     Arrival, HostId, Impairment, Interface, Network, Node, Outgoing, Segment, SegmentId,
     SendError as NetError, Simulation, SocketChange, SocketError, Time,
 };
+use antiphon_oscore::crypto::SoftwareKey;
+use antiphon_oscore::record::Record;
 use antiphon_proto::{
     Endpoint, EndpointConfig, Event, Instant, Path, Route, SendError, SocketId, SocketInfo, Task,
     Work, WorkFailure, WorkId, WorkResult,
 };
-
-/// What a worker makes of a protected message.
-pub type Opener = Box<dyn FnMut(&Path, &[u8]) -> WorkResult>;
 
 /// How long a worker takes for a piece of work.
 pub type Toil = Box<dyn FnMut(&Work) -> Duration>;
@@ -29,8 +28,10 @@ pub struct EndpointHost {
     pub sent: Vec<(Instant, Route, Vec<u8>)>,
     /// Every datagram it received, with the time.
     pub received: Vec<(Instant, Path, Vec<u8>)>,
-    /// Opens protected messages; `None` says that there is no security.
-    pub opener: Option<Opener>,
+    /// The own private key in every security group; without one the worker can verify, and no more.
+    pub key: Option<SoftwareKey>,
+    /// What was made durable, in order.
+    pub stored: Vec<Record>,
     /// How long the worker takes for a piece of work: different times let work overtake each other, and with
     /// `Duration::MAX` it is never done. `None`: no time at all.
     pub toil: Option<Toil>,
@@ -75,7 +76,8 @@ impl EndpointHost {
             events: Vec::new(),
             sent: Vec::new(),
             received: Vec::new(),
-            opener: None,
+            key: None,
+            stored: Vec::new(),
             toil: None,
             at_work: BTreeMap::new(),
             unicast,
@@ -131,17 +133,30 @@ impl EndpointHost {
                     self.changes.push(leave);
                     self.joining.push((leave, work.id));
                 }
-                Task::Open { path, message } => {
-                    let result = match &mut self.opener {
-                        Some(opener) => opener(&path, &message),
-                        None => WorkResult::Failed(WorkFailure::Unsupported),
-                    };
+                task => {
+                    let result = self.labour(task);
                     self.endpoint.work_done(now, work.id, result);
                 }
             }
         }
         while let Some(event) = self.endpoint.poll_event() {
             self.events.push((now, event));
+        }
+    }
+
+    /// Does work for protected messages.
+    fn labour(&mut self, task: Task) -> WorkResult {
+        let no_key = WorkResult::Failed(WorkFailure::Key);
+        match (task, &self.key) {
+            (Task::Verify(job), _) => WorkResult::Checked(job.run()),
+            (Task::Agree(job), Some(key)) => WorkResult::Agreed(job.run(key)),
+            (Task::Sign(job), Some(key)) => job.run(key),
+            (Task::Store { record, .. }, _) => {
+                self.stored.push(record);
+                WorkResult::Done
+            }
+            (Task::LoadCredential { .. }, _) => WorkResult::Credential(None),
+            (Task::Agree(_) | Task::Sign(_) | Task::Join { .. } | Task::Leave { .. }, _) => no_key,
         }
     }
 

@@ -272,6 +272,7 @@ impl Stage {
             },
             reliability,
             response_timeout: None,
+            protection: antiphon_proto::Protection::None,
         };
         self.world.endpoint(client).request(now, unicast).unwrap()
     }

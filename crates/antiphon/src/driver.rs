@@ -550,6 +550,9 @@ impl Driver {
             Event::Undelivered { incoming, failure } => {
                 tracing::debug!(?incoming, %failure, "a separate response did not arrive");
             }
+            Event::Security(news) => {
+                tracing::warn!(?news, "a security context needs attention");
+            }
             Event::Membership(event) => self.tell_of_membership(&event),
         }
     }

@@ -75,7 +75,8 @@ pub(crate) fn perform(
             Err(JoinError::NotMember(_)) => WorkResult::Done,
             Err(error) => listened.failed(group, interface, error),
         },
-        Task::Open { .. } => WorkResult::Failed(WorkFailure::Unsupported),
+        // No group can be joined from here yet, so there is no key either.
+        _ => WorkResult::Failed(WorkFailure::Key),
     }
 }
 

@@ -170,7 +170,7 @@ fn ended_by(ended: EndedBy) -> &'static str {
         EndedBy::AllExpected => "all-expected",
         EndedBy::Closed => "closed",
         EndedBy::Sent => "sent",
-        EndedBy::Failed(_) => "failed",
+        EndedBy::Failed(_) | EndedBy::NotProtected(_) => "failed",
     }
 }
 

@@ -5,7 +5,14 @@
 
 mod answer;
 mod ask;
+#[cfg(feature = "oscore")]
+mod jobs;
 mod memory;
+#[cfg(feature = "oscore")]
+mod open;
+#[cfg(feature = "oscore")]
+mod protect;
+mod seam;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -13,11 +20,13 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use antiphon_wire::{Code, Header, Message, MessageId, OptionNumber, Token, Type};
+#[cfg(feature = "oscore")]
+use antiphon_wire::OptionNumber;
+use antiphon_wire::{Code, Header, Message, MessageId, Token, Type};
 
 use crate::collection::{
-    CollectError, CollectionConfig, CollectionId, Collections, Delivery, GroupRequest, Reply,
-    Status, Verdict,
+    Asking, CollectError, CollectionConfig, CollectionId, Collections, Delivery, GroupRequest,
+    Reply, Status, Verdict,
 };
 use crate::config::Transmission;
 use crate::dedup::{Dedup, DedupLimits, RecordRef, Seen};
@@ -26,7 +35,6 @@ use crate::exchange::{
     ExchangeId, Exchanges, Failure, Owner, RequestError, SendError, Sent, UnicastRequest, Waiting,
     encoded_bound,
 };
-use crate::expect::MemberIndex;
 use crate::identity::{Sender, Standing};
 use crate::message::Response;
 use crate::message_id::MessageIds;
@@ -35,12 +43,15 @@ use crate::parking::{ParkingLimits, ParkingLot};
 use crate::path::{Path, Route, SocketId, Transmit, can_be_source};
 use crate::reliability::{Confirmables, Due};
 use crate::rng::Rng;
+use crate::security::Received;
+#[cfg(feature = "oscore")]
+use crate::security::{Guard, SecurityConfig};
 use crate::server::{Context, Disposition, Server, ServerConfig};
 use crate::shares::Shares;
 use crate::time::Instant;
-use answer::empty;
-
-use crate::work::{Task, Work, WorkFailure, WorkId, WorkResult};
+use crate::work::{Task, Work, WorkId};
+use answer::{Asker, Pending};
+use seam::Parked;
 
 pub use memory::MemoryTotals;
 
@@ -60,6 +71,9 @@ pub struct EndpointConfig {
     pub collections: CollectionConfig,
     /// The server half.
     pub server: ServerConfig,
+    /// Policies of protected messages.
+    #[cfg(feature = "oscore")]
+    pub security: SecurityConfig,
     /// Ignore multicast that this endpoint has sent itself. Default: it is processed like any other.
     pub ignore_own_multicast: bool,
     /// Answer a Non-confirmable response that belongs to nothing with a Reset, which tells its sender
@@ -139,7 +153,7 @@ impl Incoming {
 }
 
 struct Incoming {
-    origin: Origin,
+    asker: Asker,
     context: Context,
     acknowledge_at: Option<Instant>,
     expires: Instant,
@@ -149,7 +163,7 @@ struct Incoming {
 type Separate = (IncomingId, SocketAddr);
 
 /// What an exchange for the completion of a collection belongs to.
-type Completing = (CollectionId, MemberIndex);
+type Completing = (CollectionId, Asking);
 
 /// The endpoint of CoAP group communication: client and server in one.
 ///
@@ -174,11 +188,13 @@ pub struct Endpoint {
     exchanges: Exchanges<Completing>,
     collections: Collections,
     server: Server,
-    parking: ParkingLot<Origin>,
+    parking: ParkingLot<Parked>,
+    #[cfg(feature = "oscore")]
+    guard: Guard,
     incoming: BTreeMap<IncomingId, Incoming>,
     incoming_shares: Shares,
     /// Group answers by the time they are due.
-    pending: BTreeMap<(Instant, u64), (Route, Token, Response)>,
+    pending: BTreeMap<(Instant, u64), Pending>,
     pending_shares: Shares,
     outbox: Outbox,
     work: VecDeque<Work>,
@@ -208,7 +224,9 @@ impl Endpoint {
             ),
             collections: Collections::new(config.collections.clone(), &mut rng),
             server: Server::new(config.server.clone(), &mut rng),
-            parking: ParkingLot::new(config.parking.clone()),
+            parking: ParkingLot::new(config.parking.clone(), &mut rng),
+            #[cfg(feature = "oscore")]
+            guard: Guard::new(config.security.clone(), &mut rng),
             outbox: Outbox::new(config.limits.outbox),
             sockets: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -288,14 +306,12 @@ impl Endpoint {
             if entry.key().0 > now {
                 break;
             }
-            let (route, token, response) = entry.remove();
-            self.pending_shares.give_back(route.destination);
-            self.send_non(now, route, token, &response);
+            let Pending { asker, response } = entry.remove();
+            self.pending_shares.give_back(asker.origin.path.peer);
+            self.send_group_answer(now, asker, &response);
         }
         self.acknowledge_slow_handlers(now);
-        for id in self.parking.expire(now) {
-            self.work.retain(|w| w.id != id);
-        }
+        self.handle_work_timeout(now);
     }
 
     /// The driver could not send a datagram. The error is this host's own, so it is believed: it ends the unicast
@@ -313,26 +329,6 @@ impl Endpoint {
         }
         for id in self.exchanges.sent_to(route.destination) {
             self.fail(now, id, Failure::Unreachable(error));
-        }
-    }
-
-    /// A piece of work is done, in whatever order. Unknown and repeated ids are ignored.
-    pub fn work_done(&mut self, now: Instant, id: WorkId, result: WorkResult) {
-        if let Some(task) = self.memberships_at_work.remove(&id) {
-            return self.membership_done(now, &task, result);
-        }
-        let Some(origin) = self.parking.take(id) else {
-            return;
-        };
-        match result {
-            WorkResult::Opened { message, sender } => match Message::parse(&message) {
-                Ok(inner) if inner.code().is_request() => {
-                    self.serve(now, origin, &Sender::Proven(sender), &inner)
-                }
-                _ => self.refuse(now, origin, Code::BAD_REQUEST),
-            },
-            WorkResult::Failed(failure) => self.refuse(now, origin, open_error(failure)),
-            WorkResult::Done => self.refuse(now, origin, Code::INTERNAL_SERVER_ERROR),
         }
     }
 
@@ -395,6 +391,24 @@ impl Endpoint {
         &mut self.collections
     }
 
+    /// The security contexts.
+    #[cfg(feature = "oscore")]
+    pub fn security(&self) -> &antiphon_oscore::Contexts {
+        &self.guard.contexts
+    }
+
+    /// The security contexts, to add, to install and to remove. What needs to be durable first is the caller's to store.
+    #[cfg(feature = "oscore")]
+    pub fn security_mut(&mut self) -> &mut antiphon_oscore::Contexts {
+        &mut self.guard.contexts
+    }
+
+    /// Changes whether errors are answered when a unicast request cannot be opened.
+    #[cfg(feature = "oscore")]
+    pub fn set_answer_errors(&mut self, answered: bool) {
+        self.guard.config.answer_errors = answered;
+    }
+
     /// The server half.
     pub fn server(&self) -> &Server {
         &self.server
@@ -412,7 +426,7 @@ impl Endpoint {
             return;
         };
         let disposition = self.server.finish(now, &incoming.context, &mut response);
-        self.dispose(now, incoming.origin, Some(id), disposition, &mut response);
+        self.dispose(now, incoming.asker, Some(id), disposition, &mut response);
     }
 
     /// Changes the transmission parameters for what starts from now on.
@@ -428,8 +442,7 @@ impl Endpoint {
     /// Writes the next datagram into `out` (what was there is replaced). May have more after any input or application call.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
-        self.cancel_completions(now);
-        self.start_completions(now);
+        self.prepare(now);
         let route = self
             .outbox
             .pop(out)
@@ -456,18 +469,29 @@ impl Endpoint {
     /// The next piece of work to be done outside. May have more after any input or application call.
     #[must_use]
     pub fn poll_work(&mut self, now: Instant) -> Option<Work> {
+        self.prepare(now);
         if let Some(work) = self.work.pop_front() {
+            return Some(work);
+        }
+        #[cfg(feature = "oscore")]
+        if let Some(work) = self.poll_record(now) {
             return Some(work);
         }
         let task = self.server.memberships_mut().poll_task(now)?;
         let id = self.fresh_work_id();
-        self.memberships_at_work.insert(id, task.clone());
+        if let Some(same) = task.of_membership() {
+            self.memberships_at_work.insert(id, same);
+        }
         Some(Work { id, task })
     }
 
     /// The next event. May have more after any input or application call.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
+        #[cfg(feature = "oscore")]
+        if let Some(news) = self.guard.poll_event() {
+            return Some(Event::Security(news));
+        }
         self.events
             .pop_front()
             .or_else(|| self.collections.poll_event().map(Event::Collection))
@@ -492,7 +516,7 @@ impl Endpoint {
             self.exchanges.next_timeout(),
             self.collections.next_timeout(),
             self.pending.first_key_value().map(|((due, _), _)| *due),
-            self.parking.next_timeout(),
+            self.next_work_timeout(),
             self.server.memberships().next_timeout(),
             handlers,
         ]
@@ -509,6 +533,8 @@ impl Endpoint {
             outbox_full: self.outbox.dropped(),
             parking_full,
             parking_expired,
+            #[cfg(feature = "oscore")]
+            security: self.guard.counters,
             ..self.counters
         }
     }
@@ -575,11 +601,13 @@ impl Endpoint {
             record,
             acknowledged: false,
         };
-        if message.option(OptionNumber::OSCORE).is_some() {
-            self.park(now, origin, message);
-        } else {
-            self.serve(now, origin, &Sender::Unauthenticated, message);
+        #[cfg(feature = "oscore")]
+        if message.option(OptionNumber::OSCORE).is_some() && self.guard.is_used() {
+            return self.open_request(now, origin, message);
         }
+        // Without any security context the OSCORE option is a critical option that is not recognised.
+        let standing = Standing::of(&Sender::Unauthenticated);
+        self.serve(now, origin.into(), &standing, message);
     }
 
     /// A duplicate of a Confirmable request gets the same bytes again, one of a Non-confirmable request gets silence.
@@ -598,39 +626,22 @@ impl Endpoint {
         }
     }
 
-    /// A protected message waits until it has been opened.
-    fn park(&mut self, now: Instant, origin: Origin, message: &Message<'_>) {
-        let id = self.fresh_work_id();
-        let bytes = message.as_bytes();
-        if self
-            .parking
-            .park(now, id, origin.path.peer, bytes.len(), origin)
-        {
-            self.work.push_back(Work {
-                id,
-                task: Task::Open {
-                    path: origin.path,
-                    message: bytes.to_vec(),
-                },
-            });
-        }
-    }
-
-    fn serve(&mut self, now: Instant, origin: Origin, sender: &Sender, message: &Message<'_>) {
+    fn serve(
+        &mut self,
+        now: Instant,
+        asker: Asker,
+        standing: &Standing<'_>,
+        message: &Message<'_>,
+    ) {
         let mut response = core::mem::replace(&mut *self.scratch, Response::new(Code::EMPTY));
         response.reset(Code::CONTENT);
-        let standing = Standing {
-            fresh: true,
-            reachable: true,
-            ..Standing::of(sender)
-        };
-        let path = origin.path;
+        let path = asker.origin.path;
         let disposition =
             self.server
-                .handle_request_of(now, &path, &standing, message, &mut response);
+                .handle_request_of(now, &path, standing, message, &mut response);
         match disposition {
-            Disposition::Deferred(deferred) => self.defer(now, origin, *deferred, message),
-            other => self.dispose(now, origin, None, other, &mut response),
+            Disposition::Deferred(deferred) => self.defer(now, asker, *deferred, message),
+            other => self.dispose(now, asker, None, other, &mut response),
         }
         *self.scratch = response;
     }
@@ -668,17 +679,38 @@ impl Endpoint {
             return self.repeat_reply(path, kind, record);
         }
         let reply = if let Some(id) = self.exchanges.matching(path, message) {
+            if self.exchanges.is_protected(id) {
+                let reply = self.hear(now, id, path, message);
+                return self.settle(now, path, message, fingerprint, Some(reply));
+            }
             if let Some((peer, request_mid)) = self.exchanges.sent_as(id) {
                 self.confirmables.settle(peer, request_mid); // a response acknowledges as well
             }
-            Some(self.deliver(now, id, path, message))
+            Some(self.deliver(now, id, path, &Sender::Unauthenticated, message))
         } else if kind == Type::Ack {
             None
         } else {
+            #[cfg(feature = "oscore")]
+            if let Some(reply) = self.hear_answer(now, path, message) {
+                return self.settle(now, path, message, fingerprint, Some(reply));
+            }
             self.collections
                 .handle_response(now, path, message)
                 .map(|d| self.heed(d))
         };
+        self.settle(now, path, message, fingerprint, reply);
+    }
+
+    /// Tells the sender of a response on the message layer what became of it.
+    fn settle(
+        &mut self,
+        now: Instant,
+        path: &Path,
+        message: &Message<'_>,
+        fingerprint: u64,
+        reply: Option<Reply>,
+    ) {
+        let (kind, mid) = (message.kind(), message.message_id());
         match reply {
             Some(Reply::Acknowledge) => self.settle_response(now, path, message, fingerprint),
             Some(Reply::Nothing) if kind == Type::Non => {
@@ -720,17 +752,10 @@ impl Endpoint {
         if message.kind() == Type::Con {
             self.send_empty(path, Type::Ack, mid);
             if let Some(Seen::New(record)) = seen {
-                self.dedup.store_reply(record, &empty(Type::Ack, mid));
+                self.dedup
+                    .store_reply(record, &answer::empty(Type::Ack, mid));
             }
         }
-    }
-
-    fn membership_done(&mut self, now: Instant, task: &Task, result: WorkResult) {
-        let outcome = match result {
-            WorkResult::Failed(failure) => Err(failure),
-            _ => Ok(()),
-        };
-        self.server.memberships_mut().task_done(now, task, outcome);
     }
 
     fn fresh_work_id(&mut self) -> WorkId {
@@ -756,17 +781,6 @@ pub struct Load {
     pub parked: usize,
     /// Datagrams not yet taken.
     pub outbox: usize,
-}
-
-/// The one map from what went wrong with a protected request to what its sender is told (RFC 8613
-/// section 8.2); by multicast nobody is told anything.
-fn open_error(failure: WorkFailure) -> Code {
-    match failure {
-        WorkFailure::NoContext | WorkFailure::Replayed => Code::UNAUTHORIZED,
-        WorkFailure::NotVerified => Code::BAD_REQUEST,
-        WorkFailure::Unsupported => Code::BAD_OPTION,
-        WorkFailure::System(_) => Code::INTERNAL_SERVER_ERROR,
-    }
 }
 
 #[cfg(test)]

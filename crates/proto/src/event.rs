@@ -57,6 +57,9 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// News of a security context.
+    #[cfg(feature = "oscore")]
+    Security(crate::security::SecurityEvent),
     /// News of a membership: joined, left, or failed and to be tried again.
     Membership(ListenEvent),
 }
@@ -96,6 +99,8 @@ pub struct Counters {
     pub deferred_dropped: u64,
     /// Deferred requests whose handler never answered.
     pub deferred_expired: u64,
+    /// Responses without protection to protected requests: hints, which answer nothing.
+    pub unprotected_responses: u64,
     /// Responses that belong to nothing.
     pub unmatched: u64,
     /// Of those, answered with a Reset.
@@ -114,6 +119,9 @@ pub struct Counters {
     pub outbox_full: u64,
     /// Responses too large for a datagram.
     pub too_large: u64,
+    /// What has become of protected messages.
+    #[cfg(feature = "oscore")]
+    pub security: crate::security::SecurityCounters,
     /// Failures to send that the driver reported, and reports of the network that quote an open exchange.
     pub send_errors: u64,
     /// Reports that a datagram was not delivered which quote no open exchange: without consequence.

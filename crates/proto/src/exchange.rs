@@ -1,5 +1,6 @@
 //! Requests to one peer (RFC 7252 sections 4 and 5): tokens, matching, NSTART and PROBING_RATE.
 
+use alloc::boxed::Box;
 use alloc::collections::{BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -7,7 +8,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use antiphon_wire::{Header, Message, MessageId, Token, Type, Writer};
+use antiphon_wire::{Code, Header, Message, MessageId, OptionNumber, Token, Type, Writer};
 use hashbrown::HashMap;
 
 use crate::config::Transmission;
@@ -16,6 +17,7 @@ use crate::message_id::MessageIds;
 use crate::path::{Path, Route, SocketId};
 use crate::reliability::Confirmables;
 use crate::rng::{KeyedHash, Rng};
+use crate::security::{Asked, NotProtected, Protection};
 use crate::time::Instant;
 
 /// Names one exchange with one peer; never reused within an endpoint's life.
@@ -45,6 +47,11 @@ pub enum Failure {
     Rejected,
     /// The application gave it up.
     Cancelled,
+    /// The request could not be protected, so it was not sent.
+    NotProtected(NotProtected),
+    /// The request was protected, and nothing came back in time but a response without protection, which anyone can
+    /// forge. Its code is a hint and nothing more.
+    OnlyUnprotected(Code),
 }
 
 impl fmt::Display for Failure {
@@ -55,6 +62,13 @@ impl fmt::Display for Failure {
             Self::Unreachable(error) => write!(f, "unreachable: {error}"),
             Self::Rejected => f.write_str("the response could not be accepted"),
             Self::Cancelled => f.write_str("cancelled"),
+            Self::NotProtected(why) => write!(f, "not sent: {why}"),
+            Self::OnlyUnprotected(code) => {
+                write!(
+                    f,
+                    "no protected response in time; an unprotected {code} came"
+                )
+            }
         }
     }
 }
@@ -107,6 +121,8 @@ pub struct UnicastRequest {
     pub reliability: Reliability,
     /// How long to wait for the response after the acknowledgement, or after a Non-confirmable request. `None` is MAX_TRANSMIT_WAIT (93 s with the defaults).
     pub response_timeout: Option<Duration>,
+    /// How it is protected. There is no default: [`Protection::None`] is a stated choice.
+    pub protection: Protection,
 }
 
 /// Why a unicast request was refused before anything was sent.
@@ -172,6 +188,25 @@ struct Exchange<C> {
     mid: Option<MessageId>,
     sent: Option<Instant>,
     deadline: Option<Instant>,
+    /// The code that was sent: the outer one, if the request is protected.
+    code: Option<Code>,
+    /// The protected request, until it is sent.
+    sealed: Option<Vec<u8>>,
+    /// What opens the responses to it.
+    asked: Option<Box<Asked>>,
+    /// The code of the last unprotected response to a protected request.
+    hint: Option<Code>,
+    /// How often the request was repeated with an Echo value.
+    challenges: u8,
+}
+
+/// A request that is to be protected before it can leave.
+pub(crate) struct Unprotected {
+    pub(crate) exchange: ExchangeId,
+    /// The plain message, with Message ID 0.
+    pub(crate) message: Vec<u8>,
+    pub(crate) protection: Protection,
+    pub(crate) peer: SocketAddr,
 }
 
 #[derive(Default)]
@@ -193,6 +228,8 @@ pub(crate) struct Exchanges<C> {
     by_mid: HashMap<(PeerKey, u16), ExchangeId, KeyedHash>,
     peers: HashMap<PeerKey, Peer, KeyedHash>,
     ready: VecDeque<ExchangeId>,
+    /// Those that may leave as soon as they are protected.
+    bare: VecDeque<ExchangeId>,
     timers: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
     next_id: u64,
     next_serial: u64,
@@ -209,6 +246,18 @@ const HEADER: usize = 4;
 
 /// So many timers may be stale before they are cleared away.
 const STALE: usize = 64;
+
+/// So often a request is repeated because the server challenges it.
+const CHALLENGES: u8 = 2;
+
+impl<C> Exchange<C> {
+    fn kind(&self) -> Type {
+        match self.unicast.reliability {
+            Reliability::Confirmable => Type::Con,
+            Reliability::NonConfirmable => Type::Non,
+        }
+    }
+}
 
 /// Why a request to one peer has not left yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,6 +278,7 @@ impl<C: Clone> Exchanges<C> {
             by_mid: HashMap::with_hasher(rng.keyed_hash()),
             peers: HashMap::with_hasher(rng.keyed_hash()),
             ready: VecDeque::new(),
+            bare: VecDeque::new(),
             timers: BinaryHeap::new(),
             next_id: 1,
             next_serial: 0,
@@ -269,6 +319,11 @@ impl<C: Clone> Exchanges<C> {
                 mid: None,
                 sent: None,
                 deadline: None,
+                code: None,
+                sealed: None,
+                asked: None,
+                hint: None,
+                challenges: 0,
             },
         );
         self.peers.entry(peer).or_default().queue.push_back(id);
@@ -296,11 +351,17 @@ impl<C: Clone> Exchanges<C> {
             };
             let destination = exchange.unicast.route.destination;
             let mid = mids.next(now, rng, destination);
-            let kind = match exchange.unicast.reliability {
-                Reliability::Confirmable => Type::Con,
-                Reliability::NonConfirmable => Type::Non,
-            };
-            write_request(out, kind, mid, exchange.token, &exchange.unicast.request);
+            let kind = exchange.kind();
+            match exchange.sealed.take() {
+                Some(sealed) => {
+                    *out = sealed;
+                    if let Some(bytes) = out.get_mut(2..4) {
+                        bytes.copy_from_slice(&mid.0.to_be_bytes());
+                    }
+                }
+                None => write_request(out, kind, mid, exchange.token, &exchange.unicast.request),
+            }
+            exchange.code = Header::peek(out).map(|header| header.code);
             exchange.mid = Some(mid);
             exchange.sent = Some(now);
             self.by_mid.insert((peer_key(destination), mid.0), id);
@@ -321,6 +382,107 @@ impl<C: Clone> Exchanges<C> {
             return self.table.get(&id).map(|e| e.unicast.route);
         }
         None
+    }
+
+    /// The next request that may leave and is to be protected first.
+    pub(crate) fn poll_bare(&mut self) -> Option<Unprotected> {
+        while let Some(id) = self.bare.pop_front() {
+            let Some(exchange) = self.table.get(&id) else {
+                continue;
+            };
+            let mut message = Vec::new();
+            write_request(
+                &mut message,
+                exchange.kind(),
+                MessageId(0),
+                exchange.token,
+                &exchange.unicast.request,
+            );
+            return Some(Unprotected {
+                exchange: id,
+                message,
+                protection: exchange.unicast.protection.clone(),
+                peer: exchange.unicast.route.destination,
+            });
+        }
+        None
+    }
+
+    /// A request is protected and may leave. Its Message ID is written when it does.
+    pub(crate) fn sealed(&mut self, id: ExchangeId, bytes: Vec<u8>, asked: Option<Box<Asked>>) {
+        if let Some(exchange) = self.table.get_mut(&id) {
+            exchange.sealed = Some(bytes);
+            exchange.asked = asked;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Is the exchange one whose responses must be protected?
+    pub(crate) fn is_protected(&self, id: ExchangeId) -> bool {
+        self.table
+            .get(&id)
+            .is_some_and(|e| !e.unicast.protection.is_none())
+    }
+
+    /// How a request is protected.
+    pub(crate) fn protection(&self, id: ExchangeId) -> Option<&Protection> {
+        self.table.get(&id).map(|e| &e.unicast.protection)
+    }
+
+    /// What opens the responses to a protected request.
+    pub(crate) fn asked_mut(&mut self, id: ExchangeId) -> Option<&mut Asked> {
+        self.table.get_mut(&id)?.asked.as_deref_mut()
+    }
+
+    /// An unprotected response came to a protected request: it is a hint. The request is not sent again if the
+    /// response acknowledges it, and the exchange goes on.
+    pub(crate) fn hint(&mut self, id: ExchangeId, code: Code) {
+        if let Some(exchange) = self.table.get_mut(&id) {
+            exchange.hint = Some(code);
+        }
+    }
+
+    /// What is known of a protected request to which no response came in time.
+    pub(crate) fn hinted(&self, id: ExchangeId) -> Option<Code> {
+        self.table.get(&id)?.hint
+    }
+
+    /// Repeats the request with an Echo value, as a new message with a new token, in the same place of its peer's queue.
+    /// False: it has been repeated too often, or is no more.
+    pub(crate) fn repeat_with_echo(
+        &mut self,
+        rng: &mut Rng,
+        id: ExchangeId,
+        echo: &[u8],
+        protection: Protection,
+    ) -> bool {
+        let token = self.fresh_token(rng);
+        let Some(exchange) = self.table.get_mut(&id) else {
+            return false;
+        };
+        if exchange.challenges >= CHALLENGES {
+            return false;
+        }
+        exchange.challenges += 1;
+        exchange
+            .unicast
+            .request
+            .options
+            .set(OptionNumber::ECHO, echo);
+        exchange.unicast.protection = protection;
+        self.by_token.remove(&exchange.token);
+        if let Some(mid) = exchange.mid.take() {
+            let peer = peer_key(exchange.unicast.route.destination);
+            self.by_mid.remove(&(peer, mid.0));
+        }
+        exchange.token = token;
+        exchange.sent = None;
+        exchange.deadline = None;
+        exchange.asked = None;
+        exchange.sealed = None;
+        self.by_token.insert(token, id);
+        self.bare.push_back(id);
+        true
     }
 
     /// The peer acknowledged the request without a response: a separate response follows.
@@ -377,11 +539,12 @@ impl<C: Clone> Exchanges<C> {
                         peer.held_until = peer.held_until.max(sent + pause);
                     }
                 }
-                None if self.ready.contains(&id) => {
+                None if peer.queue.contains(&id) => peer.queue.retain(|other| *other != id),
+                None => {
                     self.ready.retain(|other| *other != id);
+                    self.bare.retain(|other| *other != id);
                     peer.outstanding = peer.outstanding.saturating_sub(1);
                 }
-                None => peer.queue.retain(|other| *other != id),
             }
         }
         self.release(now, destination);
@@ -420,12 +583,12 @@ impl<C: Clone> Exchanges<C> {
     /// Why this request has not left yet.
     pub(crate) fn waiting(&self, now: Instant, id: ExchangeId) -> Option<Waiting> {
         let exchange = self.table.get(&id)?;
-        if exchange.sent.is_some() || self.ready.contains(&id) {
-            return None;
-        }
         let peer = self
             .peers
             .get(&peer_key(exchange.unicast.route.destination))?;
+        if exchange.sent.is_some() || !peer.queue.contains(&id) {
+            return None;
+        }
         if peer.held_until > now {
             return Some(Waiting::ProbingRate(peer.held_until.since(now)));
         }
@@ -447,9 +610,9 @@ impl<C: Clone> Exchanges<C> {
             .and_then(Token::new)?;
         let id = *self.by_token.get(&token)?;
         let exchange = self.table.get(&id)?;
-        let UnicastRequest { request, route, .. } = &exchange.unicast;
+        let route = &exchange.unicast.route;
         let same = exchange.mid == Some(header.message_id)
-            && request.method == header.code
+            && exchange.code == Some(header.code)
             && route.socket == socket
             && same_peer(route.destination, destination);
         same.then_some(id)
@@ -499,7 +662,11 @@ impl<C: Clone> Exchanges<C> {
                 break;
             };
             peer.outstanding += 1;
-            self.ready.push_back(id);
+            let protected = |e: &Exchange<C>| !e.unicast.protection.is_none();
+            match self.table.get(&id).is_some_and(protected) {
+                true => self.bare.push_back(id),
+                false => self.ready.push_back(id),
+            }
         }
         if peer.outstanding == 0 && peer.queue.is_empty() {
             self.peers.remove(&destination);

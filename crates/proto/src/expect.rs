@@ -344,13 +344,8 @@ impl Members {
         sender: &Sender,
         message: &Message<'_>,
     ) -> Option<MemberIndex> {
-        if let Sender::Proven(Identity(identity)) = sender
-            && let Some(member) = find_bytes(
-                &self.by_identity,
-                &self.hash,
-                &self.expectation.identities,
-                identity,
-            )
+        if let Sender::Proven(identity) = sender
+            && let Some(member) = self.find_proven(identity)
         {
             return Some(member);
         }
@@ -361,6 +356,16 @@ impl Members {
             return Some(member);
         }
         self.at(responder_address(path).into())
+    }
+
+    /// The member with this proven identity.
+    pub(crate) fn find_proven(&self, Identity(identity): &Identity) -> Option<MemberIndex> {
+        find_bytes(
+            &self.by_identity,
+            &self.hash,
+            &self.expectation.identities,
+            identity,
+        )
     }
 
     /// The member with this address: exactly so, with any port, or on this IP address alone.
@@ -398,6 +403,12 @@ impl Members {
 
     pub(crate) fn len(&self) -> usize {
         self.expectation.len()
+    }
+
+    /// The identity by which a member is recognised, if it is.
+    pub(crate) fn identity(&self, member: MemberIndex) -> Option<Identity> {
+        let identity = self.expectation.identities.get(member);
+        (!identity.is_empty()).then(|| Identity(identity.to_vec()))
     }
 
     pub(crate) fn name(&self, member: MemberIndex) -> &str {

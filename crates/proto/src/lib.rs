@@ -5,6 +5,8 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+// An image without security has no use for what only protected messages need.
+#![cfg_attr(not(feature = "oscore"), allow(dead_code))]
 
 extern crate alloc;
 #[cfg(test)]
@@ -31,6 +33,7 @@ mod policy;
 mod reliability;
 mod resource;
 mod rng;
+mod security;
 mod server;
 mod shares;
 mod time;
@@ -39,7 +42,7 @@ mod work;
 
 pub use attributes::Attributes;
 pub use collection::{
-    Again, Answer, AnswerLimits, AnswerPolicy, AnsweredBy, CollectError, CollectionConfig,
+    Again, Answer, AnswerLimits, AnswerPolicy, AnsweredBy, Asking, CollectError, CollectionConfig,
     CollectionEvent, CollectionId, Collections, Completion, CompletionRequest, Delivery, Dropped,
     End, EndedBy, GroupRequest, GroupTarget, Held, HoldReason, How, Ipv4Global, Larger,
     LinkProfile, MemberReport, MemberState, MissingReason, NoSec, Outcome, OverFrameBudget,
@@ -71,10 +74,15 @@ pub use policy::{
 };
 pub use resource::{ETag, Handler, Incoming, Methods, Resource, ResourceError, ResourceId};
 pub use rng::{KeyedHash, Rng};
+#[cfg(feature = "oscore")]
+pub use security::{ContextId, GroupId, PairId, SecurityConfig, SecurityCounters, SecurityEvent};
+pub use security::{NotProtected, Protection};
 pub use server::{
     Admission, Context, Deferred, Demanded, Discoverable, Disposition, GroupModeByUnicast, Known,
     NoSecResource, Onboarding, Reachability, Server, ServerConfig, ServerCounters, SilenceReason,
 };
 pub use time::Instant;
 pub use tokens::{Binding, Tokens, TokensExhausted};
+#[cfg(feature = "oscore")]
+pub use work::SignJob;
 pub use work::{Task, Work, WorkFailure, WorkId, WorkResult};

@@ -3,11 +3,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use antiphon_oscore::Settings;
 use antiphon_proto::{
     Access, CollectionEvent, EndpointConfig, Event, Expectation, GroupPolicy, GroupRequest,
-    GroupTarget, Identity, Leisure, Member, Methods, NoSec, Path, Request, Resource, Response,
-    Security, SocketId, WorkResult,
+    GroupTarget, Leisure, Member, Methods, NoSec, Path, Request, Resource, Response, Security,
+    SocketId, Task, Work, WorkResult,
 };
+use antiphon_tests::secure;
 use antiphon_tests::stage::{Datagram, Diary, parse};
 use antiphon_wire::{Code, OptionNumber, Type};
 
@@ -279,30 +281,33 @@ fn messages_that_wait_for_work_keep_to_their_memory_and_nobody_takes_all_places(
     let config = EndpointConfig::default();
     let totals = config.memory_totals();
     let mut bare = Bare::new(config);
-    let secret = [0x55; 900];
-    let protected = |mid| {
+    let group = secure::group(2, [1], Settings::default());
+    bare.endpoint.security_mut().add_group(group);
+    // Whoever knows a Gid and a Sender ID can make something that looks like a message of a member.
+    let forged = |mid| {
         Datagram {
             kind: Type::Con,
             code: Code::POST,
             mid,
             token: b"abcd",
-            options: &[(OptionNumber::OSCORE, b"\x09\x00k")],
-            payload: &secret,
+            options: &[(OptionNumber::OSCORE, b"\x39\x05\x02\x47\x01\x01")],
+            payload: &[0x55; 360],
         }
         .bytes()
     };
     for mid in 0..100 {
-        assert_eq!(bare.hear(me(), &protected(mid)), []);
+        assert_eq!(bare.hear(me(), &forged(mid)), []);
     }
-    assert_eq!(bare.endpoint.load().parked, 16);
-    assert_eq!(bare.endpoint.counters().parking_full, 84);
+    assert_eq!(bare.endpoint.load().parked, 64);
+    assert_eq!(bare.endpoint.counters().security.over_budget, 36);
     let peak = memory::peak(|| {
         for n in 0..5_000 {
-            bare.hear_from(stranger(n), me(), &protected(1));
+            bare.hear_from(stranger(n), me(), &forged(1));
         }
     });
-    assert_eq!(bare.endpoint.load().parked, 256);
-    let stated = totals.parking + totals.dedup;
+    // 1024 sources are told apart; all others share one budget.
+    assert_eq!(bare.endpoint.load().parked, 64 + 1_023 + 64);
+    let stated = totals.parking + totals.dedup + totals.security;
     assert!(
         peak <= stated + SLACK,
         "{peak} bytes taken, {stated} stated"
@@ -310,21 +315,22 @@ fn messages_that_wait_for_work_keep_to_their_memory_and_nobody_takes_all_places(
     // The work for those that were dropped was never handed out.
     let mut work = Vec::new();
     while let Some(piece) = bare.endpoint.poll_work(bare.now) {
-        work.push(piece.id);
+        work.push(piece);
     }
-    assert_eq!(work.len(), 256);
+    assert_eq!(work.len(), 1_151);
     // Who waits too long is dropped, and a result that comes later changes nothing.
     bare.pass(Duration::from_secs(11));
     assert_eq!(bare.endpoint.load().parked, 0);
-    assert_eq!(bare.endpoint.counters().parking_expired, 256);
-    for id in work {
-        let result = WorkResult::Opened {
-            message: request(Type::Con, 1, b"abcd", &[]),
-            sender: Identity(b"late".to_vec()),
+    assert_eq!(bare.endpoint.counters().parking_expired, 1_151);
+    for Work { id, task } in work.into_iter().take(20) {
+        let Task::Verify(job) = task else {
+            panic!("{task:?}")
         };
+        let result = WorkResult::Checked(job.run());
         bare.endpoint.work_done(bare.now, id, result);
     }
     assert_eq!(bare.sent(), []);
+    assert!(bare.diary.is_empty());
     bare.goes_on();
 }
 
@@ -433,6 +439,7 @@ fn all_tables_together_are_stated() {
         totals.confirmables,
         totals.outbox,
         totals.message_ids,
+        totals.security,
     ];
     assert_eq!(totals.sum(), parts.iter().sum::<usize>());
     assert!(parts.iter().all(|bytes| *bytes > 0));

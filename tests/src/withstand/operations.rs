@@ -70,8 +70,6 @@ fn any_sequence_of_operations_keeps_what_always_holds() {
         ("unmatched empty", counters.unmatched_empty),
         ("rejected", counters.responses_rejected),
         ("retransmissions", counters.retransmissions),
-        ("parking full", counters.parking_full),
-        ("parking expired", counters.parking_expired),
         ("too large", counters.too_large),
         ("send errors", counters.send_errors),
     ] {

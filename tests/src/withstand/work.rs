@@ -6,27 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use antiphon_netsim::{HostId, Interface as NetInterface, Rng};
-use antiphon_proto::{
-    Event, GroupPolicy, Identity, Leisure, ListenChange, Resource, Sender, Task, Work, WorkFailure,
-    WorkResult,
-};
+use antiphon_oscore::Settings;
+use antiphon_proto::{Event, GroupPolicy, Leisure, ListenChange, Resource, Sender, Task, Work};
+use antiphon_tests::secure::{self, Sealer};
 use antiphon_tests::stage::{Datagram, Diary, Ground, Stage, Stranger, parse};
-use antiphon_wire::{Code, Message, OptionNumber, Type};
-
-/// "Protects" a request: the plain one stands in the payload.
-fn protect(plain: &[u8]) -> Vec<u8> {
-    let message = parse(plain);
-    let token = message.token();
-    Datagram {
-        kind: message.kind(),
-        code: Code::POST,
-        mid: message.message_id().0,
-        token: token.as_bytes(),
-        options: &[(OptionNumber::OSCORE, b"\x09\x01k")],
-        payload: plain,
-    }
-    .bytes()
-}
+use antiphon_wire::{Code, OptionNumber, Type};
 
 fn plain(kind: Type, mid: u16, path: &str) -> Vec<u8> {
     Datagram {
@@ -40,8 +24,14 @@ fn plain(kind: Type, mid: u16, path: &str) -> Vec<u8> {
     .bytes()
 }
 
+/// The member that asks, and the one that answers.
+const ASKER: u8 = 1;
+const MEMBER: u8 = 2;
+
 struct Cast {
     stage: Stage,
+    sealer: Sealer,
+    opened: BTreeMap<Vec<u8>, Code>,
     member: HostId,
     peer: Stranger,
     diary: Diary,
@@ -59,27 +49,15 @@ fn cast(ground: Ground) -> Cast {
     server.add(resource.group_policy(policy)).unwrap();
     stage.join(member, ground.group(1, 5683));
     let peer = stage.stranger(91, 40_000);
-    stage.world.node(member).opener = Some(Box::new(|_, bytes| {
-        let message = parse(bytes).payload().to_vec();
-        let path = Message::parse(&message).unwrap();
-        match path.option(OptionNumber::URI_PATH) {
-            Some(b"no-context") => WorkResult::Failed(WorkFailure::NoContext),
-            Some(b"not-verified") => WorkResult::Failed(WorkFailure::NotVerified),
-            Some(b"replayed") => WorkResult::Failed(WorkFailure::Replayed),
-            Some(b"unsupported") => WorkResult::Failed(WorkFailure::Unsupported),
-            Some(b"broken") => WorkResult::Opened {
-                message: b"\x40".to_vec(),
-                sender: Identity(b"light switch".to_vec()),
-            },
-            _ => WorkResult::Opened {
-                message,
-                sender: Identity(b"light switch".to_vec()),
-            },
-        }
-    }));
+    let node = stage.world.node(member);
+    node.key = Some(secure::key(MEMBER));
+    let group = secure::group(MEMBER, [ASKER], Settings::default());
+    node.endpoint.security_mut().add_group(group);
     stage.settle();
     Cast {
         stage,
+        sealer: Sealer::new(ASKER, [MEMBER]),
+        opened: BTreeMap::new(),
         member,
         peer,
         diary,
@@ -91,17 +69,44 @@ impl Cast {
         SocketAddr::new(self.stage.ground.address(11), 5683)
     }
 
+    /// A host like this one whose endpoint answers errors, or does not.
+    fn errors(&mut self, answered: bool) {
+        let node = self.stage.world.node(self.member);
+        node.endpoint.set_answer_errors(answered);
+    }
+
     /// How long the worker takes for each message.
     fn toil(&mut self, toil: impl FnMut(&Work) -> Duration + 'static) {
         self.stage.world.node(self.member).toil = Some(Box::new(toil));
     }
 
+    /// The peer sends a request in group mode.
+    fn protect(&mut self, kind: Type, mid: u16, path: &str) -> Vec<u8> {
+        self.sealer.seal(&plain(kind, mid, path))
+    }
+
+    fn say(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+        self.stage.say(self.peer, to, bytes);
+    }
+
+    /// The responses that the peer can open, and the codes of those that are not protected.
     fn heard(&mut self) -> Vec<(u16, Code)> {
         let heard = self.stage.heard(self.peer);
-        heard
-            .iter()
-            .map(|d| (parse(&d.bytes).message_id().0, parse(&d.bytes).code()))
-            .collect()
+        let mut read = |bytes: &[u8]| {
+            let outer = parse(bytes);
+            match outer.option(OptionNumber::OSCORE) {
+                Some(_) => {
+                    // A repeated one is the same bytes, and opened once only.
+                    let code = *self.opened.entry(bytes.to_vec()).or_insert_with(|| {
+                        let opened = self.sealer.open(bytes).expect("for the peer");
+                        parse(&opened).code()
+                    });
+                    (outer.message_id().0, code)
+                }
+                None => (outer.message_id().0, outer.code()),
+            }
+        };
+        heard.iter().map(|d| read(&d.bytes)).collect()
     }
 }
 
@@ -113,14 +118,17 @@ fn results_come_back_in_any_order_and_each_request_gets_its_own_answer() {
         let times = Arc::new(Mutex::new(BTreeMap::new()));
         let noted = times.clone();
         cast.toil(move |work| {
+            if !matches!(work.task, Task::Verify(_)) {
+                return Duration::ZERO;
+            }
             let time = Duration::from_millis(rng.between(1, 9_000));
             noted.lock().unwrap().insert(work.id, time);
             time
         });
         let own = cast.own();
         for mid in 0..16 {
-            cast.stage
-                .say(cast.peer, own, protect(&plain(Type::Con, mid, "r")));
+            let bytes = cast.protect(Type::Con, mid, "r");
+            cast.say(own, bytes);
         }
         cast.stage.run(Duration::from_millis(2));
         assert_eq!(cast.diary.len(), 0);
@@ -141,7 +149,7 @@ fn results_come_back_in_any_order_and_each_request_gets_its_own_answer() {
         assert_eq!(answered, expected, "{ground:?}");
         assert!(heard.iter().all(|(_, code)| *code == Code::CONTENT));
         for entry in cast.diary.entries() {
-            let sender = Sender::Proven(Identity(b"light switch".to_vec()));
+            let sender = Sender::Proven(secure::identity(ASKER));
             assert_eq!(entry.arrival.sender, sender);
         }
         assert_eq!(cast.stage.world.endpoint(cast.member).load().parked, 0);
@@ -154,28 +162,54 @@ fn a_failure_is_an_error_for_one_and_silence_for_a_group() {
         let mut cast = cast(ground);
         cast.toil(|_| Duration::from_millis(30));
         let (own, group) = (cast.own(), ground.group(1, 5683));
-        for (mid, (path, code)) in (0..).zip([
-            ("no-context", Code::UNAUTHORIZED),
-            ("replayed", Code::UNAUTHORIZED),
-            ("not-verified", Code::BAD_REQUEST),
-            ("unsupported", Code::BAD_OPTION),
-            ("broken", Code::BAD_REQUEST),
-        ]) {
-            cast.stage
-                .say(cast.peer, own, protect(&plain(Type::Con, mid, path)));
+        // No context, wrong signature, replay, truncated: by policy an error for one, and silence for a group.
+        let mut strangers = Sealer::new(9, [MEMBER]);
+        let mut seen = Vec::new();
+        for answer_errors in [false, true] {
+            cast.errors(answer_errors);
+            let genuine = cast.protect(Type::Con, 50, "r");
+            let mut forged = cast.protect(Type::Con, 51, "r");
+            *forged.last_mut().unwrap() ^= 1;
+            let unknown = strangers.seal(&plain(Type::Con, 52, "r"));
+            cast.say(own, genuine.clone());
             cast.stage.run(Duration::from_secs(1));
-            assert_eq!(cast.heard(), [(mid, code)], "{ground:?} {path}");
-            let bytes = protect(&plain(Type::Non, 100 + mid, path));
-            cast.stage.say(cast.peer, group, bytes);
-            cast.stage.run(Duration::from_secs(10));
-            assert_eq!(cast.heard(), [], "{ground:?} {path}");
+            assert_eq!(cast.heard(), [(50, Code::CONTENT)]);
+            let mut replayed = genuine;
+            replayed[2..4].copy_from_slice(&[1, 1]);
+            for (bytes, code) in [
+                (forged, Code::BAD_REQUEST),
+                (unknown, Code::UNAUTHORIZED),
+                (replayed, Code::UNAUTHORIZED),
+            ] {
+                cast.say(own, bytes.clone());
+                cast.stage.run(Duration::from_secs(1));
+                let codes: Vec<_> = cast.heard().iter().map(|(_, code)| *code).collect();
+                match answer_errors {
+                    true => assert_eq!(codes, [code], "{ground:?}"),
+                    false => assert_eq!(codes, [], "{ground:?}"),
+                }
+                let mut multicast = bytes;
+                multicast[0] = multicast[0] & 0xcf | 0x10;
+                multicast[2] = 7;
+                cast.say(group, multicast);
+                cast.stage.run(Duration::from_secs(10));
+                assert_eq!(cast.heard(), [], "{ground:?}");
+            }
+            seen.push(cast.diary.len());
+            cast.stage.run(Duration::from_secs(300));
         }
-        assert!(cast.diary.is_empty());
+        assert_eq!(seen, [1, 2], "nothing but the genuine ones");
         // What is opened is answered, through the group as well.
-        let bytes = protect(&plain(Type::Non, 200, "r"));
-        cast.stage.say(cast.peer, group, bytes);
+        let bytes = cast.protect(Type::Non, 200, "r");
+        cast.say(group, bytes);
         cast.stage.run(Duration::from_secs(1));
-        assert_eq!(cast.heard().len(), 1);
+        let heard = cast.heard();
+        assert_eq!(heard.len(), 1);
+        assert_eq!(
+            heard[0].1,
+            Code::UNAUTHORIZED,
+            "its address is not known yet"
+        );
         // And without protection the resource is closed.
         cast.stage.say(cast.peer, own, plain(Type::Con, 201, "r"));
         cast.stage.run(Duration::from_secs(1));
@@ -183,7 +217,7 @@ fn a_failure_is_an_error_for_one_and_silence_for_a_group() {
         cast.stage.say(cast.peer, group, plain(Type::Non, 202, "r"));
         cast.stage.run(Duration::from_secs(1));
         assert_eq!(cast.heard(), []);
-        assert_eq!(cast.diary.len(), 1);
+        assert_eq!(cast.diary.len(), 2);
     }
 }
 
@@ -191,9 +225,12 @@ fn a_failure_is_an_error_for_one_and_silence_for_a_group() {
 fn a_duplicate_of_a_message_at_work_waits_with_it_and_is_processed_once() {
     for ground in Ground::ALL {
         let mut cast = cast(ground);
-        cast.toil(|_| Duration::from_secs(5));
+        cast.toil(|work| match work.task {
+            Task::Verify(_) => Duration::from_secs(5),
+            _ => Duration::ZERO,
+        });
         let own = cast.own();
-        let bytes = protect(&plain(Type::Con, 7, "r"));
+        let bytes = cast.protect(Type::Con, 7, "r");
         for _ in 0..3 {
             cast.stage.say(cast.peer, own, bytes.clone());
             cast.stage.run(Duration::from_secs(1));
@@ -216,14 +253,14 @@ fn a_worker_that_never_finishes_costs_its_messages_and_nothing_else() {
         let mut cast = cast(ground);
         // Every second message is never done; those that are done late find nobody waiting.
         cast.toil(|work| match (&work.task, work.id.0 % 2) {
-            (Task::Open { .. }, 0) => Duration::MAX,
-            (Task::Open { .. }, _) => Duration::from_secs(11),
+            (Task::Verify(_), 0) => Duration::MAX,
+            (Task::Verify(_), _) => Duration::from_secs(11),
             _ => Duration::ZERO,
         });
         let own = cast.own();
         for mid in 0..16 {
-            cast.stage
-                .say(cast.peer, own, protect(&plain(Type::Con, mid, "r")));
+            let bytes = cast.protect(Type::Con, mid, "r");
+            cast.say(own, bytes);
         }
         cast.stage.run(Duration::from_secs(60));
         assert_eq!(cast.heard(), []);
@@ -232,8 +269,8 @@ fn a_worker_that_never_finishes_costs_its_messages_and_nothing_else() {
         assert_eq!(endpoint.counters().parking_expired, 16);
         assert!(cast.diary.is_empty());
         cast.toil(|_| Duration::ZERO);
-        cast.stage
-            .say(cast.peer, own, protect(&plain(Type::Con, 99, "r")));
+        let bytes = cast.protect(Type::Con, 99, "r");
+        cast.say(own, bytes);
         cast.stage.run(Duration::from_secs(1));
         assert_eq!(cast.heard(), [(99, Code::CONTENT)], "{ground:?}");
     }

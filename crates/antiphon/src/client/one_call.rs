@@ -190,6 +190,7 @@ impl OneCall {
             route,
             reliability: self.reliability,
             response_timeout: self.timeout,
+            protection: antiphon_proto::Protection::None,
         };
         let link = self.client.link().clone();
         let weak = link.downgrade();

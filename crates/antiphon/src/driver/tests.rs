@@ -159,6 +159,7 @@ async fn a_datagram_for_a_socket_that_is_gone_is_counted_and_fails_its_request()
         route,
         reliability: antiphon_proto::Reliability::Confirmable,
         response_timeout: None,
+        protection: antiphon_proto::Protection::None,
     };
     let id = driver.endpoint.request(now, request).unwrap();
     let mut response = driver.await_response(id);
@@ -249,6 +250,7 @@ fn asks(driver: &mut Driver, socket: SocketId, destination: SocketAddr) {
         },
         reliability: antiphon_proto::Reliability::Confirmable,
         response_timeout: None,
+        protection: antiphon_proto::Protection::None,
     };
     driver.endpoint.request(clock::now(), request).unwrap();
 }

@@ -345,11 +345,14 @@ fn no_reply(plan: &Plan<'_>, failure: antiphon::Failure) -> Result<u8, Failure> 
         | Why::TimedOut
         | Why::Reset
         | Why::Rejected
+        | Why::OnlyUnprotected(_)
         | Why::Cancelled => Err(Failure {
             message: format!("{}: {text}", plan.question.uri),
             code: exit::NONE,
         }),
-        Why::Unreachable(_) => Err(Failure::local(format!("{}: {text}", plan.question.uri))),
+        Why::Unreachable(_) | Why::NotProtected(_) => {
+            Err(Failure::local(format!("{}: {text}", plan.question.uri)))
+        }
     }
 }
 

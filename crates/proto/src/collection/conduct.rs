@@ -6,12 +6,13 @@ use core::time::Duration;
 use antiphon_wire::{MessageId, Token, Type, Writer};
 
 use super::outcome::{Answer, CollectionEvent, EndedBy, Held, HoldReason, How, Verdict};
-use super::question::{InPerson, Phase, Question, Target};
+use super::protected::Challenged;
+use super::question::{InPerson, Phase, Progress, Question, Target};
 use super::request::{
     CollectError, Completion, GroupRequest, Larger, LinkProfile, OverFrameBudget, Repeat,
 };
 use super::responders::{Admission, Responders};
-use super::{CollectionId, Collections};
+use super::{Asking, CollectionId, Collections};
 use crate::exchange::encoded_bound;
 use crate::expect::{MemberIndex, Members, responder_address};
 use crate::identity::Sender;
@@ -78,6 +79,7 @@ impl Collections {
             self.tokens.give_back(token, Instant::ZERO);
             CollectError::DuplicateMember(duplicate)
         })?;
+        let protected = request.security.is_protected();
         Ok(Question {
             token,
             datagram,
@@ -85,7 +87,15 @@ impl Collections {
             ids: Vec::new(),
             repeats: request.repeat.count(),
             same_message: matches!(request.repeat, Repeat::SameMessage(_)),
-            request: (request.completion != Completion::None).then_some(request.request),
+            request: (request.completion != Completion::None || protected)
+                .then_some(request.request),
+            security: request.security,
+            protected: match protected {
+                true => Progress::Due,
+                false => Progress::Done,
+            },
+            asked: None,
+            challenged: Challenged::default(),
             completion: request.completion,
             end: request.end,
             patience: request.rtt.saturating_add(request.leisure),
@@ -184,7 +194,7 @@ impl Collections {
         if question.in_person.broken_off {
             let asked = question.take_asked();
             self.cancelled
-                .extend(asked.into_iter().map(|member| (id, member)));
+                .extend(asked.into_iter().map(|member| (id, Asking::Member(member))));
         }
         if let Some(ended_by) = question.over(now) {
             return self.finish(now, id, ended_by);
@@ -218,7 +228,7 @@ impl Collections {
                 }
             }
         }
-        if may_send && !question.is_ready {
+        if may_send && !question.is_ready && question.protected != Progress::UnderWay {
             question.is_ready = true;
             self.ready.push_back(id);
         }
@@ -285,7 +295,9 @@ impl Collections {
         let room =
             self.events.len() < self.config.events && self.event_bytes < self.config.event_bytes;
         let responders = &mut question.responders;
-        let Admission::Sequence(sequence) = responders.admit(arrived.member, peer, late, room)
+        let sender = arrived.sender;
+        let Admission::Sequence(sequence) =
+            responders.admit(arrived.member, peer, sender, late, room)
         else {
             return Verdict::Dropped;
         };
@@ -317,12 +329,18 @@ impl Collections {
             return;
         };
         let was = question.phase;
+        if question.protected != Progress::Done {
+            self.unprotected = self.unprotected.saturating_sub(1);
+        }
         self.ready.retain(|other| *other != id);
         question.is_ready = false;
         self.in_person.remove(&id);
         let asked = question.take_asked();
         self.cancelled
-            .extend(asked.into_iter().map(|member| (id, member)));
+            .extend(asked.into_iter().map(|member| (id, Asking::Member(member))));
+        let strangers = core::mem::take(&mut question.challenged.strangers);
+        self.cancelled
+            .extend(strangers.into_iter().map(|n| (id, Asking::Stranger(n))));
         if let Some(at) = question.wake.take() {
             self.timers.remove(&(at, id));
         }
@@ -348,7 +366,7 @@ impl Collections {
         question.ended = Some((now, ended_by));
         let late = match ended_by {
             EndedBy::Deadline | EndedBy::Count | EndedBy::AllExpected => question.late,
-            EndedBy::Closed | EndedBy::Sent | EndedBy::Failed(_) => None,
+            EndedBy::Closed | EndedBy::Sent | EndedBy::Failed(_) | EndedBy::NotProtected(_) => None,
         };
         let outcome = match late {
             Some(late) => {

@@ -27,6 +27,7 @@
 mod conduct;
 mod config;
 mod outcome;
+mod protected;
 mod question;
 mod request;
 mod responders;
@@ -57,6 +58,8 @@ pub use outcome::{
     EndedBy, Held, HoldReason, How, MemberReport, MemberState, MissingReason, Outcome, Rejection,
     Reply, Stage, Status, Unexpected, Verdict,
 };
+#[cfg(feature = "oscore")]
+pub(crate) use protected::BareQuestion;
 pub use request::{
     Again, AnswerLimits, CollectError, Completion, End, GroupRequest, GroupTarget, Ipv4Global,
     Larger, LinkProfile, NoSec, OverFrameBudget, Repeat, SIXLOWPAN_BUDGET, Security,
@@ -64,12 +67,21 @@ pub use request::{
 pub(crate) use responders::unrecognised_critical;
 
 use conduct::{Arrived, body_len, encode, respond_for};
-use question::{Phase, Question, Target};
+use question::{Phase, Progress, Question, Target};
 use request::RequestLimits;
 
 /// Names one question to a group; never reused within an endpoint's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CollectionId(pub u64);
+
+/// Who is asked by unicast on behalf of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Asking {
+    /// An expected member that is silent, or has challenged the request.
+    Member(MemberIndex),
+    /// The how-manieth server that was not expected and has challenged the request.
+    Stranger(u32),
+}
 
 /// All questions of one client endpoint to groups. The order of calls stands at the head of this module's file.
 #[derive(Debug)]
@@ -85,7 +97,11 @@ pub struct Collections {
     ready: VecDeque<CollectionId>,
     /// Questions whose silent members are asked in person.
     in_person: BTreeSet<CollectionId>,
-    cancelled: VecDeque<(CollectionId, MemberIndex)>,
+    cancelled: VecDeque<(CollectionId, Asking)>,
+    /// Questions that may be sent as soon as they are protected.
+    bare: VecDeque<CollectionId>,
+    /// How many questions are not protected yet that have to be.
+    unprotected: usize,
     timers: BTreeSet<(Instant, CollectionId)>,
     events: VecDeque<CollectionEvent>,
     /// The memory of the answers among them.
@@ -109,6 +125,8 @@ impl Collections {
             ready: VecDeque::new(),
             in_person: BTreeSet::new(),
             cancelled: VecDeque::new(),
+            bare: VecDeque::new(),
+            unprotected: 0,
             timers: BTreeSet::new(),
             events: VecDeque::new(),
             event_bytes: 0,
@@ -170,6 +188,9 @@ impl Collections {
             self.tell(CollectionEvent::Warning(id, over));
         }
         let queued = question.phase == Phase::Queued;
+        if question.protected != Progress::Done {
+            self.unprotected += 1;
+        }
         self.questions.insert(id, question);
         if queued {
             self.queue.push_back(id);
@@ -270,13 +291,18 @@ impl Collections {
         if question.silent {
             return told(Verdict::Dropped, Reply::Reset);
         }
+        if question.security.is_protected() && !sender.is_proven() {
+            // Anyone can forge it: a hint at most (threat: errors that are injected to stop a client).
+            question.responders.dropped.unprotected += 1;
+            return told(Verdict::Dropped, Reply::Nothing);
+        }
         let lifted = respond_for(question, &mut self.pacing, path);
         let member = question.responders.members.find(path, sender, message);
         let delivery = match question.unacceptable(message) {
             Some(rejection) => {
                 question
                     .responders
-                    .reject(member, responder_address(path), rejection);
+                    .reject(member, responder_address(path), sender, rejection);
                 let reply = match rejection {
                     Rejection::TooLarge(_) => Reply::Acknowledge,
                     Rejection::CriticalOption(_) | Rejection::ReservedCode(_) => Reply::Reset,
@@ -310,6 +336,18 @@ impl Collections {
         member: MemberIndex,
         result: Result<(&Path, Response), Failure>,
     ) {
+        self.completion_done_by(now, id, member, &Sender::Unauthenticated, result);
+    }
+
+    /// As [`completion_done`](Self::completion_done), with what is known of the sender.
+    pub fn completion_done_by(
+        &mut self,
+        now: Instant,
+        id: CollectionId,
+        member: MemberIndex,
+        sender: &Sender,
+        result: Result<(&Path, Response), Failure>,
+    ) {
         let Some(question) = self.questions.get_mut(&id) else {
             return;
         };
@@ -323,14 +361,15 @@ impl Collections {
                 let bytes = body_len(&response);
                 if bytes > question.response_bytes {
                     let rejection = Rejection::TooLarge(bytes);
+                    let peer = responder_address(path);
                     question
                         .responders
-                        .reject(Some(member), responder_address(path), rejection);
+                        .reject(Some(member), peer, sender, rejection);
                 } else {
                     let arrived = Arrived {
                         member: Some(member),
                         path,
-                        sender: &Sender::Unauthenticated,
+                        sender,
                         kind: None,
                         how: How::Unicast,
                     };
@@ -412,6 +451,11 @@ impl Collections {
         while let Some(id) = self.ready.pop_front() {
             if let Some(question) = self.questions.get_mut(&id) {
                 question.is_ready = false;
+                if question.protected == Progress::Due {
+                    question.protected = Progress::UnderWay;
+                    self.bare.push_back(id);
+                    continue;
+                }
             }
             let sent = self.send(now, id, ids, out);
             self.step(now, id);
@@ -441,6 +485,7 @@ impl Collections {
                         member,
                         route,
                         request,
+                        protection: self.protection_for(collection, member),
                     });
                 }
                 None => self.step(now, collection),
@@ -451,7 +496,7 @@ impl Collections {
 
     /// The next unicast exchange that was begun for a completion and is of no use any more.
     #[must_use]
-    pub fn poll_cancel(&mut self) -> Option<(CollectionId, MemberIndex)> {
+    pub fn poll_cancel(&mut self) -> Option<(CollectionId, Asking)> {
         self.cancelled.pop_front()
     }
 

@@ -15,6 +15,7 @@ use crate::expect::{MemberIndex, Names, responder_address};
 use crate::identity::Sender;
 use crate::message::{Request, Response};
 use crate::path::{Path, Route};
+use crate::security::{NotProtected, Protection};
 use crate::time::Instant;
 
 /// What happens to a collection.
@@ -274,6 +275,8 @@ pub enum EndedBy {
     Sent,
     /// It could not be sent to any target.
     Failed(SendError),
+    /// It could not be protected, so nothing was sent.
+    NotProtected(NotProtected),
 }
 
 /// How one expected member did.
@@ -341,10 +344,12 @@ impl fmt::Display for Rejection {
 }
 
 /// A responder that was not expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unexpected {
-    /// Its address.
+    /// Its address; of one that is proven, the address of its first answer.
     pub address: SocketAddr,
+    /// Who it is proven to be. Whoever is proven is one responder, whatever its addresses.
+    pub sender: Sender,
     /// Its answers that were delivered.
     pub answers: u32,
     /// What was wrong with its last unacceptable answer.
@@ -366,6 +371,8 @@ pub struct Dropped {
     pub not_fetched: u32,
     /// Delivered, but not kept for the outcome.
     pub not_kept: u32,
+    /// Without protection although the question was protected. Anyone can forge these; they count for nothing.
+    pub unprotected: u32,
 }
 
 /// What became of a response, and what its sender is told.
@@ -415,6 +422,8 @@ pub struct CompletionRequest {
     pub route: Route,
     /// What it is asked.
     pub request: Request,
+    /// How it is protected.
+    pub protection: Protection,
 }
 
 /// How a collection stands.

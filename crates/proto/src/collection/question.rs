@@ -1,5 +1,6 @@
 //! One question: its rounds to each target, its ends, and the members that are asked in person.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -7,7 +8,8 @@ use antiphon_wire::{Message, MessageId, Token};
 
 use super::CollectionId;
 use super::outcome::{Answer, EndedBy, HoldReason, How, Outcome, Rejection, Stage};
-use super::request::{Completion, End, GroupTarget};
+use super::protected::Challenged;
+use super::request::{Completion, End, GroupTarget, Security};
 use super::responders::{Responders, unrecognised_critical};
 use crate::exchange::SendError;
 use crate::expect::{MemberAddress, MemberIndex, is_link_local};
@@ -15,20 +17,26 @@ use crate::message::Request;
 use crate::message_id::MessageIds;
 use crate::pacing::{GroupKey, Pacing, Wanted};
 use crate::path::Route;
+use crate::security::Asked;
 use crate::time::Instant;
 
 /// Everything about one question.
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) token: Token,
-    /// The whole datagram; only its Message ID changes between rounds.
+    /// The whole datagram, protected as soon as `protected` says so; only its Message ID changes between rounds.
     pub(crate) datagram: Vec<u8>,
+    pub(crate) security: Security,
+    pub(crate) protected: Progress,
+    /// What opens the answers to a protected question.
+    pub(crate) asked: Option<Box<Asked>>,
+    pub(crate) challenged: Challenged,
     pub(crate) targets: Vec<Target>,
     /// Message IDs, one for each round that has begun; a single one if all rounds send the same message.
     pub(crate) ids: Vec<MessageId>,
     pub(crate) repeats: u8,
     pub(crate) same_message: bool,
-    /// What is asked of silent members in person.
+    /// What is asked of silent members in person, and of those that challenge.
     pub(crate) request: Option<Request>,
     pub(crate) completion: Completion,
     pub(crate) end: End,
@@ -62,6 +70,17 @@ pub(crate) struct Question {
     pub(crate) wake: Option<Instant>,
     /// It stands in the list of questions that may send.
     pub(crate) is_ready: bool,
+}
+
+/// How far the protection of a question is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It has none, or has it already.
+    Done,
+    /// It will be protected when it may be sent.
+    Due,
+    /// It is being protected.
+    UnderWay,
 }
 
 /// Where a question stands.
@@ -239,6 +258,13 @@ impl Question {
             && (to_come || !self.in_person.asked.is_empty())
     }
 
+    /// Is someone who has challenged the request still being asked again? They are given as long as a round.
+    fn challenges_open(&self, now: Instant) -> bool {
+        (!self.in_person.asked.is_empty() || !self.challenged.strangers.is_empty())
+            && self.challenged.any
+            && self.deadline().is_some_and(|at| now < at + self.patience)
+    }
+
     /// The end by time, as soon as everything is sent.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.last_sent {
@@ -288,8 +314,10 @@ impl Question {
                 .filter(|last| *last < now)
                 .map(|_| EndedBy::Sent);
         }
-        (self.deadline().is_some_and(|at| at <= now) && !self.in_person_open())
-            .then_some(EndedBy::Deadline)
+        (self.deadline().is_some_and(|at| at <= now)
+            && !self.in_person_open()
+            && !self.challenges_open(now))
+        .then_some(EndedBy::Deadline)
     }
 
     /// The error, if no datagram has left for any target.
@@ -319,11 +347,20 @@ impl Question {
         let in_person_until = self
             .in_person_until()
             .filter(|_| !self.in_person.broken_off);
-        [self.deadline(), in_person_from, in_person_until]
-            .into_iter()
-            .flatten()
-            .filter(|at| *at > now)
-            .min()
+        let challenges_until = self
+            .deadline()
+            .filter(|_| self.challenged.any)
+            .map(|at| at + self.patience);
+        [
+            self.deadline(),
+            in_person_from,
+            in_person_until,
+            challenges_until,
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > now)
+        .min()
     }
 
     /// The latest end, if pacing does not hold it up; it may come sooner.
@@ -426,7 +463,7 @@ impl Question {
         {
             let member = MemberIndex(self.in_person.next);
             self.in_person.next += 1;
-            if !self.responders.is_silent(member) {
+            if !self.responders.is_silent(member) || self.in_person.asked.contains(&member) {
                 continue;
             }
             match (self.route_to(member), &self.request) {

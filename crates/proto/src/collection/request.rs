@@ -118,8 +118,7 @@ impl GroupRequest {
                 return Err(CollectError::DuplicateTarget(target.group));
             }
         }
-        let Security::Unsecured(reason) = self.security;
-        if reason == NoSec::Discovery && !is_discovery(&self.request) {
+        if self.security == Security::Unsecured(NoSec::Discovery) && !is_discovery(&self.request) {
             return Err(CollectError::NotDiscovery);
         }
         if !self.may_be_processed_twice() {
@@ -153,10 +152,13 @@ impl GroupRequest {
         }
         match reach(group.ip(), limits.ipv4_global) {
             Reach::Reserved => Err(CollectError::ReservedScope(group)),
-            Reach::Global if self.security != Security::Unsecured(NoSec::Global) => {
-                Err(CollectError::GlobalScope(group))
-            }
-            Reach::Global | Reach::Limited => Ok(()),
+            Reach::Global => match self.security {
+                Security::Unsecured(NoSec::Discovery | NoSec::Accepted) => {
+                    Err(CollectError::GlobalScope(group))
+                }
+                _ => Ok(()),
+            },
+            Reach::Limited => Ok(()),
         }
     }
 }
@@ -183,6 +185,17 @@ impl GroupTarget {
 pub enum Security {
     /// Not at all, for this reason.
     Unsecured(NoSec),
+    /// With Group OSCORE in group mode, in this security group. What completes the collection is protected for each
+    /// member alone, in pairwise mode if the group has it.
+    #[cfg(feature = "oscore")]
+    Group(crate::security::GroupId),
+}
+
+impl Security {
+    /// Must answers be protected to count?
+    pub const fn is_protected(&self) -> bool {
+        !matches!(self, Self::Unsecured(_))
+    }
 }
 
 /// Why a group request goes without protection.

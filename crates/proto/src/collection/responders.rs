@@ -10,6 +10,7 @@ use super::outcome::{Dropped, MemberReport, MemberState, MissingReason, Rejectio
 use super::request::AnswerLimits;
 use crate::exchange::Failure;
 use crate::expect::{MemberIndex, Members};
+use crate::identity::{Identity, Sender};
 use crate::rng::KeyedHash;
 
 /// The state of everyone who answers or should.
@@ -21,6 +22,8 @@ pub(crate) struct Responders {
     answered: usize,
     others: Vec<Unexpected>,
     other_at: HashMap<SocketAddr, usize, KeyedHash>,
+    /// The same for those whose identity is proven.
+    proven_at: HashMap<Identity, usize, KeyedHash>,
     others_on: HashMap<IpAddr, usize, KeyedHash>,
     /// Others that have answered.
     others_answered: usize,
@@ -49,7 +52,8 @@ impl Responders {
             members,
             answered: 0,
             others: Vec::new(),
-            other_at: HashMap::with_hasher(by_address),
+            other_at: HashMap::with_hasher(by_address.clone()),
+            proven_at: HashMap::with_hasher(by_address),
             others_on: HashMap::with_hasher(by_ip),
             others_answered: 0,
             limits,
@@ -63,6 +67,7 @@ impl Responders {
         &mut self,
         member: Option<MemberIndex>,
         peer: SocketAddr,
+        sender: &Sender,
         late: bool,
         room: bool,
     ) -> Admission {
@@ -84,7 +89,7 @@ impl Responders {
                 &mut report.answers
             }
             None => match self
-                .other(peer)
+                .other(peer, sender)
                 .and_then(|index| self.others.get_mut(index))
             {
                 Some(other) => &mut other.answers,
@@ -116,6 +121,7 @@ impl Responders {
         &mut self,
         member: Option<MemberIndex>,
         peer: SocketAddr,
+        sender: &Sender,
         rejection: Rejection,
     ) {
         self.dropped.rejected = self.dropped.rejected.saturating_add(1);
@@ -128,7 +134,7 @@ impl Responders {
                 }
             }
             None => match self
-                .other(peer)
+                .other(peer, sender)
                 .and_then(|index| self.others.get_mut(index))
             {
                 Some(other) => other.rejection = Some(rejection),
@@ -154,6 +160,11 @@ impl Responders {
         self.reports
             .get(member.0 as usize)
             .is_some_and(|report| matches!(report.state, MemberState::Missing(_)))
+    }
+
+    /// How many responders may come that are not expected.
+    pub(crate) fn room_for_others(&self) -> usize {
+        self.limits.unexpected
     }
 
     /// How many members are expected.
@@ -192,8 +203,12 @@ impl Responders {
     }
 
     /// The place of an unexpected responder, made if there is room.
-    fn other(&mut self, peer: SocketAddr) -> Option<usize> {
-        if let Some(index) = self.other_at.get(&peer) {
+    fn other(&mut self, peer: SocketAddr, sender: &Sender) -> Option<usize> {
+        let known = match sender {
+            Sender::Proven(identity) => self.proven_at.get(identity),
+            Sender::Unauthenticated => self.other_at.get(&peer),
+        };
+        if let Some(index) = known {
             return Some(*index);
         }
         let index = self.others.len();
@@ -202,9 +217,13 @@ impl Responders {
             return None;
         }
         self.others_on.insert(peer.ip(), on_ip + 1);
-        self.other_at.insert(peer, index);
+        match sender {
+            Sender::Proven(identity) => self.proven_at.insert(identity.clone(), index),
+            Sender::Unauthenticated => self.other_at.insert(peer, index),
+        };
         self.others.push(Unexpected {
             address: peer,
+            sender: sender.clone(),
             answers: 0,
             rejection: None,
         });

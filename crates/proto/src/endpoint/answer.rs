@@ -1,11 +1,12 @@
 //! Answers on their way out: deferred, delayed by leisure, piggybacked, separate, or none at all.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use antiphon_wire::{Code, Message, MessageId, Token, Type, Writer};
 
-use super::{Endpoint, Incoming, Origin, SocketInfo};
+use super::{Endpoint, Incoming, Origin, Received, SocketInfo};
 use crate::event::{Event, IncomingId};
 use crate::exchange::{Sent, encoded_bound};
 use crate::message::{Request, Response};
@@ -13,30 +14,69 @@ use crate::path::{Path, Route, SocketId};
 use crate::server::{Deferred, Disposition, SilenceReason, encoded_len};
 use crate::time::Instant;
 
+/// Whom an answer goes to, and what protects it.
+pub(super) struct Asker {
+    pub(super) origin: Origin,
+    /// For a protected request: what its answer is protected with.
+    pub(super) received: Option<Box<Received>>,
+    /// Who is proven to have sent it.
+    #[cfg(feature = "oscore")]
+    pub(super) sender: Option<Box<antiphon_oscore::Member>>,
+    /// The answer is a challenge: it gets its Echo value when it is protected.
+    pub(super) challenge: bool,
+}
+
+impl Asker {
+    /// What is kept of a protected request beside it, at most: who sent it, and what protects the answer.
+    #[cfg(feature = "oscore")]
+    pub(super) const KEPT: usize =
+        size_of::<Received>() + size_of::<antiphon_oscore::Member>() + 1_024;
+    #[cfg(not(feature = "oscore"))]
+    pub(super) const KEPT: usize = 0;
+}
+
+impl From<Origin> for Asker {
+    fn from(origin: Origin) -> Self {
+        Self {
+            origin,
+            received: None,
+            #[cfg(feature = "oscore")]
+            sender: None,
+            challenge: false,
+        }
+    }
+}
+
+/// A group answer that waits for its leisure.
+pub(super) struct Pending {
+    pub(super) asker: Asker,
+    pub(super) response: Response,
+}
+
 impl Endpoint {
     pub(super) fn defer(
         &mut self,
         now: Instant,
-        origin: Origin,
+        asker: Asker,
         deferred: Deferred,
         message: &Message<'_>,
     ) {
         if self.incoming.len() >= self.config.limits.incoming
-            || !self.incoming_shares.take(origin.path.peer)
+            || !self.incoming_shares.take(asker.origin.path.peer)
         {
             self.counters.deferred_dropped += 1;
-            return self.refuse(now, origin, Code::SERVICE_UNAVAILABLE);
+            return self.refuse(now, asker, Code::SERVICE_UNAVAILABLE);
         }
         self.serial += 1;
         let id = IncomingId(self.serial);
         self.incoming.insert(
             id,
             Incoming {
-                origin,
                 context: deferred.context,
-                acknowledge_at: (origin.kind == Type::Con)
+                acknowledge_at: (asker.origin.kind == Type::Con)
                     .then(|| now + self.config.limits.separate_after),
                 expires: now + self.config.limits.handler_patience,
+                asker,
             },
         );
         self.events.push_back(Event::Request {
@@ -49,7 +89,8 @@ impl Endpoint {
 
     pub(super) fn forget_incoming(&mut self, id: IncomingId) -> Option<Incoming> {
         let incoming = self.incoming.remove(&id)?;
-        self.incoming_shares.give_back(incoming.origin.path.peer);
+        self.incoming_shares
+            .give_back(incoming.asker.origin.path.peer);
         Some(incoming)
     }
 
@@ -57,21 +98,43 @@ impl Endpoint {
     pub(super) fn dispose(
         &mut self,
         now: Instant,
-        origin: Origin,
+        asker: Asker,
         incoming: Option<IncomingId>,
         disposition: Disposition,
         response: &mut Response,
     ) {
         match disposition {
-            Disposition::Respond { leisure, .. } if origin.path.is_multicast() => {
-                self.answer_group(now, &origin, leisure, response);
+            Disposition::Respond { leisure, .. } if asker.origin.path.is_multicast() => {
+                self.answer_group(now, asker, leisure, response);
             }
-            Disposition::Respond { .. } => self.answer(now, &origin, incoming, response),
-            // Nobody is proven yet, so nobody is challenged.
-            Disposition::Challenge { .. } => self.counters.silenced += 1,
-            Disposition::Silence(reason) => self.stay_silent(&origin, reason),
+            Disposition::Respond { .. } => self.answer(now, asker, incoming, response),
+            Disposition::Challenge { leisure } => self.challenge(now, asker, leisure),
+            Disposition::Silence(reason) => self.stay_silent(&asker.origin, reason),
             Disposition::Deferred(_) => {} // `finish` defers nothing
         }
+    }
+
+    /// Sends the 4.01 with an Echo value, which protection puts in. Nobody whose request was not verified is challenged,
+    /// and nobody more often than the budget for its address allows.
+    pub(super) fn challenge(&mut self, now: Instant, asker: Asker, leisure: Duration) {
+        if asker.received.is_none() || !self.may_challenge(now, &asker) {
+            self.counters.silenced += 1;
+            return;
+        }
+        let asker = Asker {
+            challenge: true,
+            ..asker
+        };
+        let response = Response::new(Code::UNAUTHORIZED);
+        match asker.origin.path.is_multicast() {
+            true => self.answer_group(now, asker, leisure, &response),
+            false => self.answer(now, asker, None, &response),
+        }
+    }
+
+    #[cfg(not(feature = "oscore"))]
+    fn may_challenge(&mut self, _now: Instant, _asker: &Asker) -> bool {
+        false
     }
 
     pub(super) fn stay_silent(&mut self, origin: &Origin, reason: SilenceReason) {
@@ -89,51 +152,65 @@ impl Endpoint {
     }
 
     /// An error of our own making: silence for a group.
-    pub(super) fn refuse(&mut self, now: Instant, origin: Origin, code: Code) {
-        if origin.path.is_multicast() {
+    pub(super) fn refuse(&mut self, now: Instant, asker: Asker, code: Code) {
+        if asker.origin.path.is_multicast() {
             self.counters.silenced += 1;
             return;
         }
-        self.answer(now, &origin, None, &Response::new(code));
+        self.answer(now, asker, None, &Response::new(code));
     }
 
     pub(super) fn answer_group(
         &mut self,
         now: Instant,
-        origin: &Origin,
+        asker: Asker,
         leisure: Duration,
         response: &Response,
     ) {
-        let route = self.way_back(&origin.path);
-        if encoded_len(origin.token.len(), response) > self.config.limits.datagram {
+        if encoded_len(asker.origin.token.len(), response) > self.config.limits.datagram {
             // It cannot be sent, and an error of our own making is silence for a group.
             self.counters.too_large += 1;
             return;
         }
         if leisure.is_zero() {
-            return self.send_non(now, route, origin.token, response);
+            return self.send_group_answer(now, asker, response);
         }
         if self.pending.len() >= self.config.limits.pending_answers
-            || !self.pending_shares.take(route.destination)
+            || !self.pending_shares.take(asker.origin.path.peer)
         {
             self.counters.answers_dropped += 1;
             return;
         }
         self.serial += 1;
-        self.pending.insert(
-            (now + leisure, self.serial),
-            (route, origin.token, response.clone()),
-        );
+        let response = response.clone();
+        self.pending
+            .insert((now + leisure, self.serial), Pending { asker, response });
     }
+
+    /// An answer whose leisure is over. This is the moment at which it is protected.
+    pub(super) fn send_group_answer(&mut self, now: Instant, asker: Asker, response: &Response) {
+        if asker.received.is_some() {
+            return self.protect_answer(now, asker, None, response);
+        }
+        let route = self.way_back(&asker.origin.path);
+        self.send_non(now, route, asker.origin.token, response);
+    }
+
+    #[cfg(not(feature = "oscore"))]
+    fn protect_answer(&mut self, _: Instant, _: Asker, _: Option<IncomingId>, _: &Response) {}
 
     /// Piggybacked, separate, or Non-confirmable as the request was (RFC 7252 section 5.2).
     pub(super) fn answer(
         &mut self,
         now: Instant,
-        origin: &Origin,
+        asker: Asker,
         incoming: Option<IncomingId>,
         response: &Response,
     ) {
+        if asker.received.is_some() {
+            return self.protect_answer(now, asker, incoming, response);
+        }
+        let origin = &asker.origin;
         let route = self.way_back(&origin.path);
         // A separate response is Confirmable as its request was, as long as there is room to repeat it.
         if origin.kind == Type::Non || (origin.acknowledged && !self.room_to_repeat(&route)) {
@@ -169,7 +246,7 @@ impl Endpoint {
     }
 
     /// Takes a place among the Confirmable messages that wait, if there is one and the peer has not its share already.
-    fn room_to_repeat(&mut self, route: &Route) -> bool {
+    pub(super) fn room_to_repeat(&mut self, route: &Route) -> bool {
         self.confirmables.len() < self.config.limits.confirmables
             && self.separate_shares.take(route.destination)
     }
@@ -223,8 +300,8 @@ impl Endpoint {
                 continue;
             };
             if incoming.acknowledge_at.take().is_some_and(|at| at <= now) {
-                incoming.origin.acknowledged = true;
-                let origin = incoming.origin;
+                incoming.asker.origin.acknowledged = true;
+                let origin = incoming.asker.origin;
                 self.acknowledge(&origin);
             }
             if self.incoming.get(&id).is_some_and(|i| i.expires <= now) {
@@ -292,7 +369,7 @@ pub(super) fn empty(kind: Type, mid: MessageId) -> [u8; 4] {
 }
 
 /// Appends an encoded response. One that does not fit into `limit` bytes becomes 5.00 with a diagnostic, and false is returned.
-fn append(
+pub(super) fn append(
     out: &mut Vec<u8>,
     limit: usize,
     kind: Type,

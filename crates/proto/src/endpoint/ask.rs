@@ -5,8 +5,10 @@ use core::time::Duration;
 
 use antiphon_wire::{Message, Type};
 
+#[cfg(feature = "oscore")]
+use super::jobs::Heard;
 use super::{Completing, Endpoint, Separate};
-use crate::collection::{Reply, unrecognised_critical};
+use crate::collection::{Asking, Reply, unrecognised_critical};
 use crate::event::Event;
 use crate::exchange::{
     Ended, ExchangeId, Failure, Owner, Reliability, SendError, Sent, UnicastRequest,
@@ -49,13 +51,14 @@ impl Endpoint {
         now: Instant,
         id: ExchangeId,
         path: &Path,
+        sender: &Sender,
         message: &Message<'_>,
     ) -> Reply {
         let rejected = unrecognised_critical(message).is_some();
         if let Some(ended) = self.exchanges.end(now, id, true) {
             let result = match rejected {
                 true => Err(Failure::Rejected),
-                false => Ok((*path, Response::from(message))),
+                false => Ok((*path, sender.clone(), Response::from(message))),
             };
             self.report(now, ended, result);
         }
@@ -81,6 +84,10 @@ impl Endpoint {
         if let Some((peer, mid)) = self.exchanges.sent_as(id) {
             self.confirmables.settle(peer, mid);
         }
+        let failure = match (failure, self.exchanges.hinted(id)) {
+            (Failure::TimedOut, Some(code)) => Failure::OnlyUnprotected(code),
+            _ => failure,
+        };
         let responded = failure == Failure::Reset; // a Reset is a sign of life
         if let Some(ended) = self.exchanges.end(now, id, responded) {
             self.report(now, ended, Err(failure));
@@ -92,29 +99,30 @@ impl Endpoint {
         &mut self,
         now: Instant,
         ended: Ended<Completing>,
-        result: Result<(Path, Response), Failure>,
+        result: Result<(Path, Sender, Response), Failure>,
     ) {
         let after = ended
             .request_sent
             .map_or(Duration::ZERO, |sent| now.since(sent));
         match (ended.owner, result) {
-            (Owner::Completion((collection, member)), Ok((path, response))) => {
-                self.completing.remove(&(collection, member));
-                self.collections
-                    .completion_done(now, collection, member, Ok((&path, response)));
+            (Owner::Completion(completing), Ok((path, sender, response))) => {
+                self.completing.remove(&completing);
+                self.completed(now, completing, &sender, Ok((&path, response)));
             }
-            (Owner::Completion((collection, member)), Err(failure)) => {
-                self.completing.remove(&(collection, member));
-                self.collections
-                    .completion_done(now, collection, member, Err(failure));
+            (Owner::Completion(completing), Err(failure)) => {
+                self.completing.remove(&completing);
+                let nobody = Sender::Unauthenticated;
+                self.completed(now, completing, &nobody, Err(failure));
             }
-            (Owner::Application, Ok((from, response))) => self.events.push_back(Event::Response {
-                exchange: ended.id,
-                response,
-                from,
-                after,
-                sender: Sender::Unauthenticated,
-            }),
+            (Owner::Application, Ok((from, sender, response))) => {
+                self.events.push_back(Event::Response {
+                    exchange: ended.id,
+                    response,
+                    from,
+                    after,
+                    sender,
+                })
+            }
             (Owner::Application, Err(failure)) => self.events.push_back(Event::Failed {
                 exchange: ended.id,
                 failure,
@@ -122,29 +130,98 @@ impl Endpoint {
         }
     }
 
+    fn completed(
+        &mut self,
+        now: Instant,
+        (collection, asking): Completing,
+        sender: &Sender,
+        result: Result<(&Path, Response), Failure>,
+    ) {
+        match asking {
+            Asking::Member(member) => self
+                .collections
+                .completion_done_by(now, collection, member, sender, result),
+            Asking::Stranger(stranger) => self
+                .collections
+                .stranger_done(now, collection, stranger, sender, result),
+        }
+    }
+
+    /// A response to a protected request. Only a protected one can answer it; any other is a hint, which stops the
+    /// repetition of the request on the message layer if it acknowledges it, and nothing else.
+    pub(super) fn hear(
+        &mut self,
+        now: Instant,
+        id: ExchangeId,
+        path: &Path,
+        message: &Message<'_>,
+    ) -> Reply {
+        if let Some((peer, mid)) = self.exchanges.sent_as(id)
+            && self.confirmables.settle(peer, mid).is_some()
+        {
+            self.exchanges.acknowledged(now, id);
+        }
+        #[cfg(feature = "oscore")]
+        if message
+            .option(antiphon_wire::OptionNumber::OSCORE)
+            .is_some()
+        {
+            self.open_response(now, Heard::exchange(id, *path), message);
+            return match message.kind() {
+                Type::Con => Reply::Acknowledge,
+                _ => Reply::Nothing,
+            };
+        }
+        let _ = path;
+        self.counters.unprotected_responses += 1;
+        self.exchanges.hint(id, message.code());
+        match message.kind() {
+            Type::Con => Reply::Reset,
+            _ => Reply::Nothing,
+        }
+    }
+
+    /// What is to be done before anything is sent or handed out.
+    pub(super) fn prepare(&mut self, now: Instant) {
+        self.cancel_completions(now);
+        self.start_completions(now);
+        #[cfg(feature = "oscore")]
+        self.protect_requests(now);
+    }
+
     /// Silent members of a collection are asked one by one, each by a Confirmable exchange of its own.
     pub(super) fn start_completions(&mut self, now: Instant) {
         while let Some(wanted) = self.collections.poll_completion(now) {
-            let owner = Owner::Completion((wanted.collection, wanted.member));
             let unicast = UnicastRequest {
                 request: wanted.request,
                 route: wanted.route,
                 reliability: Reliability::Confirmable,
                 response_timeout: None,
+                protection: wanted.protection,
             };
-            let started = self.exchanges.start(now, &mut self.rng, owner, unicast);
-            if let Ok(id) = started {
-                self.completing
-                    .insert((wanted.collection, wanted.member), id);
-            } else {
-                let failure = Failure::Unreachable(SendError::NoBuffer);
-                self.collections.completion_done(
-                    now,
-                    wanted.collection,
-                    wanted.member,
-                    Err(failure),
-                );
-            }
+            self.complete(
+                now,
+                (wanted.collection, Asking::Member(wanted.member)),
+                unicast,
+            );
+        }
+    }
+
+    /// Asks a server by unicast on behalf of a collection.
+    pub(super) fn complete(
+        &mut self,
+        now: Instant,
+        completing: Completing,
+        unicast: UnicastRequest,
+    ) {
+        let owner = Owner::Completion(completing);
+        let started = self.exchanges.start(now, &mut self.rng, owner, unicast);
+        if let Ok(id) = started {
+            self.completing.insert(completing, id);
+        } else {
+            let failure = Failure::Unreachable(SendError::NoBuffer);
+            let nobody = Sender::Unauthenticated;
+            self.completed(now, completing, &nobody, Err(failure));
         }
     }
 

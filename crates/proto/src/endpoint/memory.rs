@@ -1,14 +1,12 @@
 //! The memory of each table that others can fill, stated.
 
-use core::net::SocketAddr;
-
-use super::{EndpointConfig, Incoming, Origin};
+use super::answer::{Asker, Pending};
+use super::seam::Parked;
+use super::{EndpointConfig, Incoming};
 use crate::event::IncomingId;
-use crate::message::Response;
 use crate::message_id::MessageIds;
 use crate::outbox::Outbox;
 use crate::parking::ParkingLot;
-use crate::path::Route;
 use crate::reliability::Confirmables;
 use crate::shares::Shares;
 use crate::time::Instant;
@@ -31,6 +29,8 @@ pub struct MemoryTotals {
     pub pending_answers: usize,
     /// Confirmable responses that wait for their acknowledgement.
     pub confirmables: usize,
+    /// Budgets of sources, addresses of members, credentials that were not found.
+    pub security: usize,
     /// Datagrams that wait to be taken.
     pub outbox: usize,
     /// Message IDs towards each peer.
@@ -45,11 +45,14 @@ impl MemoryTotals {
             + self.incoming
             + self.pending_answers
             + self.confirmables
+            + self.security
             + self.outbox
             + self.message_ids
     }
 }
 
+/// What a piece of work for a message takes beside a copy of the message: what is verified with it, two credentials included.
+const JOB: usize = if cfg!(feature = "oscore") { 1_024 } else { 0 };
 /// A tree takes at most so many times the size of its entries: its nodes are at least half full.
 const TREE: usize = 3;
 /// A queue takes at most so many times the size of its entries, while it moves into one twice as large.
@@ -61,20 +64,25 @@ impl EndpointConfig {
         let limits = &self.limits;
         // An option takes 12 bytes beside its value where the encoding counts 5.
         let response = 3 * limits.datagram;
-        let waiting = size_of::<((Instant, u64), (Route, SocketAddr, [u8; 16], Response))>();
+        let waiting = size_of::<((Instant, u64), Pending)>();
         MemoryTotals {
             dedup: self.dedup.memory_total(),
-            parking: self.parking.bytes
-                + self.parking.messages * QUEUE * (ParkingLot::<Origin>::PLACE + size_of::<Work>()),
+            parking: self.parking.memory_total(ParkingLot::<Parked>::PLACE)
+                + self.parking.bytes
+                + self.parking.messages * (QUEUE * size_of::<Work>() + JOB),
             incoming: limits.incoming
-                * (TREE * size_of::<(IncomingId, Incoming)>() + Incoming::ETAGS)
+                * (TREE * size_of::<(IncomingId, Incoming)>() + Incoming::ETAGS + Asker::KEPT)
                 + Shares::memory_total(limits.incoming),
-            pending_answers: limits.pending_answers * (TREE * waiting + response)
+            pending_answers: limits.pending_answers * (TREE * waiting + response + Asker::KEPT)
                 + Shares::memory_total(limits.pending_answers),
             confirmables: Confirmables::<IncomingId>::memory_total(
                 limits.confirmables,
                 limits.datagram,
             ) + Shares::memory_total(limits.confirmables),
+            #[cfg(feature = "oscore")]
+            security: self.security.memory_total(),
+            #[cfg(not(feature = "oscore"))]
+            security: 0,
             outbox: Outbox::memory_total(limits.outbox, limits.datagram),
             message_ids: MessageIds::memory_total(MessageIds::DEFAULT_LIMIT),
         }
@@ -95,8 +103,9 @@ mod tests {
             confirmables: 50_000,
             outbox: 600_000,
             message_ids: 7_000_000,
+            security: 80_000_000,
         };
-        assert_eq!(totals.sum(), 7_654_321);
+        assert_eq!(totals.sum(), 87_654_321);
     }
 
     #[test]
@@ -111,14 +120,18 @@ mod tests {
         config.parking.bytes = 17;
         let totals = config.memory_totals();
         assert_eq!(totals.dedup, config.dedup.memory_total());
-        let parked = ParkingLot::<Origin>::PLACE + size_of::<Work>();
-        assert_eq!(totals.parking, 17 + 13 * 3 * parked);
-        let incoming = 3 * size_of::<(IncomingId, Incoming)>() + Incoming::ETAGS;
+        let place = ParkingLot::<Parked>::PLACE;
+        let parked = 3 * size_of::<Work>() + JOB;
+        assert_eq!(
+            totals.parking,
+            config.parking.memory_total(place) + 17 + 13 * parked
+        );
+        let incoming = 3 * size_of::<(IncomingId, Incoming)>() + Incoming::ETAGS + Asker::KEPT;
         assert_eq!(totals.incoming, 3 * incoming + Shares::memory_total(3));
-        let waiting = size_of::<((Instant, u64), (Route, SocketAddr, [u8; 16], Response))>();
+        let waiting = size_of::<((Instant, u64), Pending)>();
         assert_eq!(
             totals.pending_answers,
-            5 * (3 * waiting + 3_000) + Shares::memory_total(5)
+            5 * (3 * waiting + 3_000 + Asker::KEPT) + Shares::memory_total(5)
         );
         assert_eq!(
             totals.confirmables,

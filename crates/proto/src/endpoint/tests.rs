@@ -1,21 +1,23 @@
 //! One endpoint, datagram by datagram: what it answers and what it does not.
 
 mod exchanges;
+#[cfg(feature = "oscore")]
+mod secured;
 mod work;
 
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use antiphon_wire::{ContentFormat, NoResponse, Writer};
+use antiphon_wire::{ContentFormat, NoResponse, OptionNumber, Writer};
 
 use super::*;
 use crate::exchange::Reliability;
-use crate::identity::Identity;
 use crate::membership::CoapGroupSpec;
 use crate::message::Request;
 use crate::policy::{Access, GroupPolicy, Leisure};
 use crate::resource::{Methods, Resource};
+use crate::work::WorkResult;
 
 const GROUP: ([u8; 4], u16) = ([224, 0, 1, 187], 5683);
 const ME: ([u8; 4], u16) = ([10, 0, 0, 1], 5683);

@@ -44,6 +44,7 @@ fn to(host: u8, reliability: Reliability) -> UnicastRequest {
         },
         reliability,
         response_timeout: None,
+        protection: Protection::None,
     }
 }
 

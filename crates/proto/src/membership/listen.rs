@@ -154,7 +154,8 @@ impl Listeners {
         let (group, interface, joining) = match *task {
             Task::Join { group, interface } => (group, interface, true),
             Task::Leave { group, interface } => (group, interface, false),
-            Task::Open { .. } => return,
+            #[cfg(feature = "oscore")]
+            _ => return,
         };
         let away = self.away.contains(&interface);
         let Some(listener) = self.table.get_mut(&(group.ip(), group.port(), interface)) else {

@@ -175,7 +175,10 @@ fn completion_is_broken_off_when_its_time_is_over() {
     assert!(!client.is_ended(id));
     assert_eq!(client.collections.poll_cancel(), None);
     client.run_until(secs(13));
-    assert_eq!(client.collections.poll_cancel(), Some((id, MemberIndex(0))));
+    assert_eq!(
+        client.collections.poll_cancel(),
+        Some((id, Asking::Member(MemberIndex(0))))
+    );
     assert_eq!(client.collections.poll_cancel(), None);
     let (_, outcome) = client.outcome(id);
     assert_eq!(outcome.ended_by, EndedBy::Deadline);
@@ -225,7 +228,10 @@ fn exchanges_of_an_ended_completion_are_cancelled() {
     client.answer(id, host(2), "x");
     assert_eq!(client.outcome(id).1.ended_by, EndedBy::AllExpected);
     let cancelled: Vec<_> = core::iter::from_fn(|| client.collections.poll_cancel()).collect();
-    assert_eq!(cancelled, [(id, MemberIndex(0)), (id, MemberIndex(1))]);
+    assert_eq!(
+        cancelled,
+        [0, 1].map(|n| (id, Asking::Member(MemberIndex(n))))
+    );
     let path = client.path(host(1));
     client.collections.completion_done(
         client.now,

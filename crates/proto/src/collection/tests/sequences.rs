@@ -164,7 +164,10 @@ impl Trial {
             assert!(!request.route.is_multicast());
             self.in_flight.push(request);
         }
-        while let Some((collection, member)) = self.client.collections.poll_cancel() {
+        while let Some((collection, asking)) = self.client.collections.poll_cancel() {
+            let Asking::Member(member) = asking else {
+                panic!("{asking:?}")
+            };
             assert!(self.asked.contains(&(collection, member)));
             if b & 1 == 0 {
                 self.in_flight

@@ -1,6 +1,7 @@
 //! Unicast requests: how they end.
 
 use super::*;
+use crate::security::Protection;
 
 fn ask(bench: &mut Bench, reliability: Reliability) -> (ExchangeId, Vec<u8>) {
     let unicast = UnicastRequest {
@@ -13,6 +14,7 @@ fn ask(bench: &mut Bench, reliability: Reliability) -> (ExchangeId, Vec<u8>) {
         },
         reliability,
         response_timeout: None,
+        protection: Protection::None,
     };
     let id = bench.endpoint.request(bench.now, unicast).unwrap();
     (id, bench.sent()[0].1.clone())
@@ -268,6 +270,7 @@ fn a_request_that_has_not_left_cannot_be_reported_and_a_full_buffer_passes() {
         },
         reliability: Reliability::NonConfirmable,
         response_timeout: None,
+        protection: Protection::None,
     };
     let waiting = bench.endpoint.request(bench.now, unicast).unwrap();
     assert!(bench.sent().is_empty());

@@ -1,0 +1,214 @@
+//! What comes back from the work seam for protected messages, and what leaves the parking lot.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use antiphon_oscore::{Agreed, ContextId, GroupId, JobResult, Kid};
+use antiphon_wire::Message;
+
+use super::Endpoint;
+use super::protect::{FromStranger, Parked};
+use crate::collection::CollectionId;
+use crate::event::Event;
+use crate::exchange::ExchangeId;
+use crate::parking::Direction;
+use crate::path::Path;
+use crate::security::{NotProtected, SecurityEvent, at};
+use crate::time::Instant;
+use crate::work::{Task, Work, WorkFailure, WorkId, WorkResult};
+
+/// A response that was heard, and to what.
+#[derive(Clone, Copy)]
+pub(super) struct Heard {
+    pub(super) to: HeardBy,
+    pub(super) path: Path,
+}
+
+/// Who waits for a response.
+#[derive(Clone, Copy)]
+pub(super) enum HeardBy {
+    Exchange(ExchangeId),
+    Collection(CollectionId),
+}
+
+impl Heard {
+    pub(super) fn exchange(id: ExchangeId, path: Path) -> Self {
+        Self {
+            to: HeardBy::Exchange(id),
+            path,
+        }
+    }
+
+    pub(super) fn collection(id: CollectionId, path: Path) -> Self {
+        Self {
+            to: HeardBy::Collection(id),
+            path,
+        }
+    }
+}
+
+impl Endpoint {
+    /// Parks a message and hands out the work it waits for. An error: there is no room for the message.
+    pub(super) fn hand_out(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        len: usize,
+        direction: Direction,
+        parked: Parked,
+        task: Task,
+    ) -> Result<WorkId, Box<Parked>> {
+        let id = self.fresh_work_id();
+        self.parking
+            .park(now, id, peer, len, direction, parked)
+            .map_err(Box::new)?;
+        self.work.push_back(Work { id, task });
+        Ok(id)
+    }
+
+    /// The next reservation of sequence numbers that is to be made durable.
+    pub(super) fn poll_record(&mut self, now: Instant) -> Option<Work> {
+        let (reservation, record) = self.guard.poll_reservation(now)?;
+        let id = self.fresh_work_id();
+        let context = reservation.context;
+        self.guard.reserving(id, reservation);
+        let task = Task::Store { context, record };
+        Some(Work { id, task })
+    }
+
+    /// Work for a protected message is done.
+    pub(super) fn security_done(&mut self, now: Instant, id: WorkId, result: WorkResult) {
+        let ok = matches!(result, WorkResult::Done);
+        if let Some(context) = self.guard.reserved(now, id, ok) {
+            return self.stored(now, context, ok);
+        }
+        let found = matches!(result, WorkResult::Credential(Some(_)));
+        if let Some((group, kid, waiting)) = self.guard.fetched(now, id, found) {
+            return self.fetched(now, group, kid, result, waiting);
+        }
+        let Some(parked) = self.parking.take(id) else {
+            // A secret is worth keeping even if nobody waits for it any more.
+            if let WorkResult::Agreed(agreed) = result {
+                self.agreed(agreed);
+            }
+            return;
+        };
+        match (parked, result) {
+            (Parked::Request(origin, opening), result) => match job_result(result) {
+                Some(result) => {
+                    let step = self.guard.contexts.finish_request(at(now), opening, result);
+                    self.go_on_with_request(now, origin, step);
+                }
+                None => {
+                    self.guard.contexts.give_up(opening);
+                    self.guard.counters.key_failures += 1;
+                }
+            },
+            (Parked::Response(heard, opening), result) => match job_result(result) {
+                Some(result) => self.finish_response(now, heard, opening, result),
+                None => {
+                    self.guard.contexts.give_up(opening);
+                    self.guard.counters.key_failures += 1;
+                }
+            },
+            (Parked::Signing(outgoing, signing, keys), WorkResult::Signed(signature)) => {
+                self.signed(now, outgoing, *signing, keys, &signature);
+            }
+            (Parked::Signing(outgoing, ..), _) => {
+                self.not_protected(now, outgoing, NotProtected::NoSignature);
+            }
+            (Parked::Waiting(outgoing), WorkResult::Agreed(agreed)) => match self.agreed(agreed) {
+                true => self.protect(now, outgoing),
+                false => self.not_protected(now, outgoing, NotProtected::NoSignature),
+            },
+            (Parked::Waiting(outgoing), _) => {
+                self.not_protected(now, outgoing, NotProtected::NoSignature);
+            }
+            (Parked::Stranger(..), _) => {}
+        }
+    }
+
+    fn agreed(&mut self, agreed: Agreed) -> bool {
+        self.guard.contexts.agreed(agreed).is_ok()
+    }
+
+    fn stored(&mut self, now: Instant, context: ContextId, ok: bool) {
+        match ok {
+            true => self.try_again(now),
+            false => self
+                .events
+                .push_back(Event::Security(SecurityEvent::NotReserved(context))),
+        }
+    }
+
+    /// A credential was fetched: those who wait for it begin again.
+    fn fetched(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        kid: Kid,
+        result: WorkResult,
+        waiting: Vec<WorkId>,
+    ) {
+        let known = match result {
+            WorkResult::Credential(Some(credential)) => {
+                let group = self.guard.contexts.group_mut(group);
+                group.is_some_and(|group| group.add_peer_on_reception(kid, credential).is_ok())
+            }
+            _ => false,
+        };
+        for id in waiting {
+            let Some(Parked::Stranger(from, bytes)) = self.parking.take(id) else {
+                continue;
+            };
+            let Ok(message) = Message::parse(&bytes) else {
+                continue;
+            };
+            match (from, known) {
+                (FromStranger::Request(origin), true) => self.open_request(now, origin, &message),
+                (FromStranger::Response(heard), true) => self.open_response(now, heard, &message),
+                (FromStranger::Request(origin), false) => {
+                    let reason = antiphon_oscore::Reason::NoCredential { group, kid };
+                    self.answer_refused(now, origin, reason);
+                }
+                (FromStranger::Response(_), false) => {}
+            }
+        }
+    }
+
+    /// Drops what has waited too long, and does what is due for what still waits.
+    pub(super) fn handle_work_timeout(&mut self, now: Instant) {
+        self.acknowledge_slow_answers(now);
+        for (id, parked) in self.parking.expire(now) {
+            self.work.retain(|work| work.id != id);
+            let why = match &parked {
+                Parked::Waiting(_) => NotProtected::NotReserved,
+                _ => NotProtected::NoSignature,
+            };
+            self.give_up_parked(now, parked, why);
+        }
+        self.guard.handle_timeout(now);
+        if !self.guard.stalled.is_empty() {
+            self.try_again(now);
+        }
+    }
+
+    pub(super) fn next_work_timeout(&self) -> Option<Instant> {
+        let contexts = self.guard.contexts.next_timeout();
+        let contexts = contexts.map(|after| Instant::ZERO + after);
+        let parked = self.parking.next_timeout();
+        self.guard
+            .next_timeout([contexts, parked].into_iter().flatten().min())
+    }
+}
+
+/// What a worker made of an opening; `None` if it could not do its work.
+fn job_result(result: WorkResult) -> Option<JobResult> {
+    match result {
+        WorkResult::Checked(checked) => Some(JobResult::Checked(checked)),
+        WorkResult::Agreed(agreed) => Some(JobResult::Agreed(agreed)),
+        WorkResult::Failed(WorkFailure::Key | WorkFailure::System(_)) => None,
+        _ => None,
+    }
+}

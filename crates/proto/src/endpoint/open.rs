@@ -1,0 +1,379 @@
+//! Protected messages that came in: opened in two steps with the work in between, and then on as any other message.
+//!
+//! Nothing here delivers a message that was not opened; nothing that is not opened changes a window or ends an exchange.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+
+use antiphon_oscore::{
+    ErrorAnswer, GroupId, Job, JobResult, Mode, Opened, OpenedResponse, Opening, Reason, Refused,
+    Step,
+};
+use antiphon_wire::{Code, Message, OptionNumber};
+
+use super::answer::Asker;
+use super::jobs::{Heard, HeardBy};
+use super::protect::{FromStranger, Parked};
+use super::{Endpoint, Origin};
+use crate::collection::Reply;
+use crate::exchange::{Reliability, UnicastRequest};
+use crate::identity::{Identity, SecurityMode, Sender, Standing};
+use crate::message::Response;
+use crate::parking::Direction;
+use crate::path::Path;
+use crate::security::{Fetch, NotProtected, Protection, at};
+use crate::time::Instant;
+use crate::work::Task;
+
+impl Endpoint {
+    /// A protected request, of which the message layer knows that it is no duplicate.
+    pub(super) fn open_request(&mut self, now: Instant, origin: Origin, message: &Message<'_>) {
+        let multicast = origin.path.is_multicast();
+        let contexts = &mut self.guard.contexts;
+        match contexts.begin_request(at(now), message, multicast) {
+            Err(refused) => {
+                let from = FromStranger::Request(origin);
+                if !self.wait_for_credential(now, from, origin.path, refused, message) {
+                    self.guard.counters.count(refused.reason);
+                    self.answer_refused(now, origin, refused.reason);
+                }
+            }
+            step => self.go_on_with_request(now, origin, step),
+        }
+    }
+
+    pub(super) fn go_on_with_request(
+        &mut self,
+        now: Instant,
+        origin: Origin,
+        step: Result<Step<Opened>, Refused>,
+    ) {
+        match step {
+            Ok(Step::Done(opened)) => self.opened(now, origin, opened),
+            Ok(Step::Work(opening, job)) => {
+                let parked = |opening| Parked::Request(origin, opening);
+                self.work_on(now, &origin.path, opening, job, parked);
+            }
+            Err(refused) => {
+                self.guard.counters.count(refused.reason);
+                self.answer_refused(now, origin, refused.reason);
+            }
+        }
+    }
+
+    /// Parks a message that is being opened. Signatures of a source of which too much has failed are not looked at.
+    fn work_on(
+        &mut self,
+        now: Instant,
+        path: &Path,
+        opening: Box<Opening>,
+        job: Job,
+        parked: impl FnOnce(Box<Opening>) -> Parked,
+    ) {
+        if !self.guard.failures.take(now, path.peer.ip()) {
+            self.guard.counters.over_budget += 1;
+            self.guard.contexts.give_up(opening);
+            return;
+        }
+        let len = opening.message().len();
+        let task = match job {
+            Job::Verify(job) => Task::Verify(job),
+            Job::Agree(job) => Task::Agree(job),
+        };
+        let parked = parked(opening);
+        if let Err(parked) = self.hand_out(now, path.peer, len, Direction::Incoming, parked, task) {
+            self.give_up_parked(now, *parked, NotProtected::Crowded);
+        }
+    }
+
+    /// A request was opened: it is served, or its sender is to send an Echo value back first.
+    fn opened(&mut self, now: Instant, origin: Origin, opened: Opened) {
+        self.guard.failures.give_back(origin.path.peer.ip());
+        let opened = match opened {
+            Opened::Request(opened) => opened,
+            Opened::Challenge(challenged) => {
+                let mode = self.mode(challenged.mode, challenged.received.group());
+                let (sender, received) = (challenged.sender, challenged.received);
+                let asker = Asker {
+                    origin,
+                    sender: Some(Box::new(sender)),
+                    received: Some(Box::new(received)),
+                    challenge: false,
+                };
+                let leisure = self.server.draw_leisure(&origin.path, mode);
+                return self.challenge(now, asker, leisure);
+            }
+        };
+        let context = opened.received.context();
+        if opened.fresh {
+            self.guard.echoed(context, &opened.sender, origin.path.peer);
+        }
+        let Ok(message) = Message::parse(&opened.message) else {
+            self.guard.counters.content += 1;
+            return;
+        };
+        self.guard.counters.requests += 1;
+        let sender = Sender::Proven(Identity(opened.sender.identity().to_vec()));
+        let reachable = self
+            .guard
+            .is_reachable(context, &opened.sender, origin.path.peer);
+        let group = String::from(opened.sender.group());
+        let standing = Standing {
+            sender: &sender,
+            mode: self.mode(opened.mode, opened.received.group()),
+            security_group: opened.received.group().is_some().then_some(&*group),
+            fresh: opened.fresh,
+            reachable,
+        };
+        let asker = Asker {
+            origin,
+            sender: Some(Box::new(opened.sender)),
+            received: Some(Box::new(opened.received)),
+            challenge: false,
+        };
+        self.serve(now, asker, &standing, &message);
+    }
+
+    /// How a message was protected, as the server knows it.
+    fn mode(&self, mode: Mode, group: Option<GroupId>) -> SecurityMode {
+        let group = group.and_then(|id| self.guard.contexts.group(id));
+        match mode {
+            Mode::Plain => SecurityMode::Oscore,
+            Mode::Group => SecurityMode::Group,
+            Mode::Pairwise => SecurityMode::Pairwise {
+                only: group.is_some_and(|group| !group.suite().has_group_mode()),
+            },
+        }
+    }
+
+    /// What a server says to a request that it could not open: nothing, unless it was set up to say something to those who asked by unicast.
+    pub(super) fn answer_refused(&mut self, now: Instant, origin: Origin, reason: Reason) {
+        let answer = reason.answer(origin.path.is_multicast());
+        let Some(answer) = answer.filter(|_| self.guard.config.answer_errors) else {
+            self.counters.silenced += 1;
+            return;
+        };
+        if !self.guard.challenges.take(now, origin.path.peer.ip()) {
+            self.counters.silenced += 1;
+            return;
+        }
+        self.guard.counters.errors_answered += 1;
+        self.answer(now, origin.into(), None, &error(answer));
+    }
+
+    /// The message of an unknown member waits until its credential is there, if that is to be fetched.
+    fn wait_for_credential(
+        &mut self,
+        now: Instant,
+        from: FromStranger,
+        path: Path,
+        refused: Refused,
+        message: &Message<'_>,
+    ) -> bool {
+        let Reason::NoCredential { group, kid } = refused.reason else {
+            return false;
+        };
+        let fetch = self.guard.fetch(now, group, kid);
+        if fetch == Fetch::Drop {
+            return false;
+        }
+        let id = self.fresh_work_id();
+        let bytes = message.as_bytes();
+        let parked = Parked::Stranger(from, bytes.to_vec());
+        let direction = Direction::Incoming;
+        let waits = self
+            .parking
+            .park(now, id, path.peer, bytes.len(), direction, parked);
+        if waits.is_err() {
+            return false;
+        }
+        if fetch == Fetch::Ask {
+            let work = self.fresh_work_id();
+            self.guard.fetching(group, kid, work);
+            self.work.push_back(crate::work::Work {
+                id: work,
+                task: Task::LoadCredential { group, kid },
+            });
+        }
+        self.guard.wait_for(group, kid, id);
+        true
+    }
+
+    /// May this source be sent one more challenge?
+    pub(super) fn may_challenge(&mut self, now: Instant, asker: &Asker) -> bool {
+        let peer = asker.origin.path.peer;
+        if !self.guard.challenges.take(now, peer.ip()) {
+            self.guard.counters.challenges_withheld += 1;
+            return false;
+        }
+        self.guard.counters.challenges += 1;
+        if let (Some(received), Some(sender)) = (&asker.received, &asker.sender) {
+            self.guard.challenged(received.context(), sender, peer);
+        }
+        true
+    }
+
+    // ---- responses ---------------------------------------------------------------------------------
+
+    /// A response that would belong to a protected question. `None`: it belongs to none.
+    pub(super) fn hear_answer(
+        &mut self,
+        now: Instant,
+        path: &Path,
+        message: &Message<'_>,
+    ) -> Option<Reply> {
+        // One that is not protected is counted with the collection, and never delivered.
+        message.option(OptionNumber::OSCORE)?;
+        let collection = self.collections.protected_for(path, message)?;
+        self.open_response(now, Heard::collection(collection, *path), message);
+        Some(match message.kind() {
+            antiphon_wire::Type::Con => Reply::Acknowledge,
+            _ => Reply::Nothing,
+        })
+    }
+
+    /// A protected response to a protected request.
+    pub(super) fn open_response(&mut self, now: Instant, heard: Heard, message: &Message<'_>) {
+        let asked = match heard.to {
+            HeardBy::Exchange(id) => self.exchanges.asked_mut(id),
+            HeardBy::Collection(id) => self.collections.asked_mut(id),
+        };
+        let Some(asked) = asked else {
+            self.guard.counters.superseded += 1;
+            return;
+        };
+        let step = self.guard.contexts.begin_response(at(now), message, asked);
+        if let Err(refused) = &step
+            && let from = FromStranger::Response(heard)
+            && self.wait_for_credential(now, from, heard.path, *refused, message)
+        {
+            return;
+        }
+        self.go_on_with_response(now, heard, step);
+    }
+
+    pub(super) fn finish_response(
+        &mut self,
+        now: Instant,
+        heard: Heard,
+        opening: Box<Opening>,
+        result: JobResult,
+    ) {
+        let asked = match heard.to {
+            HeardBy::Exchange(id) => self.exchanges.asked_mut(id),
+            HeardBy::Collection(id) => self.collections.asked_mut(id),
+        };
+        let Some(asked) = asked else {
+            // The exchange ended while the response was being opened.
+            self.guard.contexts.give_up(opening);
+            self.guard.counters.superseded += 1;
+            return;
+        };
+        let contexts = &mut self.guard.contexts;
+        let step = contexts.finish_response(at(now), opening, result, asked);
+        self.go_on_with_response(now, heard, step);
+    }
+
+    fn go_on_with_response(
+        &mut self,
+        now: Instant,
+        heard: Heard,
+        step: Result<Step<OpenedResponse>, Refused>,
+    ) {
+        match step {
+            Ok(Step::Done(opened)) => self.heard(now, heard, opened),
+            Ok(Step::Work(opening, job)) => {
+                let parked = |opening| Parked::Response(heard, opening);
+                self.work_on(now, &heard.path, opening, job, parked);
+            }
+            Err(refused) => self.guard.counters.count(refused.reason),
+        }
+    }
+
+    /// A response was opened: it is delivered, or the request is repeated with the Echo value that it asks for.
+    fn heard(&mut self, now: Instant, heard: Heard, opened: OpenedResponse) {
+        self.guard.failures.give_back(heard.path.peer.ip());
+        let Ok(message) = Message::parse(&opened.message) else {
+            self.guard.counters.content += 1;
+            return;
+        };
+        self.guard.counters.responses += 1;
+        let identity = Identity(opened.sender.identity().to_vec());
+        let challenge = (message.code() == Code::UNAUTHORIZED)
+            .then(|| message.option(OptionNumber::ECHO))
+            .flatten();
+        match (heard.to, challenge) {
+            (HeardBy::Exchange(id), Some(echo)) => {
+                let repeated = self.exchanges.protection(id).map(|protection| {
+                    match (protection, identity.credential()) {
+                        (Protection::Group(group), Some(credential)) => Protection::Member {
+                            group: *group,
+                            credential: credential.to_vec(),
+                        },
+                        (same, _) => same.clone(),
+                    }
+                });
+                let again = repeated.is_some_and(|protection| {
+                    self.exchanges
+                        .repeat_with_echo(&mut self.rng, id, echo, protection)
+                });
+                match again {
+                    true => self.guard.counters.echoed += 1,
+                    false => self.deliver_opened(now, id, &heard.path, identity, &message),
+                }
+            }
+            (HeardBy::Exchange(id), None) => {
+                self.deliver_opened(now, id, &heard.path, identity, &message);
+            }
+            (HeardBy::Collection(id), Some(echo)) => {
+                let challenged = self
+                    .collections
+                    .challenged(&heard.path, id, &identity, echo);
+                if let Some(wanted) = challenged {
+                    self.guard.counters.echoed += 1;
+                    let unicast = UnicastRequest {
+                        request: wanted.request,
+                        route: wanted.route,
+                        reliability: Reliability::Confirmable,
+                        response_timeout: None,
+                        protection: wanted.protection,
+                    };
+                    self.complete(now, (id, wanted.asking), unicast);
+                }
+            }
+            (HeardBy::Collection(_), None) => {
+                let sender = Sender::Proven(identity);
+                let delivery =
+                    self.collections
+                        .handle_response_of(now, &heard.path, &sender, &message);
+                if let Some(delivery) = delivery {
+                    self.heed(delivery);
+                }
+            }
+        }
+    }
+
+    fn deliver_opened(
+        &mut self,
+        now: Instant,
+        id: crate::exchange::ExchangeId,
+        path: &Path,
+        identity: Identity,
+        message: &Message<'_>,
+    ) {
+        // The message layer has been told already.
+        let _reply = self.deliver(now, id, path, &Sender::Proven(identity), message);
+    }
+}
+
+/// An error response, with Max-Age 0 where it must not be cached.
+fn error(answer: ErrorAnswer) -> Response {
+    let mut response = Response::new(answer.code);
+    if answer.max_age_zero {
+        response.options.push(OptionNumber::MAX_AGE, &[]);
+    }
+    if let Some(text) = answer.text {
+        response.payload.extend_from_slice(text.as_bytes());
+    }
+    response
+}

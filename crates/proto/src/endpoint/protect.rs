@@ -1,0 +1,441 @@
+//! The last steps before a message leaves: it is protected, signed, and sent.
+//!
+//! A message is protected when it may leave and not before, so that a cancelled answer burns no number and a rekeying in
+//! between is taken into account. What waits for a signature, for a shared secret or for sequence numbers stands in the
+//! parking lot, and the first transmission and every repetition send the same bytes.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use antiphon_oscore::{ContextId, ProtectError, Protected, Protecting, Signing, To};
+use antiphon_wire::{Code, Message, MessageId, OptionNumber, Type};
+
+use super::answer::{Asker, append};
+use super::jobs::Heard;
+use super::{Endpoint, Origin};
+use crate::collection::{BareQuestion, Security};
+use crate::event::{Event, IncomingId};
+use crate::exchange::{Failure, Sent, Unprotected};
+use crate::message::Response;
+use crate::parking::Direction;
+use crate::security::{NotProtected, Protection, at};
+use crate::time::Instant;
+use crate::work::{SignJob, Task, WorkId};
+
+/// A message that waits for work.
+pub(super) enum Parked {
+    /// A request that is being opened.
+    Request(Origin, Box<antiphon_oscore::Opening>),
+    /// A response that is being opened.
+    Response(Heard, Box<antiphon_oscore::Opening>),
+    /// A request or response whose sender's credential is being fetched.
+    Stranger(FromStranger, Vec<u8>),
+    /// A message that waits for its signature, made under these keys.
+    Signing(Outgoing, Box<Signing>, Keys),
+    /// A message that waits for a shared secret, or for sequence numbers.
+    Waiting(Outgoing),
+}
+
+/// What a member said that is not known yet.
+#[derive(Clone, Copy)]
+pub(super) enum FromStranger {
+    Request(Origin),
+    Response(Heard),
+}
+
+/// Which keys of a group: another generation is another set of keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Keys {
+    generation: u64,
+    sender_id: Option<antiphon_oscore::Kid>,
+}
+
+/// A message on its way out that is not protected yet.
+pub(super) enum Outgoing {
+    /// A request to one peer.
+    Request(Box<Unprotected>),
+    /// A question to a group.
+    Question(Box<BareQuestion>),
+    /// An answer.
+    Answer(Box<Answering>),
+}
+
+/// An answer that is not protected yet.
+pub(super) struct Answering {
+    pub(super) asker: Asker,
+    incoming: Option<IncomingId>,
+    response: Response,
+    /// The plain message is too large already, or the protected one was: an error stands in its place.
+    reduced: bool,
+}
+
+impl Outgoing {
+    fn peer(&self) -> SocketAddr {
+        match self {
+            Self::Request(request) => request.peer,
+            Self::Question(question) => question.destination,
+            Self::Answer(answer) => answer.asker.origin.path.peer,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Request(request) => request.message.len(),
+            Self::Question(question) => question.message.len(),
+            Self::Answer(answer) => crate::server::encoded_len(8, &answer.response),
+        }
+    }
+}
+
+impl Endpoint {
+    /// Protects every request that may leave now.
+    pub(super) fn protect_requests(&mut self, now: Instant) {
+        while let Some(bare) = self.exchanges.poll_bare() {
+            self.protect(now, Outgoing::Request(Box::new(bare)));
+        }
+        while let Some(bare) = self.collections.poll_bare(now) {
+            self.protect(now, Outgoing::Question(Box::new(bare)));
+        }
+    }
+
+    /// Protects an answer and sends it.
+    pub(super) fn protect_answer(
+        &mut self,
+        now: Instant,
+        asker: Asker,
+        incoming: Option<IncomingId>,
+        response: &Response,
+    ) {
+        let answer = Answering {
+            asker,
+            incoming,
+            response: response.clone(),
+            reduced: false,
+        };
+        self.protect(now, Outgoing::Answer(Box::new(answer)));
+    }
+
+    /// Protects a message as far as that goes without work; the rest follows when the work is done.
+    pub(super) fn protect(&mut self, now: Instant, mut outgoing: Outgoing) {
+        let protecting = match &mut outgoing {
+            Outgoing::Request(request) => self.protect_request(now, request),
+            Outgoing::Question(question) => self.protect_question(now, question),
+            Outgoing::Answer(answer) => self.protect_response(now, answer),
+        };
+        match protecting {
+            Ok(Protecting::Done(protected)) => self.protected(now, outgoing, protected),
+            Ok(Protecting::Sign(signing)) => {
+                let task = Task::Sign(SignJob {
+                    group: signing.group(),
+                    algorithm: signing.algorithm(),
+                    message: signing.to_be_signed().to_vec(),
+                });
+                let (peer, len) = (outgoing.peer(), outgoing.len());
+                let slow = slow(&outgoing);
+                let Some(keys) = self.keys_of(signing.group()) else {
+                    return self.not_protected(now, outgoing, NotProtected::NoContext);
+                };
+                let parked = Parked::Signing(outgoing, Box::new(signing), keys);
+                match self.hand_out(now, peer, len, Direction::Outgoing, parked, task) {
+                    Ok(id) => self.acknowledge_later(now, id, slow),
+                    Err(parked) => self.give_up_parked(now, *parked, NotProtected::Crowded),
+                }
+            }
+            Ok(Protecting::Agree(job)) => {
+                let (peer, len) = (outgoing.peer(), outgoing.len());
+                let slow = slow(&outgoing);
+                let parked = Parked::Waiting(outgoing);
+                let task = Task::Agree(job);
+                match self.hand_out(now, peer, len, Direction::Outgoing, parked, task) {
+                    Ok(id) => self.acknowledge_later(now, id, slow),
+                    Err(parked) => self.give_up_parked(now, *parked, NotProtected::Crowded),
+                }
+            }
+            Err(ProtectError::NotReserved | ProtectError::Installing) => self.stall(now, outgoing),
+            Err(error) => self.not_protected(now, outgoing, error.into()),
+        }
+    }
+
+    fn keys_of(&self, group: crate::security::GroupId) -> Option<Keys> {
+        let group = self.guard.contexts.group(group)?;
+        Some(Keys {
+            generation: group.generation(),
+            sender_id: group.sender_id(),
+        })
+    }
+
+    /// The signature of a message is there. If the keys were replaced meanwhile it is protected anew, because nothing is
+    /// sent under old ones.
+    pub(super) fn signed(
+        &mut self,
+        now: Instant,
+        outgoing: Outgoing,
+        signing: Signing,
+        keys: Keys,
+        signature: &[u8],
+    ) {
+        if self.keys_of(signing.group()) != Some(keys) {
+            return self.protect(now, outgoing);
+        }
+        match signing.finish(signature) {
+            Ok(protected) => self.protected(now, outgoing, protected),
+            Err(error) => self.not_protected(now, outgoing, error.into()),
+        }
+    }
+
+    /// A message waits until there are sequence numbers again.
+    fn stall(&mut self, now: Instant, outgoing: Outgoing) {
+        let id = self.fresh_work_id();
+        let (peer, len) = (outgoing.peer(), outgoing.len());
+        let slow = slow(&outgoing);
+        let parked = Parked::Waiting(outgoing);
+        match self
+            .parking
+            .park(now, id, peer, len, Direction::Outgoing, parked)
+        {
+            Ok(()) => {
+                self.guard.stalled.push(id);
+                self.acknowledge_later(now, id, slow);
+            }
+            Err(parked) => self.give_up_parked(now, parked, NotProtected::Crowded),
+        }
+    }
+
+    /// Tries again with those that waited for sequence numbers, in their order.
+    pub(super) fn try_again(&mut self, now: Instant) {
+        for id in core::mem::take(&mut self.guard.stalled) {
+            if let Some(Parked::Waiting(outgoing)) = self.parking.take(id) {
+                self.protect(now, outgoing);
+            }
+        }
+    }
+
+    fn acknowledge_later(&mut self, now: Instant, id: WorkId, slow: bool) {
+        if slow {
+            let due = now + self.config.limits.separate_after;
+            self.guard.slow.insert((due, id));
+        }
+    }
+
+    fn protect_request(
+        &mut self,
+        now: Instant,
+        request: &Unprotected,
+    ) -> Result<Protecting, ProtectError> {
+        let message = plain(&request.message)?;
+        let contexts = &mut self.guard.contexts;
+        let (context, to) = match &request.protection {
+            Protection::None => return Err(ProtectError::NoContext),
+            Protection::Pair(pair) => (ContextId::Pair(*pair), To::Peer),
+            Protection::Group(group) => (ContextId::Group(*group), To::Group),
+            Protection::Member { group, credential } => {
+                let known = contexts.group(*group).ok_or(ProtectError::NoContext)?;
+                let mut peers = known.peers();
+                let peer = peers.find(|peer| peer.credential().bytes() == credential.as_slice());
+                let kid = peer.ok_or(ProtectError::UnknownMember)?.kid();
+                (ContextId::Group(*group), To::Member(kid))
+            }
+        };
+        contexts.protect_request(at(now), context, &message, to)
+    }
+
+    fn protect_question(
+        &mut self,
+        now: Instant,
+        question: &BareQuestion,
+    ) -> Result<Protecting, ProtectError> {
+        let message = plain(&question.message)?;
+        let Security::Group(group) = question.security else {
+            return Err(ProtectError::NoContext);
+        };
+        let contexts = &mut self.guard.contexts;
+        contexts.protect_request(at(now), group.into(), &message, To::Group)
+    }
+
+    fn protect_response(
+        &mut self,
+        now: Instant,
+        answer: &mut Answering,
+    ) -> Result<Protecting, ProtectError> {
+        let origin = answer.asker.origin;
+        let Some(received) = answer.asker.received.as_deref_mut() else {
+            return Err(ProtectError::NoContext);
+        };
+        let contexts = &mut self.guard.contexts;
+        if answer.asker.challenge && answer.response.options.get(OptionNumber::ECHO).is_none() {
+            let mut value = [0; 8];
+            self.rng.fill(&mut value);
+            let head = (Type::Non, MessageId(0), origin.token);
+            let challenge = contexts
+                .challenge(at(now), received, value, head)
+                .ok_or(ProtectError::Superseded)?;
+            let message = plain(&challenge)?;
+            // Kept, so that it is the same challenge if it has to wait.
+            answer.response = Response::from(&message);
+            return contexts.protect_response(at(now), &message, received, None);
+        }
+        let mut bytes = Vec::new();
+        let limit = self.config.limits.datagram;
+        let head = (Type::Non, MessageId(0), origin.token);
+        if !append(&mut bytes, limit, head.0, head.1, head.2, &answer.response) {
+            self.counters.too_large += u64::from(!answer.reduced);
+            answer.reduced = true;
+        }
+        contexts.protect_response(at(now), &plain(&bytes)?, received, None)
+    }
+
+    /// A message is protected: it leaves.
+    pub(super) fn protected(&mut self, now: Instant, outgoing: Outgoing, protected: Protected) {
+        let Protected { bytes, asked } = protected;
+        let asked = asked.map(Box::new);
+        if bytes.len() > self.config.limits.datagram {
+            return self.too_large(now, outgoing);
+        }
+        self.guard.counters.protected += 1;
+        match outgoing {
+            Outgoing::Request(request) => self.exchanges.sealed(request.exchange, bytes, asked),
+            Outgoing::Question(question) => {
+                self.collections
+                    .sealed(now, question.collection, bytes, asked);
+            }
+            Outgoing::Answer(answer) => self.send_answer(now, &answer, bytes),
+        }
+    }
+
+    /// Protection has made a message too large: of an answer the code of an error remains, of a request nothing.
+    fn too_large(&mut self, now: Instant, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::Answer(mut answer)
+                if !answer.reduced && !answer.asker.origin.path.is_multicast() =>
+            {
+                self.counters.too_large += 1;
+                answer.reduced = true;
+                answer.response = Response::new(Code::INTERNAL_SERVER_ERROR);
+                self.protect(now, Outgoing::Answer(answer));
+            }
+            other => {
+                self.counters.too_large += 1;
+                self.not_protected(now, other, NotProtected::TooLarge);
+            }
+        }
+    }
+
+    /// Sends a protected answer: type and Message ID, which protection does not cover, are those of this moment.
+    fn send_answer(&mut self, now: Instant, answer: &Answering, mut bytes: Vec<u8>) {
+        let origin = &answer.asker.origin;
+        let route = self.way_back(&origin.path);
+        let group = origin.path.is_multicast();
+        let piggybacked = !group && origin.kind == Type::Con && !origin.acknowledged;
+        let separate = !group && origin.kind == Type::Con && origin.acknowledged;
+        if piggybacked {
+            set_head(&mut bytes, Type::Ack, origin.mid);
+            let stored = self.outbox.push(route, |out| out.extend_from_slice(&bytes));
+            if let Some(record) = origin.record {
+                self.dedup.store_reply(record, stored);
+            }
+            return;
+        }
+        let mid = self.message_ids.next(now, &mut self.rng, route.destination);
+        if separate && self.room_to_repeat(&route) {
+            set_head(&mut bytes, Type::Con, mid);
+            self.serial += 1;
+            let incoming = answer.incoming.unwrap_or(IncomingId(self.serial));
+            let owner = Sent::Response((incoming, route.destination));
+            self.confirmables.start(
+                now,
+                &mut self.rng,
+                &self.config.transmission,
+                owner,
+                route,
+                bytes.clone(),
+            );
+        } else {
+            set_head(&mut bytes, Type::Non, mid);
+        }
+        self.outbox.push(route, |out| out.extend_from_slice(&bytes));
+    }
+
+    /// A message cannot be protected: whoever waits for it is told.
+    pub(super) fn not_protected(&mut self, now: Instant, outgoing: Outgoing, why: NotProtected) {
+        self.guard.counters.not_protected += 1;
+        match outgoing {
+            Outgoing::Request(request) => {
+                self.fail(now, request.exchange, Failure::NotProtected(why));
+            }
+            Outgoing::Question(question) => {
+                self.collections
+                    .not_protected(now, question.collection, why);
+            }
+            Outgoing::Answer(answer) => {
+                if let Some(incoming) = answer.incoming {
+                    let failure = Failure::NotProtected(why);
+                    self.events
+                        .push_back(Event::Undelivered { incoming, failure });
+                }
+            }
+        }
+    }
+
+    /// A message leaves the parking lot without having been sent, or there was no room for it.
+    pub(super) fn give_up_parked(&mut self, now: Instant, parked: Parked, why: NotProtected) {
+        match parked {
+            Parked::Signing(outgoing, ..) | Parked::Waiting(outgoing) => {
+                self.not_protected(now, outgoing, why);
+            }
+            Parked::Request(_, opening) | Parked::Response(_, opening) => {
+                self.guard.contexts.give_up(opening);
+            }
+            Parked::Stranger(..) => {}
+        }
+    }
+
+    /// Acknowledges the Confirmable requests whose answers wait for work too long; these will go separately.
+    pub(super) fn acknowledge_slow_answers(&mut self, now: Instant) {
+        while let Some((due, id)) = self.guard.slow.first().copied() {
+            if due > now {
+                return;
+            }
+            self.guard.slow.pop_first();
+            let origin = match self.parking.get_mut(id) {
+                Some(
+                    Parked::Signing(Outgoing::Answer(answer), ..)
+                    | Parked::Waiting(Outgoing::Answer(answer)),
+                ) => {
+                    let origin = answer.asker.origin;
+                    answer.asker.origin.acknowledged = true;
+                    origin
+                }
+                _ => continue,
+            };
+            if !origin.acknowledged {
+                self.acknowledge(&origin);
+            }
+        }
+    }
+}
+
+/// Does somebody wait for the acknowledgement that this answer carries?
+fn slow(outgoing: &Outgoing) -> bool {
+    match outgoing {
+        Outgoing::Answer(answer) => {
+            let origin = &answer.asker.origin;
+            origin.kind == Type::Con && !origin.acknowledged && !origin.path.is_multicast()
+        }
+        Outgoing::Request(_) | Outgoing::Question(_) => false,
+    }
+}
+
+fn plain(bytes: &[u8]) -> Result<Message<'_>, ProtectError> {
+    Message::parse(bytes)
+        .map_err(|_| ProtectError::Message(antiphon_oscore::MessageRefused::Option))
+}
+
+/// Writes type and Message ID into a message.
+fn set_head(bytes: &mut [u8], kind: Type, mid: MessageId) {
+    let [first, ..] = super::answer::empty(kind, mid);
+    if let Some([head, _, high, low]) = bytes.first_chunk_mut() {
+        *head = *head & 0xcf | first & 0x30;
+        [*high, *low] = mid.0.to_be_bytes();
+    }
+}

@@ -1,0 +1,187 @@
+//! Challenges by Echo: made by servers that are in doubt, met by clients without being told.
+
+use super::*;
+use crate::collection::How;
+
+fn doubting() -> World {
+    world_with(
+        Modes::Both,
+        Settings::default(),
+        EndpointConfig::default(), // proven senders must show that they are reachable
+    )
+}
+
+/// What a host said that answers nobody's question: its challenges.
+fn challenges(world: &World, node: usize) -> u64 {
+    world.nodes[node].counters().challenges
+}
+
+// Covers: GO-9-07, GO-9-08, GO-9-10, GN-6.3.1-02, GN-6.3.1-04, GN-6.3.1-05
+#[test]
+fn a_challenge_to_a_group_request_is_met_in_pairwise_mode_and_the_answer_counts_once() {
+    let mut world = doubting();
+    world.ask_group(GroupRequest {
+        expect: both(),
+        ..question(&world, "t")
+    });
+    let sent: Vec<_> = world.from(CLIENT).into_iter().cloned().collect();
+    assert_eq!(
+        sent.len(),
+        3,
+        "the question, and one more to each of the two"
+    );
+    let asked = sent[0].option().partial_iv.unwrap().value();
+    for (again, node) in sent[1..].iter().zip([LAMP, BELL]) {
+        assert_eq!(again.route.destination, address(node), "by unicast");
+        assert!(!again.option().group_flag, "in pairwise mode");
+        assert!(again.option().partial_iv.unwrap().value() > asked);
+    }
+    let outcome = world.outcome();
+    assert_eq!(
+        outcome.answered().collect::<Vec<_>>(),
+        [("lamp", 1), ("bell", 1)]
+    );
+    assert!(world.answers().iter().all(|a| a.how == How::Unicast));
+    assert_eq!(
+        world.nodes[LAMP].handled(),
+        1,
+        "not before the Echo came back"
+    );
+    assert_eq!((challenges(&world, LAMP), challenges(&world, BELL)), (1, 1));
+    // The address is known now.
+    world.forget_sent();
+    world.ask_group(GroupRequest {
+        expect: both(),
+        ..question(&world, "t")
+    });
+    assert_eq!(world.answers().len(), 2);
+    assert!(world.answers().iter().all(|a| a.how == How::Multicast));
+    assert_eq!((challenges(&world, LAMP), challenges(&world, BELL)), (1, 1));
+    // Another address of the same client is not.
+    world.nodes[CLIENT].at = ([10, 0, 0, 99], 5683).into();
+    world.forget_sent();
+    world.ask_group(question(&world, "t"));
+    assert_eq!((challenges(&world, LAMP), challenges(&world, BELL)), (2, 2));
+    assert_eq!(world.answers().len(), 2, "and it is answered in the end");
+}
+
+// Covers: GO-9-01, GO-9-02, GN-6.3.1-03
+#[test]
+fn a_challenge_is_a_protected_4_01_with_an_inner_echo_and_an_own_partial_iv() {
+    let mut world = doubting();
+    world.lossy = |datagram| datagram.from == CLIENT && !datagram.route.is_multicast();
+    world.ask_group(question(&world, "t"));
+    let challenge = world.from(LAMP)[0].clone();
+    assert_eq!(
+        challenge.message().code(),
+        Code::CHANGED,
+        "seen from outside"
+    );
+    assert_eq!(challenge.message().option(OptionNumber::ECHO), None);
+    assert!(challenge.option().partial_iv.is_some());
+    assert_eq!(world.nodes[LAMP].handled(), 0, "not delivered");
+    assert!(world.answers().is_empty(), "and no answer");
+    // What is in it, the client has shown by what it does: it repeats the request with an Echo value of 8 bytes.
+    assert_eq!(world.nodes[CLIENT].counters().echoed, 2);
+}
+
+// Covers: GC-6.3-02
+#[test]
+fn a_server_that_lost_its_windows_is_asked_again_and_an_old_request_is_still_refused() {
+    let mut world = world();
+    world.ask(request_to(LAMP, "t", to_member(&world, LAMP)));
+    let old = world.from(CLIENT)[0].clone();
+    world.forget_sent();
+    // It restarts: the windows are not known any more, and the Message IDs are forgotten.
+    let mut group = group_of(LAMP, Modes::Both, reserved_from(5_000), Settings::default());
+    group.windows_unknown();
+    let mut fresh = node(LAMP, trusting(), Modes::Both, Settings::default());
+    let id = fresh.group;
+    fresh.endpoint.security_mut().remove_group(id);
+    fresh.group = fresh.endpoint.security_mut().add_group(group);
+    world.nodes[LAMP] = fresh;
+    world.run();
+    world.inject(LAMP, false, address(CLIENT), &old.bytes);
+    assert_eq!(
+        world.nodes[LAMP].handled(),
+        0,
+        "an old request is not processed"
+    );
+    assert_eq!(
+        challenges(&world, LAMP),
+        1,
+        "it is challenged, which it cannot meet"
+    );
+    world.forget_sent();
+    world.ask(request_to(LAMP, "t", to_member(&world, LAMP)));
+    let (response, sender) = world.response().unwrap();
+    assert_eq!((response.code, sender), (Code::CONTENT, &proven(LAMP)));
+    assert_eq!(world.from(CLIENT).len(), 2, "asked twice");
+    assert_eq!(world.nodes[LAMP].handled(), 1);
+    // Now the window is known: the old one is a replay.
+    let mut replay = old.bytes.clone();
+    replay[2] ^= 0x40;
+    world.inject(LAMP, false, address(CLIENT), &replay);
+    assert_eq!(world.nodes[LAMP].handled(), 1);
+    assert_eq!(world.nodes[LAMP].counters().replayed, 1);
+}
+
+pub(super) fn reserved_from(next: u64) -> Sequence {
+    Sequence::exact(next, next + 1_000, SequenceSettings::default())
+}
+
+// Covers: GO-9-09
+#[test]
+fn without_pairwise_mode_the_request_is_repeated_in_group_mode_by_unicast() {
+    let mut world = world_with(
+        Modes::GroupOnly,
+        Settings::default(),
+        EndpointConfig::default(),
+    );
+    world.ask_group(question(&world, "t"));
+    let sent = world.from(CLIENT);
+    assert_eq!(sent.len(), 3);
+    for (again, node) in sent[1..].iter().zip([LAMP, BELL]) {
+        assert_eq!(again.route.destination, address(node));
+        assert!(again.option().group_flag);
+    }
+    assert_eq!(world.answers().len(), 2);
+}
+
+#[test]
+fn challenges_to_one_address_are_bounded() {
+    let mut config = EndpointConfig::default();
+    config.security.challenges_per_source = 2;
+    let mut world = world_with(Modes::Both, Settings::default(), config);
+    // Whoever challenges hears nothing more: the client's second requests are lost.
+    world.lossy = |datagram| datagram.from == CLIENT && !datagram.route.is_multicast();
+    let (now, fast) = (world.now, crate::pacing::GroupPacing::new(8, 1_000_000_000));
+    let collections = world.nodes[CLIENT].endpoint.collections_mut();
+    let fast = Some(fast.unwrap());
+    collections
+        .set_pacing(now, GROUP.into(), None, fast)
+        .unwrap();
+    for _ in 0..5 {
+        let id = world.ask_group(question(&world, "t"));
+        let now = world.now;
+        world.nodes[CLIENT].endpoint.close(now, id);
+        world.pass(Duration::from_micros(10));
+    }
+    let counters = world.nodes[LAMP].counters();
+    assert_eq!((counters.challenges, counters.challenges_withheld), (2, 3));
+    assert_eq!(world.from(LAMP).len(), 2);
+}
+
+#[test]
+fn a_forged_request_is_not_challenged() {
+    let mut world = doubting();
+    world.nodes[LAMP].deaf = true;
+    world.ask_group(question(&world, "t"));
+    let mut forged = world.from(CLIENT)[0].bytes.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    world.nodes[LAMP].deaf = false;
+    world.inject(LAMP, true, address(CLIENT), &forged);
+    assert_eq!(challenges(&world, LAMP), 0);
+    assert!(world.from(LAMP).is_empty());
+    assert_eq!(world.nodes[LAMP].counters().not_verified, 1);
+}

@@ -1,0 +1,309 @@
+//! What comes from nobody in the group, or from the wrong one: it is never delivered, and nothing goes wrong by it.
+
+use super::*;
+
+/// A response to the client's first request, with this head.
+fn unprotected(world: &World, code: Code, kind: Type) -> Vec<u8> {
+    let asked = world.from(CLIENT)[0].message().message_id();
+    let token = world.from(CLIENT)[0].message().token();
+    let mut bytes = [0; 64];
+    let mut writer = Writer::new(&mut bytes, kind, code, asked, token).unwrap();
+    writer.payload(b"forged").unwrap();
+    let len = writer.finish();
+    bytes[..len].to_vec()
+}
+
+// Covers: GO-7-06
+#[test]
+fn no_changed_message_is_delivered_and_the_genuine_one_still_is() {
+    for multicast in [true, false] {
+        let mut world = world();
+        world.nodes[LAMP].deaf = true;
+        let protection = to_member(&world, LAMP);
+        match multicast {
+            true => {
+                world.ask_group(question(&world, "t"));
+            }
+            false => {
+                world.ask(request_to(LAMP, "t", protection));
+            }
+        }
+        world.nodes[LAMP].deaf = false;
+        let genuine = world.from(CLIENT)[0].bytes.clone();
+        world.sent.clear();
+        let covered = 4 + 8; // header and token are not
+        for at in covered..genuine.len() {
+            for bit in 0..8 {
+                let mut changed = genuine.clone();
+                changed[at] ^= 1 << bit;
+                changed[2..4].copy_from_slice(&[0x70 + (at >> 5) as u8, (at << 3) as u8 | bit]);
+                world.inject(
+                    LAMP,
+                    multicast,
+                    ([10, 1, at as u8, bit], 7).into(),
+                    &changed,
+                );
+                assert_eq!(world.nodes[LAMP].handled(), 0, "byte {at}, bit {bit}");
+            }
+        }
+        for len in covered..genuine.len() {
+            let mut cut = genuine[..len].to_vec();
+            cut[2..4].copy_from_slice(&[0x60, len as u8]);
+            world.inject(LAMP, multicast, ([10, 2, len as u8, 1], 7).into(), &cut);
+            assert_eq!(world.nodes[LAMP].handled(), 0, "{len} bytes");
+        }
+        if multicast {
+            assert!(world.from(LAMP).is_empty(), "silence");
+        }
+        world.inject(LAMP, multicast, address(CLIENT), &genuine);
+        assert_eq!(world.nodes[LAMP].handled(), 1, "the genuine one is");
+    }
+}
+
+// Covers: GO-7-08, GC-6.2.3-02, GC-6.2.3-03, GC-6.3-01
+#[test]
+fn a_replayed_or_forged_group_request_causes_no_datagram() {
+    let mut world = world();
+    world.nodes[BELL].deaf = true;
+    for node in [LAMP, BELL] {
+        world.nodes[node].endpoint.set_answer_errors(true);
+    }
+    world.ask_group(question(&world, "t"));
+    let genuine = world.from(CLIENT)[0].bytes.clone();
+    world.sent.clear();
+    let mut replayed = genuine.clone();
+    replayed[2] ^= 1; // another Message ID, so that only the window can know it
+    world.inject(LAMP, true, address(CLIENT), &replayed);
+    assert_eq!(world.nodes[LAMP].counters().replayed, 1);
+    world.nodes[BELL].deaf = false;
+    let mut forged = genuine.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    world.inject(BELL, true, address(CLIENT), &forged);
+    assert_eq!(world.nodes[BELL].counters().not_verified, 1);
+    assert!(world.from(LAMP).is_empty() && world.from(BELL).is_empty());
+    assert_eq!(
+        (world.nodes[LAMP].handled(), world.nodes[BELL].handled()),
+        (1, 0)
+    );
+    // The same by unicast is an error, where errors are answered.
+    replayed[2] ^= 2;
+    world.inject(LAMP, false, address(CLIENT), &replayed);
+    let error = world.from(LAMP)[0];
+    assert_eq!(error.message().code(), Code::UNAUTHORIZED);
+    assert_eq!(
+        error.message().option(OptionNumber::MAX_AGE),
+        Some(b"".as_slice())
+    );
+    assert_eq!(error.message().payload(), b"Replay detected");
+    assert_eq!(world.nodes[LAMP].counters().errors_answered, 1);
+}
+
+#[test]
+fn errors_are_not_answered_unless_that_is_wanted_and_then_within_a_budget() {
+    let mut world = world();
+    world.ask_group(question(&world, "t"));
+    let mut bytes = world.from(CLIENT)[0].bytes.clone();
+    for (wanted, expected) in [(false, 0), (true, 8)] {
+        world.nodes[LAMP].endpoint.set_answer_errors(wanted);
+        world.sent.clear();
+        for n in 0..20 {
+            bytes[2..4].copy_from_slice(&[u8::from(wanted) + 3, n]);
+            world.inject(LAMP, false, address(CLIENT), &bytes);
+        }
+        assert_eq!(world.from(LAMP).len(), expected);
+    }
+}
+
+#[test]
+fn an_unprotected_response_answers_no_protected_request() {
+    for code in [
+        Code::CONTENT,
+        Code::UNAUTHORIZED,
+        Code::BAD_OPTION,
+        Code::SERVICE_UNAVAILABLE,
+    ] {
+        let mut world = world();
+        world.nodes[LAMP].worker = Worker::Held;
+        world.ask(request_to(LAMP, "slow", to_member(&world, LAMP)));
+        let forged = unprotected(&world, code, Type::Ack);
+        world.inject(CLIENT, false, address(LAMP), &forged);
+        assert_eq!(
+            world.nodes[CLIENT]
+                .endpoint
+                .counters()
+                .unprotected_responses,
+            1
+        );
+        assert_eq!((world.response(), world.failure()), (None, None));
+        // The genuine answer still counts.
+        world.nodes[LAMP].worker = Worker::Eager;
+        let waiting = core::mem::take(&mut world.nodes[LAMP].waiting);
+        let now = world.now;
+        for work in waiting {
+            world.nodes[LAMP].work(now, work);
+        }
+        world.run();
+        let incoming = world.nodes[LAMP].events.iter().find_map(|e| match e {
+            Event::Request { incoming, .. } => Some(*incoming),
+            _ => None,
+        });
+        let response = Response::new(Code::CHANGED);
+        world.nodes[LAMP]
+            .endpoint
+            .respond(now, incoming.unwrap(), response);
+        world.run();
+        assert_eq!(world.response().unwrap().0.code, Code::CHANGED);
+    }
+}
+
+#[test]
+fn when_nothing_but_an_unprotected_response_came_that_is_said_in_the_end() {
+    let mut world = world();
+    world.nodes[LAMP].deaf = true;
+    world.ask(request_to(LAMP, "t", to_member(&world, LAMP)));
+    for (kind, expected) in [
+        (Type::Ack, None),
+        (Type::Con, Some(0x70)),
+        (Type::Non, None),
+    ] {
+        let forged = unprotected(&world, Code::SERVICE_UNAVAILABLE, kind);
+        let before = world.from(CLIENT).len();
+        world.inject(CLIENT, false, address(LAMP), &forged);
+        let told = world.from(CLIENT).get(before).map(|d| d.bytes[0]);
+        assert_eq!(told, expected, "{kind:?}");
+    }
+    world.pass(Duration::from_secs(92));
+    assert_eq!(world.failure(), None);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(
+        world.failure(),
+        Some(Failure::OnlyUnprotected(Code::SERVICE_UNAVAILABLE))
+    );
+    assert_eq!(
+        world.nodes[CLIENT]
+            .endpoint
+            .counters()
+            .unprotected_responses,
+        3
+    );
+}
+
+#[test]
+fn an_unprotected_answer_counts_for_nothing_in_a_protected_collection() {
+    let mut world = world();
+    world.nodes[LAMP].deaf = true;
+    world.ask_group(GroupRequest {
+        expect: both(),
+        ..question(&world, "t")
+    });
+    let token = world.from(CLIENT)[0].message().token();
+    let mut bytes = [0; 64];
+    for code in [Code::CONTENT, Code::UNAUTHORIZED] {
+        let mut writer = Writer::new(
+            &mut bytes,
+            Type::Non,
+            code,
+            MessageId(code.to_u8().into()),
+            token,
+        )
+        .unwrap();
+        writer.payload(b"forged").unwrap();
+        let len = writer.finish();
+        let forged = bytes[..len].to_vec();
+        world.inject(CLIENT, false, address(LAMP), &forged);
+    }
+    assert_eq!(world.answers().len(), 1, "that of the other member");
+    world.pass(Duration::from_secs(11));
+    let outcome = world.outcome();
+    assert_eq!(outcome.dropped.unprotected, 2);
+    assert_eq!(
+        outcome.missing().map(|(name, _)| name).collect::<Vec<_>>(),
+        ["lamp"]
+    );
+    assert!(outcome.unexpected.is_empty());
+}
+
+// Covers: GO-7.4-06, GO-7.4-16
+#[test]
+fn an_answer_of_another_member_than_the_one_that_was_asked_is_not_delivered() {
+    let mut world = world();
+    // The lamp does not answer, and the bell does: it takes the request for its own, as a member may.
+    world.nodes[LAMP].deaf = true;
+    world.ask(request_to(
+        LAMP,
+        "t",
+        Protection::Member {
+            group: world.group(),
+            credential: credential(LAMP).bytes().to_vec(),
+        },
+    ));
+    let asked = world.from(CLIENT)[0].clone();
+    let token = asked.message().token();
+    // The bell's own answer to a question to the group, under the token of the request to the lamp.
+    world.ask_group(question(&world, "t"));
+    let answer = world.from(BELL)[0].bytes.clone();
+    let mut moved = answer.clone();
+    moved[4..12].copy_from_slice(token.as_bytes());
+    moved[2] ^= 0x11;
+    world.inject(CLIENT, false, address(LAMP), &moved);
+    assert_eq!(world.response(), None);
+    assert_eq!(world.failure(), None, "and it ends nothing");
+    let counters = world.nodes[CLIENT].counters();
+    assert_eq!(counters.responses, 1, "only the answer to the question");
+    assert_eq!(counters.not_verified + counters.other_member, 1);
+}
+
+#[test]
+fn a_protected_response_to_an_unprotected_request_is_not_understood() {
+    let mut world = world();
+    world.nodes[LAMP].deaf = true;
+    world.ask(request_to(LAMP, "t", Protection::None));
+    let asked = world.from(CLIENT)[0].clone();
+    world.ask_group(question(&world, "t"));
+    let mut moved = world.from(BELL)[0].bytes.clone();
+    moved[4..12].copy_from_slice(asked.message().token().as_bytes());
+    world.inject(CLIENT, false, address(LAMP), &moved);
+    assert_eq!(world.failure(), Some(Failure::Rejected));
+}
+
+#[test]
+fn forgeries_of_one_source_cost_a_bounded_number_of_verifications() {
+    let mut config = trusting();
+    config.security.failures_per_source = 4;
+    let mut world = world_with(Modes::Both, Settings::default(), config);
+    world.nodes[LAMP].deaf = true;
+    world.ask_group(question(&world, "t"));
+    let genuine = world.from(CLIENT)[0].bytes.clone();
+    world.nodes[LAMP].deaf = false;
+    let mut forged = genuine.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    for n in 0..20 {
+        forged[2..4].copy_from_slice(&[0x66, n]);
+        world.inject(LAMP, true, address(9), &forged);
+    }
+    let counters = world.nodes[LAMP].counters();
+    assert_eq!((counters.not_verified, counters.over_budget), (4, 16));
+    // Another source has its own.
+    world.inject(LAMP, true, address(CLIENT), &genuine);
+    assert_eq!(world.nodes[LAMP].handled(), 1);
+    // And a source whose messages verify never runs out.
+    for _ in 0..20 {
+        world.pass(Duration::from_micros(1));
+        let id = world.ask_group(question(&world, "t"));
+        let now = world.now;
+        world.nodes[CLIENT].endpoint.close(now, id);
+    }
+    assert_eq!(world.nodes[LAMP].counters().over_budget, 16);
+}
+
+#[test]
+fn an_own_question_that_comes_back_is_not_answered() {
+    let mut world = world();
+    world.ask_group(question(&world, "t"));
+    let own = world.from(CLIENT)[0].bytes.clone();
+    world.sent.clear();
+    world.inject(CLIENT, true, address(CLIENT), &own);
+    assert_eq!(world.nodes[CLIENT].handled(), 0);
+    assert_eq!(world.nodes[CLIENT].counters().own, 1);
+    assert!(world.sent.is_empty());
+}

@@ -1,0 +1,483 @@
+//! What an endpoint keeps for security beside the contexts: policies, budgets, addresses, what is being fetched.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use antiphon_oscore::record::Record;
+use antiphon_oscore::sequence::Sequence;
+use antiphon_oscore::{ContextId, Contexts, GroupId, Kid, Member, Reason};
+use hashbrown::HashMap;
+
+use super::Budgets;
+use crate::exchange::same_peer;
+use crate::rng::{KeyedHash, Rng};
+use crate::time::Instant;
+use crate::work::WorkId;
+
+/// Policies of protected messages. The defaults are the safe ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityConfig {
+    /// Whether an error is answered, unprotected, when a unicast request cannot be opened (RFC 8613 section 8.2).
+    /// Default no: it would tell strangers which contexts there are. To a group nobody ever answers an error.
+    pub answer_errors: bool,
+    /// Signatures of one address that may fail in a second before its messages are dropped unseen. Default 64.
+    pub failures_per_source: u32,
+    /// Challenges and errors sent to one address in a second. Default 8.
+    pub challenges_per_source: u32,
+    /// Credentials of unknown members that are asked for in a second, whoever claims to be one. Default 16.
+    pub fetches: u32,
+    /// For so long a credential that was not found is not asked for again. Default 60 s.
+    pub unknown_for: Duration,
+    /// Members whose address is remembered as one where they were reached. Default 1024; others are challenged again.
+    pub addresses: usize,
+    /// Sources whose budgets are told apart. Default 1024.
+    pub sources: usize,
+    /// How long to wait before a reservation of sequence numbers that failed is tried again. Default 1 s.
+    pub store_again_after: Duration,
+}
+
+impl Default for SecurityConfig {
+    fn default() -> Self {
+        Self {
+            answer_errors: false,
+            failures_per_source: 64,
+            challenges_per_source: 8,
+            fetches: 16,
+            unknown_for: Duration::from_secs(60),
+            addresses: 1_024,
+            sources: 1_024,
+            store_again_after: Duration::from_secs(1),
+        }
+    }
+}
+
+impl SecurityConfig {
+    /// The memory of all tables that others can fill, at most.
+    pub(crate) const fn memory_total(&self) -> usize {
+        2 * Budgets::memory_total(self.sources)
+            + Budgets::memory_total(1)
+            + 4 * self.addresses * (size_of::<((ContextId, Kid), Reached)>() + 1)
+            + UNKNOWN * 3 * size_of::<((GroupId, Kid), Instant)>()
+            + 256
+    }
+}
+
+/// News of a security context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecurityEvent {
+    /// Its sequence numbers will soon be used up: ask for a new Sender ID or new keys.
+    NearExhaustion(ContextId),
+    /// Its sequence numbers are used up: nothing more is protected in it.
+    Exhausted(ContextId),
+    /// It is not certain which of its sequence numbers were used: nothing is protected in it.
+    Lost(ContextId),
+    /// Sequence numbers could not be reserved; it is tried again.
+    NotReserved(ContextId),
+}
+
+/// What has become of protected messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SecurityCounters {
+    /// Requests that were opened.
+    pub requests: u64,
+    /// Responses that were opened.
+    pub responses: u64,
+    /// Messages that were protected and sent.
+    pub protected: u64,
+    /// Messages that could not be protected.
+    pub not_protected: u64,
+    /// Requests answered with a challenge.
+    pub challenges: u64,
+    /// Challenges not sent, because the source has had its share.
+    pub challenges_withheld: u64,
+    /// Own requests repeated with an Echo value.
+    pub echoed: u64,
+    /// Messages dropped unseen, because too much of their source had failed.
+    pub over_budget: u64,
+    /// Messages whose OSCORE option or payload does not decode.
+    pub malformed: u64,
+    /// Messages for which there is no context.
+    pub no_context: u64,
+    /// Messages of members whose credential is not known.
+    pub no_credential: u64,
+    /// Replays.
+    pub replayed: u64,
+    /// Requests under a replay window that cannot be made valid here.
+    pub window_invalid: u64,
+    /// Messages whose signature or tag is wrong.
+    pub not_verified: u64,
+    /// Messages in a mode that the group does not have.
+    pub mode_unavailable: u64,
+    /// Own requests that came back.
+    pub own: u64,
+    /// Messages under a context that is lost.
+    pub lost: u64,
+    /// Messages overtaken by a rekeying, or by the end of what they belonged to.
+    pub superseded: u64,
+    /// Responses of another member than the one that was asked, or under a changed Sender ID.
+    pub other_member: u64,
+    /// Messages that verified and hold what may not come here.
+    pub content: u64,
+    /// Messages not opened because the own key failed.
+    pub key_failures: u64,
+    /// Errors answered without protection.
+    pub errors_answered: u64,
+}
+
+impl SecurityCounters {
+    pub(crate) fn count(&mut self, reason: Reason) {
+        let counter = match reason {
+            Reason::Malformed => &mut self.malformed,
+            Reason::NoContext => &mut self.no_context,
+            Reason::NoCredential { .. } => &mut self.no_credential,
+            Reason::Replayed => &mut self.replayed,
+            Reason::WindowInvalid => &mut self.window_invalid,
+            Reason::NotVerified => &mut self.not_verified,
+            Reason::ModeUnavailable(_) => &mut self.mode_unavailable,
+            Reason::OwnKid => &mut self.own,
+            Reason::Lost => &mut self.lost,
+            Reason::Installing | Reason::Superseded | Reason::WrongResult => &mut self.superseded,
+            Reason::OtherMember | Reason::KidChanged | Reason::TooManyServers => {
+                &mut self.other_member
+            }
+            Reason::Content => &mut self.content,
+            Reason::KeyFailure => &mut self.key_failures,
+        };
+        *counter += 1;
+    }
+}
+
+/// Sequence numbers that are being reserved.
+pub(crate) struct Reservation {
+    pub(crate) context: ContextId,
+    gid: Vec<u8>,
+    sender_id: Kid,
+    generation: u64,
+    upto: u64,
+}
+
+/// Where a member was reached, and where a challenge for it went.
+struct Reached {
+    /// Whose address this is, whatever its Sender ID says.
+    identity: u64,
+    address: Option<SocketAddr>,
+    challenged_at: Option<SocketAddr>,
+}
+
+/// Credentials that were not found, at most so many remembered.
+const UNKNOWN: usize = 256;
+
+/// Messages of one unknown member that wait for its credential.
+const WAIT_FOR_CREDENTIAL: usize = 4;
+
+/// Time as the security contexts count it.
+pub(crate) fn at(now: Instant) -> Duration {
+    now.since(Instant::ZERO)
+}
+
+pub(crate) struct Guard {
+    pub(crate) contexts: Contexts,
+    pub(crate) config: SecurityConfig,
+    pub(crate) counters: SecurityCounters,
+    pub(crate) failures: Budgets,
+    pub(crate) challenges: Budgets,
+    fetches: Budgets,
+    reached: HashMap<(ContextId, Kid), Reached, KeyedHash>,
+    identity_hash: KeyedHash,
+    /// Messages that wait for sequence numbers, in order.
+    pub(crate) stalled: Vec<WorkId>,
+    reservations: BTreeMap<WorkId, Reservation>,
+    reserve_from: Instant,
+    /// Credentials being fetched, and the messages that wait for them.
+    fetching: BTreeMap<(GroupId, Kid), (WorkId, Vec<WorkId>)>,
+    unknown: BTreeMap<(GroupId, Kid), Instant>,
+    /// When answers that wait to be protected are acknowledged.
+    pub(crate) slow: BTreeSet<(Instant, WorkId)>,
+    warned: BTreeMap<ContextId, SecurityEvent>,
+}
+
+impl Guard {
+    pub(crate) fn new(config: SecurityConfig, rng: &mut Rng) -> Self {
+        Self {
+            contexts: Contexts::new(),
+            counters: SecurityCounters::default(),
+            failures: Budgets::new(config.failures_per_source, config.sources, rng),
+            challenges: Budgets::new(config.challenges_per_source, config.sources, rng),
+            fetches: Budgets::new(config.fetches, 1, rng),
+            reached: HashMap::with_hasher(rng.keyed_hash()),
+            identity_hash: rng.keyed_hash(),
+            stalled: Vec::new(),
+            reservations: BTreeMap::new(),
+            reserve_from: Instant::ZERO,
+            fetching: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            slow: BTreeSet::new(),
+            warned: BTreeMap::new(),
+            config,
+        }
+    }
+
+    /// Is there any security context?
+    pub(crate) fn is_used(&self) -> bool {
+        self.contexts.groups().next().is_some() || self.contexts.pairs().next().is_some()
+    }
+
+    // ---- sequence numbers --------------------------------------------------------------------------
+
+    /// The next reservation that is to be made durable: some are asked for when half of a block is used.
+    pub(crate) fn poll_reservation(&mut self, now: Instant) -> Option<(Reservation, Record)> {
+        if now < self.reserve_from {
+            return None;
+        }
+        for (id, group) in self.contexts.groups_mut() {
+            let Some(upto) = group.sequence_mut().and_then(|sequence| sequence.wants()) else {
+                continue;
+            };
+            let (gid, generation) = (group.gid().as_bytes().to_vec(), group.generation());
+            let Some(sender_id) = group.sender_id() else {
+                continue;
+            };
+            return Some(reservation(id.into(), gid, sender_id, generation, upto));
+        }
+        let pairs: Vec<_> = self.contexts.pairs().map(|(id, _)| id).collect();
+        for id in pairs {
+            let Some(pair) = self.contexts.pair_mut(id) else {
+                continue;
+            };
+            let Some(upto) = pair.sequence_mut().wants() else {
+                continue;
+            };
+            let gid = pair.id_context().map(|gid| gid.as_bytes().to_vec());
+            let sender_id = pair.sender_id();
+            return Some(reservation(
+                id.into(),
+                gid.unwrap_or_default(),
+                sender_id,
+                0,
+                upto,
+            ));
+        }
+        None
+    }
+
+    pub(crate) fn reserving(&mut self, id: WorkId, reservation: Reservation) {
+        self.reservations.insert(id, reservation);
+    }
+
+    /// A reservation is durable, or failed. It counts only for the keys that it was made for. `None`: it was none.
+    pub(crate) fn reserved(&mut self, now: Instant, id: WorkId, ok: bool) -> Option<ContextId> {
+        let done = self.reservations.remove(&id)?;
+        if !ok {
+            self.reserve_from = now + self.config.store_again_after;
+        }
+        let sequence = match done.context {
+            ContextId::Group(id) => self
+                .contexts
+                .group_mut(id)
+                .filter(|group| {
+                    group.gid().as_bytes() == done.gid
+                        && group.generation() == done.generation
+                        && group.sender_id() == Some(done.sender_id)
+                })
+                .and_then(|group| group.sequence_mut()),
+            ContextId::Pair(id) => self.contexts.pair_mut(id).map(|pair| pair.sequence_mut()),
+        };
+        match (sequence, ok) {
+            (Some(sequence), true) => sequence.reserved(done.upto),
+            (Some(sequence), false) => sequence.not_reserved(),
+            (None, _) => {}
+        }
+        Some(done.context)
+    }
+
+    /// When a failed reservation is tried again.
+    pub(crate) fn next_timeout(&self, now_or_before: Option<Instant>) -> Option<Instant> {
+        let again = (self.reserve_from > Instant::ZERO).then_some(self.reserve_from);
+        let slow = self.slow.first().map(|(at, _)| *at);
+        [again, slow, now_or_before].into_iter().flatten().min()
+    }
+
+    /// The time for another try has come.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.reserve_from <= now {
+            self.reserve_from = Instant::ZERO;
+        }
+        self.contexts.handle_timeout(at(now));
+        self.unknown.retain(|_, until| *until > now);
+    }
+
+    /// News of the contexts that was not told yet.
+    pub(crate) fn poll_event(&mut self) -> Option<SecurityEvent> {
+        loop {
+            let groups = self.contexts.groups().map(|(id, group)| {
+                let sequence = group.sequence();
+                let lost = group.is_lost() || sequence.is_some_and(Sequence::is_lost);
+                let used = sequence.is_some_and(Sequence::is_exhausted);
+                let near = sequence.is_some_and(Sequence::near_exhaustion);
+                state(id.into(), lost, used, near)
+            });
+            let pairs = self.contexts.pairs().map(|(id, pair)| {
+                let sequence = pair.sequence();
+                let lost = pair.is_lost() || sequence.is_lost();
+                let (used, near) = (sequence.is_exhausted(), sequence.near_exhaustion());
+                state(id.into(), lost, used, near)
+            });
+            let warned = &self.warned;
+            let (id, news) = groups
+                .chain(pairs)
+                .find(|(id, state)| warned.get(id) != state.as_ref())?;
+            match news {
+                Some(event) => {
+                    self.warned.insert(id, event);
+                    return Some(event);
+                }
+                None => self.warned.remove(&id),
+            };
+        }
+    }
+
+    // ---- addresses -----------------------------------------------------------------------------------
+
+    /// A challenge for this member goes to this address.
+    pub(crate) fn challenged(&mut self, context: ContextId, member: &Member, peer: SocketAddr) {
+        let identity = self.identity_hash.bytes(member.identity());
+        let key = (context, member.kid());
+        if !self.reached.contains_key(&key) && self.reached.len() >= self.config.addresses {
+            return; // it is challenged again next time
+        }
+        let reached = self.reached.entry(key).or_insert(Reached {
+            identity,
+            address: None,
+            challenged_at: None,
+        });
+        if reached.identity != identity {
+            *reached = Reached {
+                identity,
+                address: None,
+                challenged_at: None,
+            };
+        }
+        reached.challenged_at = Some(peer);
+    }
+
+    /// The Echo value that was sent to this member came back from this address. If it was sent there, the address is the member's.
+    pub(crate) fn echoed(&mut self, context: ContextId, member: &Member, peer: SocketAddr) {
+        let identity = self.identity_hash.bytes(member.identity());
+        if let Some(reached) = self.reached.get_mut(&(context, member.kid()))
+            && reached.identity == identity
+            && reached.challenged_at.is_some_and(|at| same_peer(at, peer))
+        {
+            reached.address = reached.challenged_at.take();
+        }
+    }
+
+    /// Is the member known to be reached at this address?
+    pub(crate) fn is_reachable(
+        &self,
+        context: ContextId,
+        member: &Member,
+        peer: SocketAddr,
+    ) -> bool {
+        let reached = self.reached.get(&(context, member.kid()));
+        reached.is_some_and(|reached| {
+            reached.address.is_some_and(|at| same_peer(at, peer))
+                && reached.identity == self.identity_hash.bytes(member.identity())
+        })
+    }
+
+    // ---- credentials of members that are not known yet --------------------------------------------------
+
+    /// Whether a message of this unknown member may wait for its credential, and whether it is to be asked for.
+    pub(crate) fn fetch(&mut self, now: Instant, group: GroupId, kid: Kid) -> Fetch {
+        let key = (group, kid);
+        if let Some((_, waiting)) = self.fetching.get(&key) {
+            return match waiting.len() < WAIT_FOR_CREDENTIAL {
+                true => Fetch::Wait,
+                false => Fetch::Drop,
+            };
+        }
+        let known = self.unknown.get(&key).is_some_and(|until| *until > now);
+        let anyone = core::net::Ipv4Addr::UNSPECIFIED.into();
+        if known || self.unknown.len() >= UNKNOWN || !self.fetches.take(now, anyone) {
+            return Fetch::Drop;
+        }
+        Fetch::Ask
+    }
+
+    pub(crate) fn fetching(&mut self, group: GroupId, kid: Kid, work: WorkId) {
+        self.fetching.insert((group, kid), (work, Vec::new()));
+    }
+
+    pub(crate) fn wait_for(&mut self, group: GroupId, kid: Kid, message: WorkId) {
+        if let Some((_, waiting)) = self.fetching.get_mut(&(group, kid)) {
+            waiting.push(message);
+        }
+    }
+
+    /// A credential was fetched, or not: whose, and which messages waited for it. `None`: none was asked for.
+    pub(crate) fn fetched(
+        &mut self,
+        now: Instant,
+        work: WorkId,
+        found: bool,
+    ) -> Option<(GroupId, Kid, Vec<WorkId>)> {
+        let key = self.fetching.iter().find(|(_, (id, _))| *id == work);
+        let key = key.map(|(key, _)| *key)?;
+        let (_, waiting) = self.fetching.remove(&key)?;
+        if !found && self.unknown.len() < UNKNOWN {
+            self.unknown.insert(key, now + self.config.unknown_for);
+        }
+        Some((key.0, key.1, waiting))
+    }
+}
+
+/// What becomes of a message of a member that is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fetch {
+    /// Its credential is asked for, and the message waits.
+    Ask,
+    /// Its credential is asked for already; the message waits too.
+    Wait,
+    /// It is dropped.
+    Drop,
+}
+
+fn reservation(
+    context: ContextId,
+    gid: Vec<u8>,
+    sender_id: Kid,
+    generation: u64,
+    upto: u64,
+) -> (Reservation, Record) {
+    let record = Record::Reserved {
+        gid: gid.clone(),
+        sender_id: sender_id.as_bytes().to_vec(),
+        upto,
+    };
+    let reservation = Reservation {
+        context,
+        gid,
+        sender_id,
+        generation,
+        upto,
+    };
+    (reservation, record)
+}
+
+/// The worst that is to be said of a context.
+fn state(
+    id: ContextId,
+    lost: bool,
+    exhausted: bool,
+    near: bool,
+) -> (ContextId, Option<SecurityEvent>) {
+    let event = match (lost, exhausted, near) {
+        (true, ..) => Some(SecurityEvent::Lost(id)),
+        (_, true, _) => Some(SecurityEvent::Exhausted(id)),
+        (_, _, true) => Some(SecurityEvent::NearExhaustion(id)),
+        _ => None,
+    };
+    (id, event)
+}
