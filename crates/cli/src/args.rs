@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use crate::decode::{self, DecodeArgs};
 use crate::discover::DiscoverArgs;
 use crate::failure::Failure;
+use crate::oscore::OscoreArgs;
 use crate::quickstart::QuickstartArgs;
 use crate::request::{BareArgs, BodyArgs, NotifyArgs};
 use crate::serve::ServeArgs;
@@ -21,7 +22,7 @@ use crate::serve::ServeArgs;
     after_help = "\
 Exit codes:
   0  all expected members answered (at least one, if none were named)
-  1  decode: the datagram is malformed
+  1  decode: the datagram is malformed; oscore verify: the state file is not in order
   2  the command line, or a file it names, says something that cannot be meant
   3  some expected members are missing
   4  nobody answered
@@ -68,6 +69,7 @@ enum Command {
     Serve(ServeArgs),
     /// Show a datagram as text, or where it is malformed
     Decode(DecodeArgs),
+    Oscore(OscoreArgs),
 }
 
 impl Cli {
@@ -86,6 +88,7 @@ impl Cli {
             Command::Discover(args) => args.run(),
             Command::Serve(args) => args.run(),
             Command::Decode(args) => decode::run(args),
+            Command::Oscore(args) => args.run(),
         }
     }
 }

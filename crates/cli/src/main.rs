@@ -10,14 +10,18 @@ mod exit;
 mod failure;
 mod hex;
 mod members;
+mod oscore;
 mod outcome;
 mod payload;
+mod preconfigured;
 mod progress;
 mod quickstart;
 mod render;
 mod request;
+mod secret_file;
 mod senml;
 mod serve;
+mod state;
 mod table;
 mod terminal;
 

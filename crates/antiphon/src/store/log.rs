@@ -421,6 +421,37 @@ impl Log {
     }
 }
 
+/// What opening would find; nothing is written.
+pub(super) fn examine(
+    disk: Box<dyn Disk>,
+    key: &SealKey,
+    options: Options,
+) -> Result<(Option<Contents>, Continuity), StoreError> {
+    let mut medium = Medium {
+        disk,
+        wear: Wear::default(),
+    };
+    let file = medium.disk.name();
+    medium
+        .disk
+        .lock()
+        .map_err(|error| lock_error(&file, error))?;
+    let mut keeper = match options.witnessing {
+        Witnessing::File => Keeper::File { room: 0 },
+        Witnessing::Given(witness) => Keeper::Given(witness),
+        Witnessing::Nobody => Keeper::Nobody,
+    };
+    let found = look(
+        &mut medium,
+        &mut keeper,
+        key,
+        &file,
+        options.boot,
+        options.despite_loss,
+    )?;
+    Ok((found.contents, found.continuity))
+}
+
 /// Reads the file and its witness, and decides whether the file is the one that was last in use.
 fn look(
     medium: &mut Medium,

@@ -7,8 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::log::Log;
-use super::{Batch, Disk, MAX_BATCH, Opened, Options, SealKey, StoreError, StoreId, Wear};
+use super::log::{self, Log};
+use super::{
+    Batch, Contents, Continuity, Disk, MAX_BATCH, Opened, Options, SealKey, StoreError, StoreId,
+    Wear,
+};
 
 /// A store that is owned. Clones are the same store; when the last one is dropped without [`Store::close`], it is left as by a crash.
 #[derive(Clone)]
@@ -45,6 +48,19 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
+    /// What [`open`](Self::open) would find, without writing anything: what the store holds, `None` if there is none, and
+    /// how it was left. Only for looking: whoever uses what is found must open the store.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn examine(
+        disk: impl Disk + 'static,
+        key: &SealKey,
+        options: Options,
+    ) -> Result<(Option<Contents>, Continuity), StoreError> {
+        log::examine(Box::new(disk), key, options)
+    }
+
     /// Opens a store, or creates it if there is none, and becomes its owner.
     ///
     /// After a crash the file is written anew unless its witness knows all of it; so whatever is returned is durable.

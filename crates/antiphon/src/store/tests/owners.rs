@@ -412,3 +412,28 @@ fn lengths_have_limits() {
     let read = Contents::read(&disk.get(Area::Log), &key()).unwrap();
     assert_eq!(of(&read.records, &long).len(), 8);
 }
+
+#[test]
+fn looking_finds_what_opening_would_and_writes_nothing() {
+    let mut disk = SimDisk::new(1);
+    let look = |disk: &SimDisk| Store::examine(disk.clone(), &key(), options());
+    let (contents, continuity) = look(&disk).unwrap();
+    assert!(contents.is_none());
+    assert_eq!(continuity, Continuity::Created);
+    disk.restart();
+
+    let opened = open(&disk).unwrap();
+    opened.store.append("group/a", b"one").unwrap();
+    assert!(matches!(look(&disk), Err(StoreError::Locked { .. })));
+    drop(opened);
+    disk.restart();
+    let before = (disk.get(Area::Log), disk.get(Area::Witness));
+    let (contents, continuity) = look(&disk).unwrap();
+    assert_eq!(of(&contents.unwrap().records, "group/a"), [b"one"]);
+    assert!(matches!(continuity, Continuity::Crashed { .. }));
+    assert_eq!(before, (disk.get(Area::Log), disk.get(Area::Witness)));
+
+    disk.restart();
+    disk.put(Area::Log, &before.0[..before.0.len() - 1]);
+    assert!(matches!(look(&disk), Err(StoreError::Corrupt { .. })));
+}
