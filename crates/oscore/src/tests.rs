@@ -1,11 +1,14 @@
 //! Tests of what members do with each other, through the public interface.
 
 mod checker;
+mod context;
 mod echo;
 mod exchange;
 mod floor;
 mod forgery;
 mod install;
 mod messages;
+mod modes;
+mod protection;
 mod receive;
 mod vectors;

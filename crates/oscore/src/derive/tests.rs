@@ -100,6 +100,7 @@ fn the_keys_of_appendix_c_of_rfc_8613_and_of_plain_oscore() {
     assert_eq!(count, 6 + 48);
 }
 
+// Covers: GC-6.2.3-05
 #[test]
 fn the_keys_of_all_groups() {
     for file in vectors::groups() {

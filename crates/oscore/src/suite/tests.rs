@@ -374,7 +374,7 @@ fn unknown_numbers_are_named() {
     );
 }
 
-// Covers: GO-14.16-07
+// Covers: GO-14.16-01, GO-14.16-07
 #[test]
 fn no_algorithm_supports_a_claim_of_128_bits_against_collisions() {
     let claim = |algorithm, bits| suite(CCM16, Some(algorithm)).claim_collision_resistance(bits);

@@ -166,6 +166,7 @@ fn threat_20_a_challenge_is_for_one_client_and_ends_with_the_keys() {
 }
 
 /// RFC 8613, Appendix B.1.2.
+// Covers: GO-B-B.1.2-01
 #[test]
 fn a_plain_context_recovers_its_window_by_an_echo() {
     let parameters = |own: usize, peer: usize| PairParameters {

@@ -3,14 +3,14 @@
 use super::floor::*;
 use crate::option::OscoreOption;
 
-const NEW: &[u8] = b"Em";
+pub(super) const NEW: &[u8] = b"Em";
 
-fn install(one: &mut One, now: Duration) {
+pub(super) fn install(one: &mut One, now: Duration) {
     let stale = Stale::Since {
         generation: 1,
         kids: vec![],
     };
-    let parameters = parameters(NEW, 2, Suite::default());
+    let parameters = parameters(NEW, 2, *one.group().suite());
     let group = one.group();
     let prepared = group
         .prepare_install(parameters, None, stale, 1000)

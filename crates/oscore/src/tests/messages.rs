@@ -11,7 +11,7 @@ fn values(bytes: &[u8]) -> Vec<(OptionNumber, Vec<u8>)> {
         .collect()
 }
 
-// Covers: GO-B-4.1-01, GO-B-4.2-01
+// Covers: GO-B-4.1-01, GO-B-4.2-01, GC-5-03
 #[test]
 fn options_go_where_their_class_says() {
     let mut floor = Floor::new(2, Suite::default());
