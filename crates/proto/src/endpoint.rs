@@ -409,6 +409,12 @@ impl Endpoint {
         self.guard.config.answer_errors = answered;
     }
 
+    /// Changes in which mode of Group OSCORE requests are answered from now on.
+    #[cfg(feature = "oscore")]
+    pub fn set_answers(&mut self, answers: crate::security::AnswerMode) {
+        self.guard.config.answers = answers;
+    }
+
     /// The server half.
     pub fn server(&self) -> &Server {
         &self.server

@@ -99,6 +99,8 @@ pub struct Counters {
     pub deferred_dropped: u64,
     /// Deferred requests whose handler never answered.
     pub deferred_expired: u64,
+    /// Requests to one peer that were repeated with an Echo value.
+    pub echoed: u64,
     /// Responses without protection to protected requests: hints, which answer nothing.
     pub unprotected_responses: u64,
     /// Responses that belong to nothing.

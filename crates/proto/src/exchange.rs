@@ -480,8 +480,12 @@ impl<C: Clone> Exchanges<C> {
         exchange.deadline = None;
         exchange.asked = None;
         exchange.sealed = None;
+        let protected = !exchange.unicast.protection.is_none();
         self.by_token.insert(token, id);
-        self.bare.push_back(id);
+        match protected {
+            true => self.bare.push_back(id),
+            false => self.ready.push_back(id),
+        }
         true
     }
 

@@ -75,7 +75,9 @@ pub use policy::{
 pub use resource::{ETag, Handler, Incoming, Methods, Resource, ResourceError, ResourceId};
 pub use rng::{KeyedHash, Rng};
 #[cfg(feature = "oscore")]
-pub use security::{ContextId, GroupId, PairId, SecurityConfig, SecurityCounters, SecurityEvent};
+pub use security::{
+    AnswerMode, ContextId, GroupId, PairId, SecurityConfig, SecurityCounters, SecurityEvent,
+};
 pub use security::{NotProtected, Protection};
 pub use server::{
     Admission, Context, Deferred, Demanded, Discoverable, Disposition, GroupModeByUnicast, Known,

@@ -17,9 +17,9 @@ pub use antiphon_oscore::{ContextId, GroupId, PairId};
 #[cfg(feature = "oscore")]
 pub(crate) use budget::Budgets;
 #[cfg(feature = "oscore")]
-pub(crate) use guard::{Fetch, Guard, at};
+pub use guard::{AnswerMode, SecurityConfig, SecurityCounters, SecurityEvent};
 #[cfg(feature = "oscore")]
-pub use guard::{SecurityConfig, SecurityCounters, SecurityEvent};
+pub(crate) use guard::{Fetch, Guard, at};
 
 /// How a request to one peer is protected. There is no default: sending without protection is a stated choice.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -98,6 +98,9 @@ impl Contexts {
         numbering: Numbering,
     ) -> Result<Protecting, ProtectError> {
         let split = Split::of(message, Direction::Response)?;
+        if message.code() == Code::UNAUTHORIZED && message.option(OptionNumber::ECHO).is_some() {
+            received.permission = None; // a challenge has an own Partial IV (draft section 9)
+        }
         match received.place {
             ContextId::Group(id) => {
                 self.protect_group_response(now, id, message, split, received, mode, numbering)

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use antiphon_wire::{Message, Type};
+use antiphon_wire::{Code, Message, OptionNumber, Type};
 
 #[cfg(feature = "oscore")]
 use super::jobs::Heard;
@@ -16,6 +16,8 @@ use crate::exchange::{
 use crate::identity::Sender;
 use crate::message::Response;
 use crate::path::{Path, SocketId};
+#[cfg(feature = "oscore")]
+use crate::security::Protection;
 use crate::time::Instant;
 
 impl Endpoint {
@@ -55,6 +57,17 @@ impl Endpoint {
         message: &Message<'_>,
     ) -> Reply {
         let rejected = unrecognised_critical(message).is_some();
+        // RFC 9175 section 2.3: the server wants to see that the client is where it says it is.
+        if !rejected
+            && message.code() == Code::UNAUTHORIZED
+            && let Some(echo) = message.option(OptionNumber::ECHO)
+            && self.echo_to(id, sender, echo)
+        {
+            return match message.kind() {
+                Type::Con => Reply::Acknowledge,
+                _ => Reply::Nothing,
+            };
+        }
         if let Some(ended) = self.exchanges.end(now, id, true) {
             let result = match rejected {
                 true => Err(Failure::Rejected),
@@ -67,6 +80,30 @@ impl Endpoint {
             (Type::Con, false) => Reply::Acknowledge,
             _ => Reply::Nothing,
         }
+    }
+
+    /// Repeats a request with the Echo value that the server has sent, protected for that server alone if at all; false if
+    /// that was done often enough.
+    fn echo_to(&mut self, id: ExchangeId, sender: &Sender, echo: &[u8]) -> bool {
+        let Some(protection) = self.exchanges.protection(id) else {
+            return false;
+        };
+        let protection = match (protection, sender) {
+            #[cfg(feature = "oscore")]
+            (Protection::Group(group), Sender::Proven(identity)) => match identity.credential() {
+                Some(credential) => Protection::Member {
+                    group: *group,
+                    credential: credential.to_vec(),
+                },
+                None => Protection::Group(*group),
+            },
+            (same, _) => same.clone(),
+        };
+        let repeated = self
+            .exchanges
+            .repeat_with_echo(&mut self.rng, id, echo, protection);
+        self.counters.echoed += u64::from(repeated);
+        repeated
     }
 
     pub(super) fn give_up(&mut self, now: Instant, owner: Sent<Separate>, failure: Failure) {
@@ -156,16 +193,14 @@ impl Endpoint {
         path: &Path,
         message: &Message<'_>,
     ) -> Reply {
-        if let Some((peer, mid)) = self.exchanges.sent_as(id)
+        if message.kind() == Type::Ack
+            && let Some((peer, mid)) = self.exchanges.sent_as(id)
             && self.confirmables.settle(peer, mid).is_some()
         {
             self.exchanges.acknowledged(now, id);
         }
         #[cfg(feature = "oscore")]
-        if message
-            .option(antiphon_wire::OptionNumber::OSCORE)
-            .is_some()
-        {
+        if message.option(OptionNumber::OSCORE).is_some() {
             self.open_response(now, Heard::exchange(id, *path), message);
             return match message.kind() {
                 Type::Con => Reply::Acknowledge,

@@ -21,7 +21,7 @@ use crate::identity::{Identity, SecurityMode, Sender, Standing};
 use crate::message::Response;
 use crate::parking::Direction;
 use crate::path::Path;
-use crate::security::{Fetch, NotProtected, Protection, at};
+use crate::security::{Fetch, NotProtected, at};
 use crate::time::Instant;
 use crate::work::Task;
 
@@ -189,7 +189,7 @@ impl Endpoint {
         }
         if fetch == Fetch::Ask {
             let work = self.fresh_work_id();
-            self.guard.fetching(group, kid, work);
+            self.guard.fetching(now, group, kid, work);
             self.work.push_back(crate::work::Work {
                 id: work,
                 task: Task::LoadCredential { group, kid },
@@ -293,6 +293,11 @@ impl Endpoint {
     /// A response was opened: it is delivered, or the request is repeated with the Echo value that it asks for.
     fn heard(&mut self, now: Instant, heard: Heard, opened: OpenedResponse) {
         self.guard.failures.give_back(heard.path.peer.ip());
+        if let HeardBy::Exchange(id) = heard.to
+            && let Some((peer, mid)) = self.exchanges.sent_as(id)
+        {
+            self.confirmables.settle(peer, mid); // a response acknowledges as well
+        }
         let Ok(message) = Message::parse(&opened.message) else {
             self.guard.counters.content += 1;
             return;
@@ -303,26 +308,7 @@ impl Endpoint {
             .then(|| message.option(OptionNumber::ECHO))
             .flatten();
         match (heard.to, challenge) {
-            (HeardBy::Exchange(id), Some(echo)) => {
-                let repeated = self.exchanges.protection(id).map(|protection| {
-                    match (protection, identity.credential()) {
-                        (Protection::Group(group), Some(credential)) => Protection::Member {
-                            group: *group,
-                            credential: credential.to_vec(),
-                        },
-                        (same, _) => same.clone(),
-                    }
-                });
-                let again = repeated.is_some_and(|protection| {
-                    self.exchanges
-                        .repeat_with_echo(&mut self.rng, id, echo, protection)
-                });
-                match again {
-                    true => self.guard.counters.echoed += 1,
-                    false => self.deliver_opened(now, id, &heard.path, identity, &message),
-                }
-            }
-            (HeardBy::Exchange(id), None) => {
+            (HeardBy::Exchange(id), _) => {
                 self.deliver_opened(now, id, &heard.path, identity, &message);
             }
             (HeardBy::Collection(id), Some(echo)) => {

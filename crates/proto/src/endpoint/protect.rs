@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use antiphon_oscore::{ContextId, ProtectError, Protected, Protecting, Signing, To};
+use antiphon_oscore::{ContextId, Mode, ProtectError, Protected, Protecting, Signing, To};
 use antiphon_wire::{Code, Message, MessageId, OptionNumber, Type};
 
 use super::answer::{Asker, append};
@@ -19,7 +19,7 @@ use crate::event::{Event, IncomingId};
 use crate::exchange::{Failure, Sent, Unprotected};
 use crate::message::Response;
 use crate::parking::Direction;
-use crate::security::{NotProtected, Protection, at};
+use crate::security::{AnswerMode, NotProtected, Protection, at};
 use crate::time::Instant;
 use crate::work::{SignJob, Task, WorkId};
 
@@ -117,7 +117,12 @@ impl Endpoint {
     }
 
     /// Protects a message as far as that goes without work; the rest follows when the work is done.
-    pub(super) fn protect(&mut self, now: Instant, mut outgoing: Outgoing) {
+    pub(super) fn protect(&mut self, now: Instant, outgoing: Outgoing) {
+        self.protect_since(now, now, outgoing);
+    }
+
+    /// The same for a message that has waited for sequence numbers since then.
+    fn protect_since(&mut self, now: Instant, since: Instant, mut outgoing: Outgoing) {
         let protecting = match &mut outgoing {
             Outgoing::Request(request) => self.protect_request(now, request),
             Outgoing::Question(question) => self.protect_question(now, question),
@@ -152,7 +157,9 @@ impl Endpoint {
                     Err(parked) => self.give_up_parked(now, *parked, NotProtected::Crowded),
                 }
             }
-            Err(ProtectError::NotReserved | ProtectError::Installing) => self.stall(now, outgoing),
+            Err(ProtectError::NotReserved | ProtectError::Installing) => {
+                self.stall(now, since, outgoing);
+            }
             Err(error) => self.not_protected(now, outgoing, error.into()),
         }
     }
@@ -185,7 +192,10 @@ impl Endpoint {
     }
 
     /// A message waits until there are sequence numbers again.
-    fn stall(&mut self, now: Instant, outgoing: Outgoing) {
+    fn stall(&mut self, now: Instant, since: Instant, outgoing: Outgoing) {
+        if since + self.config.parking.patience <= now {
+            return self.not_protected(now, outgoing, NotProtected::NotReserved);
+        }
         let id = self.fresh_work_id();
         let (peer, len) = (outgoing.peer(), outgoing.len());
         let slow = slow(&outgoing);
@@ -195,7 +205,7 @@ impl Endpoint {
             .park(now, id, peer, len, Direction::Outgoing, parked)
         {
             Ok(()) => {
-                self.guard.stalled.push(id);
+                self.guard.stalled.push((id, since));
                 self.acknowledge_later(now, id, slow);
             }
             Err(parked) => self.give_up_parked(now, parked, NotProtected::Crowded),
@@ -204,9 +214,9 @@ impl Endpoint {
 
     /// Tries again with those that waited for sequence numbers, in their order.
     pub(super) fn try_again(&mut self, now: Instant) {
-        for id in core::mem::take(&mut self.guard.stalled) {
+        for (id, since) in core::mem::take(&mut self.guard.stalled) {
             if let Some(Parked::Waiting(outgoing)) = self.parking.take(id) {
-                self.protect(now, outgoing);
+                self.protect_since(now, since, outgoing);
             }
         }
     }
@@ -259,6 +269,7 @@ impl Endpoint {
         answer: &mut Answering,
     ) -> Result<Protecting, ProtectError> {
         let origin = answer.asker.origin;
+        let mode = self.answer_mode(&answer.asker);
         let Some(received) = answer.asker.received.as_deref_mut() else {
             return Err(ProtectError::NoContext);
         };
@@ -273,7 +284,7 @@ impl Endpoint {
             let message = plain(&challenge)?;
             // Kept, so that it is the same challenge if it has to wait.
             answer.response = Response::from(&message);
-            return contexts.protect_response(at(now), &message, received, None);
+            return contexts.protect_response(at(now), &message, received, mode);
         }
         let mut bytes = Vec::new();
         let limit = self.config.limits.datagram;
@@ -282,7 +293,24 @@ impl Endpoint {
             self.counters.too_large += u64::from(!answer.reduced);
             answer.reduced = true;
         }
-        contexts.protect_response(at(now), &plain(&bytes)?, received, None)
+        contexts.protect_response(at(now), &plain(&bytes)?, received, mode)
+    }
+
+    /// In which mode a request is answered; `None` is its own, or the only one.
+    fn answer_mode(&self, asker: &Asker) -> Option<Mode> {
+        let received = asker.received.as_deref()?;
+        let group = self.guard.contexts.group(received.group()?)?;
+        let wanted = match self.guard.config.answers {
+            AnswerMode::AsRequested => return None,
+            AnswerMode::ByArrival if asker.origin.path.is_multicast() => Mode::Group,
+            AnswerMode::Group => Mode::Group,
+            AnswerMode::ByArrival | AnswerMode::Pairwise => Mode::Pairwise,
+        };
+        let has = match wanted {
+            Mode::Group => group.suite().has_group_mode(),
+            _ => group.suite().has_pairwise_mode(),
+        };
+        has.then_some(wanted)
     }
 
     /// A message is protected: it leaves.

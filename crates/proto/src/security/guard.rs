@@ -22,6 +22,8 @@ pub struct SecurityConfig {
     /// Whether an error is answered, unprotected, when a unicast request cannot be opened (RFC 8613 section 8.2).
     /// Default no: it would tell strangers which contexts there are. To a group nobody ever answers an error.
     pub answer_errors: bool,
+    /// In which mode of Group OSCORE requests are answered.
+    pub answers: AnswerMode,
     /// Signatures of one address that may fail in a second before its messages are dropped unseen. Default 64.
     pub failures_per_source: u32,
     /// Challenges and errors sent to one address in a second. Default 8.
@@ -42,6 +44,7 @@ impl Default for SecurityConfig {
     fn default() -> Self {
         Self {
             answer_errors: false,
+            answers: AnswerMode::default(),
             failures_per_source: 64,
             challenges_per_source: 8,
             fetches: 16,
@@ -62,6 +65,20 @@ impl SecurityConfig {
             + UNKNOWN * 3 * size_of::<((GroupId, Kid), Instant)>()
             + 256
     }
+}
+
+/// In which mode of Group OSCORE requests are answered. A mode that the group does not have is replaced by the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnswerMode {
+    /// A request that came through a group in group mode, one that came by unicast in pairwise mode. The default.
+    #[default]
+    ByArrival,
+    /// In the mode of the request.
+    AsRequested,
+    /// In group mode, so that everyone in the group can verify the answer.
+    Group,
+    /// In pairwise mode, so that nobody but the client can read the answer.
+    Pairwise,
 }
 
 /// News of a security context.
@@ -92,7 +109,7 @@ pub struct SecurityCounters {
     pub challenges: u64,
     /// Challenges not sent, because the source has had its share.
     pub challenges_withheld: u64,
-    /// Own requests repeated with an Echo value.
+    /// Members of collections that were asked again with the Echo value that they had sent.
     pub echoed: u64,
     /// Messages dropped unseen, because too much of their source had failed.
     pub over_budget: u64,
@@ -172,6 +189,16 @@ const UNKNOWN: usize = 256;
 /// Messages of one unknown member that wait for its credential.
 const WAIT_FOR_CREDENTIAL: usize = 4;
 
+/// After so long a credential that is being fetched is asked for once more.
+const FETCH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A credential that is being fetched.
+struct Fetching {
+    work: WorkId,
+    since: Instant,
+    waiting: Vec<WorkId>,
+}
+
 /// Time as the security contexts count it.
 pub(crate) fn at(now: Instant) -> Duration {
     now.since(Instant::ZERO)
@@ -187,11 +214,11 @@ pub(crate) struct Guard {
     reached: HashMap<(ContextId, Kid), Reached, KeyedHash>,
     identity_hash: KeyedHash,
     /// Messages that wait for sequence numbers, in order.
-    pub(crate) stalled: Vec<WorkId>,
+    pub(crate) stalled: Vec<(WorkId, Instant)>,
     reservations: BTreeMap<WorkId, Reservation>,
     reserve_from: Instant,
     /// Credentials being fetched, and the messages that wait for them.
-    fetching: BTreeMap<(GroupId, Kid), (WorkId, Vec<WorkId>)>,
+    fetching: BTreeMap<(GroupId, Kid), Fetching>,
     unknown: BTreeMap<(GroupId, Kid), Instant>,
     /// When answers that wait to be protected are acknowledged.
     pub(crate) slow: BTreeSet<(Instant, WorkId)>,
@@ -392,8 +419,11 @@ impl Guard {
     /// Whether a message of this unknown member may wait for its credential, and whether it is to be asked for.
     pub(crate) fn fetch(&mut self, now: Instant, group: GroupId, kid: Kid) -> Fetch {
         let key = (group, kid);
-        if let Some((_, waiting)) = self.fetching.get(&key) {
-            return match waiting.len() < WAIT_FOR_CREDENTIAL {
+        // Who fetches does not always come back.
+        self.fetching
+            .retain(|_, fetching| fetching.since + FETCH_PATIENCE > now);
+        if let Some(fetching) = self.fetching.get(&key) {
+            return match fetching.waiting.len() < WAIT_FOR_CREDENTIAL {
                 true => Fetch::Wait,
                 false => Fetch::Drop,
             };
@@ -406,13 +436,18 @@ impl Guard {
         Fetch::Ask
     }
 
-    pub(crate) fn fetching(&mut self, group: GroupId, kid: Kid, work: WorkId) {
-        self.fetching.insert((group, kid), (work, Vec::new()));
+    pub(crate) fn fetching(&mut self, now: Instant, group: GroupId, kid: Kid, work: WorkId) {
+        let fetching = Fetching {
+            work,
+            since: now,
+            waiting: Vec::new(),
+        };
+        self.fetching.insert((group, kid), fetching);
     }
 
     pub(crate) fn wait_for(&mut self, group: GroupId, kid: Kid, message: WorkId) {
-        if let Some((_, waiting)) = self.fetching.get_mut(&(group, kid)) {
-            waiting.push(message);
+        if let Some(fetching) = self.fetching.get_mut(&(group, kid)) {
+            fetching.waiting.push(message);
         }
     }
 
@@ -423,9 +458,9 @@ impl Guard {
         work: WorkId,
         found: bool,
     ) -> Option<(GroupId, Kid, Vec<WorkId>)> {
-        let key = self.fetching.iter().find(|(_, (id, _))| *id == work);
+        let key = self.fetching.iter().find(|(_, it)| it.work == work);
         let key = key.map(|(key, _)| *key)?;
-        let (_, waiting) = self.fetching.remove(&key)?;
+        let waiting = self.fetching.remove(&key)?.waiting;
         if !found && self.unknown.len() < UNKNOWN {
             self.unknown.insert(key, now + self.config.unknown_for);
         }

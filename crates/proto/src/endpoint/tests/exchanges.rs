@@ -290,3 +290,59 @@ fn a_cancelled_exchange_is_over_without_an_event() {
     assert!(bench.endpoint.poll_event().is_none());
     assert!(bench.pass(Duration::from_secs(100)).is_empty());
 }
+
+// Covers: GN-6.3.1-05
+#[test]
+fn a_request_is_repeated_with_the_echo_value_that_the_server_asks_for_and_not_for_ever() {
+    let mut bench = bench(EndpointConfig::default());
+    let unicast = UnicastRequest {
+        request: Request::new(Code::GET).path("t"),
+        route: Route {
+            socket: UNICAST,
+            source: None,
+            interface: 0,
+            destination: PEER.into(),
+        },
+        reliability: Reliability::Confirmable,
+        response_timeout: None,
+        protection: Protection::None,
+    };
+    let id = bench.endpoint.request(bench.now, unicast).unwrap();
+    let mut asked = bench.sent();
+    let mut tokens = Vec::new();
+    for n in 1..=3_u8 {
+        let (route, bytes) = asked.pop().expect("asked");
+        assert!(asked.is_empty());
+        assert_eq!(route.destination, PEER.into());
+        let request = Message::parse(&bytes).unwrap();
+        let echoed = (n > 1).then(|| [n - 1; 8]);
+        assert_eq!(
+            request.option(OptionNumber::ECHO),
+            echoed.as_ref().map(<[u8; 8]>::as_slice)
+        );
+        assert_eq!(
+            request.option(OptionNumber::URI_PATH),
+            Some(b"t".as_slice())
+        );
+        assert!(!tokens.contains(&request.token()), "a token of its own");
+        tokens.push(request.token());
+        let mut out = [0; 64];
+        let code = Code::UNAUTHORIZED;
+        let (mid, token) = (request.message_id(), request.token());
+        let mut writer = Writer::new(&mut out, Type::Ack, code, mid, token).unwrap();
+        writer.option(OptionNumber::ECHO, &[n; 8]).unwrap();
+        let len = writer.finish();
+        asked = bench.hear(path(false), &out[..len]);
+    }
+    assert!(asked.is_empty(), "twice, and no more");
+    match bench.endpoint.poll_event() {
+        Some(Event::Response {
+            exchange, response, ..
+        }) => {
+            assert_eq!((exchange, response.code), (id, Code::UNAUTHORIZED));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bench.endpoint.counters().echoed, 2);
+    assert!(bench.pass(Duration::from_secs(100)).is_empty());
+}

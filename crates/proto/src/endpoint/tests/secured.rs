@@ -24,7 +24,7 @@ use crate::collection::{CollectionEvent, Outcome};
 use crate::collection::{Completion, End, GroupTarget, Repeat, Security};
 use crate::expect::{Expectation, Member};
 use crate::identity::{Identity, SecurityGroup};
-use crate::security::{NotProtected, Protection, SecurityEvent};
+use crate::security::{AnswerMode, NotProtected, Protection, SecurityEvent};
 use crate::server::Reachability;
 use crate::work::WorkFailure;
 
@@ -104,11 +104,13 @@ struct World {
 }
 
 fn address(node: usize) -> SocketAddr {
-    ([10, 0, 0, 10 + node as u8], 5683).into()
+    ([10, 0, (node >> 8) as u8, node as u8], 5683).into()
 }
 
 fn key(node: usize) -> SoftwareKey {
-    SoftwareKey::from_ed25519_seed(&[node as u8 + 1; 32])
+    let mut seed = [1; 32];
+    seed[..2].copy_from_slice(&(node as u16).to_be_bytes());
+    SoftwareKey::from_ed25519_seed(&seed)
 }
 
 fn credential(node: usize) -> Credential {
@@ -117,7 +119,11 @@ fn credential(node: usize) -> Credential {
 }
 
 fn kid(node: usize) -> Kid {
-    Kid::new(&[0x50 + node as u8]).unwrap()
+    match node {
+        0..100 => Kid::new(&[0x50 + node as u8]),
+        _ => Kid::new(&(node as u16).to_be_bytes()),
+    }
+    .unwrap()
 }
 
 fn identity(node: usize) -> Identity {
@@ -172,7 +178,9 @@ fn reserved() -> Sequence {
 }
 
 fn node(node: usize, config: EndpointConfig, modes: Modes, settings: Settings) -> Node {
-    let mut endpoint = Endpoint::new(config, [node as u8 + 60; 32]);
+    let mut seed = [60; 32];
+    seed[..2].copy_from_slice(&(node as u16).to_be_bytes());
+    let mut endpoint = Endpoint::new(config, seed);
     let unicast = SocketInfo {
         local: address(node),
         respond_from: None,
@@ -320,15 +328,14 @@ fn world_with(modes: Modes, settings: Settings, config: EndpointConfig) -> World
 impl World {
     /// Lets everything happen that happens without time passing.
     fn run(&mut self) {
-        loop {
-            for n in 0..self.nodes.len() {
-                self.drain(n);
-            }
-            let Some(datagram) = self.flying.pop_front() else {
-                return;
-            };
+        for n in 0..self.nodes.len() {
+            self.drain(n);
+        }
+        while let Some(datagram) = self.flying.pop_front() {
             if !(self.lossy)(&datagram) {
-                self.deliver(&datagram);
+                for n in self.deliver(&datagram) {
+                    self.drain(n);
+                }
             }
         }
     }
@@ -359,8 +366,9 @@ impl World {
         }
     }
 
-    /// Brings a datagram to whom it is for.
-    fn deliver(&mut self, datagram: &Datagram) {
+    /// Brings a datagram to whom it is for, and says who that is.
+    fn deliver(&mut self, datagram: &Datagram) -> Vec<usize> {
+        let mut reached = Vec::new();
         let (now, peer) = (self.now, self.nodes[datagram.from].at);
         let to = datagram.route.destination;
         for (n, node) in self.nodes.iter_mut().enumerate() {
@@ -375,7 +383,9 @@ impl World {
                 peer,
             };
             node.endpoint.handle_datagram(now, path, &datagram.bytes);
+            reached.push(n);
         }
+        reached
     }
 
     /// A datagram comes to a host as if from this address.

@@ -185,3 +185,93 @@ fn a_forged_request_is_not_challenged() {
     assert!(world.from(LAMP).is_empty());
     assert_eq!(world.nodes[LAMP].counters().not_verified, 1);
 }
+
+// Covers: GC-6.3-02
+#[test]
+fn a_floor_of_500_members_that_powers_up_at_once_resynchronises_with_bounded_traffic() {
+    const MEMBERS: usize = 500;
+    let leisure = Duration::from_secs(20);
+    let mut world = World {
+        nodes: Vec::new(),
+        now: Instant::from_millis(1_000),
+        sent: Vec::new(),
+        flying: VecDeque::new(),
+        lossy: |_| false,
+    };
+    for n in 0..=MEMBERS {
+        let mut member = node(
+            n,
+            EndpointConfig::default(),
+            Modes::Both,
+            Settings::default(),
+        );
+        let security = member.endpoint.security_mut();
+        security.remove_group(member.group);
+        let (own, parameters) = (own(n, reserved()), parameters(Modes::Both, 1, 1));
+        let mut group =
+            Group::new(LIGHTS, parameters, Some(own), Settings::default(), None).unwrap();
+        let peers = if n == CLIENT {
+            1..=MEMBERS
+        } else {
+            CLIENT..=CLIENT
+        };
+        for peer in peers {
+            group.add_peer(kid(peer), credential(peer)).unwrap();
+        }
+        if n != CLIENT {
+            group.windows_unknown(); // it was off, and nobody knows what it has heard before
+        }
+        member.group = security.add_group(group);
+        let memberships = member.endpoint.server_mut().memberships_mut();
+        let groups: Vec<_> = memberships.groups().map(|group| group.id()).collect();
+        for id in groups {
+            memberships
+                .set_leisure(id, Some(Leisure::Fixed(leisure)))
+                .unwrap();
+        }
+        world.nodes.push(member);
+    }
+    world.run();
+    world.forget_sent();
+    let mut expect = Expectation::nobody();
+    for n in 1..=MEMBERS {
+        expect.add(Member::named(alloc::format!("{n}")).identity(identity(n)));
+    }
+    let start = world.now;
+    world.ask_group(GroupRequest {
+        expect,
+        leisure,
+        end: End::after(Duration::from_secs(30)),
+        ..question(&world, "t")
+    });
+    // By the tenth of a second, to see how the traffic is spread.
+    let mut peak = 0;
+    for _ in 0..300 {
+        let before = world.sent.len();
+        world.pass(Duration::from_millis(100));
+        peak = peak.max(world.sent.len() - before);
+    }
+    assert_eq!(world.outcome().answered().count(), MEMBERS, "everybody");
+    let took = world.outcome().took;
+    assert!(took <= leisure && took > leisure / 2, "{took:?}");
+    assert!(world.now.since(start) >= Duration::from_secs(30));
+    // The question; and for each member its challenge, the request to it alone, and the answer.
+    assert_eq!(world.sent.len(), 1 + 3 * MEMBERS);
+    let largest = world.sent.iter().map(|d| d.bytes.len()).max().unwrap();
+    assert!(largest <= 140, "{largest} bytes");
+    // 75 datagrams in a second on average; in no tenth of a second three times as many.
+    assert!(peak <= 3 * 75 / 10 * 3, "{peak}");
+    for member in &world.nodes[1..] {
+        assert_eq!((member.handled(), member.counters().challenges), (1, 1));
+    }
+    // The second question finds everybody in step.
+    world.forget_sent();
+    world.ask_group(GroupRequest {
+        leisure,
+        end: End::after(Duration::from_secs(30)),
+        ..question(&world, "t")
+    });
+    world.pass(Duration::from_secs(31));
+    assert_eq!(world.answers().len(), MEMBERS);
+    assert_eq!(world.sent.len(), 1 + MEMBERS);
+}

@@ -176,3 +176,48 @@ fn an_answer_after_a_rekeying_belongs_to_the_request_before_it() {
     assert_eq!(answer, Some([0x47, 3].as_slice()), "the keys of now");
     assert_eq!(world.response().unwrap().0.code, Code::CONTENT);
 }
+
+#[test]
+fn policy_decides_the_mode_of_an_answer() {
+    use AnswerMode::{AsRequested, ByArrival, Group, Pairwise};
+    for (answers, modes, multicast, unicast) in [
+        (ByArrival, Modes::Both, true, false),
+        (AsRequested, Modes::Both, true, true),
+        (Group, Modes::Both, true, true),
+        (Pairwise, Modes::Both, false, false),
+        (ByArrival, Modes::GroupOnly, true, true),
+        (Pairwise, Modes::GroupOnly, true, true),
+    ] {
+        let mut world = world_of(modes, Settings::default());
+        world.nodes[BELL].deaf = true;
+        world.nodes[LAMP].endpoint.set_answers(answers);
+        world.ask_group(question(&world, "t"));
+        let flag = |world: &World| world.from(LAMP)[0].option().group_flag;
+        assert_eq!(flag(&world), multicast, "{answers:?}");
+        assert_eq!(world.answers()[0].sender, proven(LAMP));
+        world.forget_sent();
+        // A request in group mode by unicast.
+        world.ask(request_to(LAMP, "t", Protection::Group(world.group())));
+        assert_eq!(flag(&world), unicast, "{answers:?}");
+        assert_eq!(world.response().unwrap().1, &proven(LAMP));
+    }
+}
+
+// Covers: GO-9-02
+#[test]
+fn a_challenge_to_a_pairwise_request_does_not_use_its_nonce() {
+    let mut world = world();
+    let fresh = Resource::at("/fresh")
+        .get(|_, r| r.set_payload(ContentFormat::TEXT, b"f"))
+        .fresh(Methods::GET);
+    world.nodes[LAMP].endpoint.server_mut().add(fresh).unwrap();
+    world.ask(request_to(LAMP, "fresh", to_member(&world, LAMP)));
+    let answers = world.from(LAMP);
+    assert_eq!(answers.len(), 2, "the challenge and the answer");
+    assert!(answers[0].option().partial_iv.is_some(), "an own one");
+    assert!(answers[1].option().partial_iv.is_none(), "the request's");
+    assert_eq!(world.response().unwrap().0.payload, b"f");
+    assert_eq!(world.from(CLIENT).len(), 2);
+    let echoed = world.nodes[CLIENT].endpoint.counters().echoed;
+    assert_eq!((echoed, world.nodes[CLIENT].counters().protected), (1, 2));
+}

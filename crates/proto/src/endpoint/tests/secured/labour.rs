@@ -223,6 +223,36 @@ fn nothing_is_protected_before_its_number_is_reserved_and_more_are_reserved_ahea
 }
 
 #[test]
+fn what_waits_for_a_number_does_not_wait_for_ever() {
+    let mut world = world();
+    let node = &mut world.nodes[CLIENT];
+    let id = node.group;
+    node.endpoint.security_mut().remove_group(id);
+    let fresh = Sequence::new(SequenceSettings::default());
+    let group = group_of(CLIENT, Modes::GroupOnly, fresh, Settings::default());
+    node.group = node.endpoint.security_mut().add_group(group);
+    node.worker = Worker::Held;
+    world.ask_group(question(&world, "t"));
+    for _ in 0..9 {
+        world.pass(Duration::from_secs(1));
+        // Every call of `handle_timeout` tries again, which makes it no younger.
+        assert_eq!(world.nodes[CLIENT].endpoint.load().parked, 1);
+    }
+    world.pass(Duration::from_secs(1));
+    let why = NotProtected::NotReserved;
+    assert_eq!(
+        world.outcome().ended_by,
+        crate::collection::EndedBy::NotProtected(why)
+    );
+    assert_eq!(world.nodes[CLIENT].endpoint.load().parked, 0);
+    assert_eq!(
+        world.work_of(CLIENT).len(),
+        1,
+        "one reservation, asked for once"
+    );
+}
+
+#[test]
 fn numbers_reserved_for_replaced_keys_are_none_for_the_new_ones() {
     let mut world = world();
     let node = &mut world.nodes[CLIENT];
@@ -268,6 +298,9 @@ fn numbers_reserved_for_replaced_keys_are_none_for_the_new_ones() {
 #[test]
 fn a_confirmable_request_whose_answer_waits_is_acknowledged_and_answered_separately() {
     let mut world = world();
+    world.nodes[LAMP]
+        .endpoint
+        .set_answers(AnswerMode::AsRequested);
     world.nodes[LAMP].worker = Worker::Held;
     world.ask(request_to(LAMP, "t", Protection::Group(world.group())));
     let verify = world.work_of(LAMP).pop().unwrap();
