@@ -2,6 +2,7 @@
 //! replaced (draft sections 2 and 2.6.3.2).
 
 mod install;
+mod restore;
 mod settings;
 
 use alloc::collections::BTreeSet;
@@ -11,6 +12,7 @@ use core::fmt;
 use core::time::Duration;
 
 pub use install::{InstallError, Prepared, PreparedSender, Stale};
+pub use restore::RestoreError;
 pub use settings::{Freshness, Settings};
 
 use crate::context::{

@@ -44,7 +44,7 @@ pub use checker::{Checking, RequestSeen, SignatureChecker};
 pub use contexts::{ContextId, Contexts, GroupId, PairId};
 pub use group::{
     Freshness, Group, GroupError, InstallError, Own, Parameters, Peer, Prepared, PreparedSender,
-    Settings, Stale,
+    RestoreError, Settings, Stale,
 };
 pub use identity::{Gid, Kid, Member, Mode};
 pub use message::{MessageRefused, OptionClass};

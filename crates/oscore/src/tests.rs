@@ -11,4 +11,5 @@ mod messages;
 mod modes;
 mod protection;
 mod receive;
+mod restart;
 mod vectors;

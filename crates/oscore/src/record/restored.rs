@@ -19,7 +19,7 @@ pub struct Restored {
     pub peers: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Why the varying part is lost; `None` when the context can be used.
     pub loss: Option<Loss>,
-    /// A Recipient Context was deleted from this Security Context.
+    /// A Recipient Context was deleted from this Security Context, or may have been lost with a crash.
     pub ever_deleted: bool,
     /// What must not be installed again.
     pub installations: Installations,
@@ -122,6 +122,11 @@ impl Restored {
             None if self.ever_deleted => ReplayWindow::invalid(size),
             None => ReplayWindow::valid(size),
         }
+    }
+
+    /// Whether it is known what was received: nothing yet, or as a clean shutdown wrote it down.
+    pub fn knows_windows(&self) -> bool {
+        self.loss.is_none() && self.varying != Varying::Unknown
     }
 
     /// Whether the last shutdown was clean and its record is still to be used: by writing [`Record::Running`] it is consumed.
@@ -278,6 +283,8 @@ impl Restored {
         if self.context.is_none() {
             return Err(Loss::Mismatch);
         }
+        // a start after a crash: members may have been heard whose records were not written any more
+        self.ever_deleted |= self.varying == Varying::Unknown;
         self.varying = Varying::Unknown;
         Ok(())
     }
