@@ -47,6 +47,27 @@ impl Shared {
     }
 }
 
+/// What was said of the protection of a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Protecting<T> {
+    NotStated,
+    Unsecured(antiphon_proto::NoSec),
+    Secured(T),
+    /// More than one thing.
+    Twice,
+}
+
+impl<T> Protecting<T> {
+    fn and(self, said: Self) -> Self {
+        match (self, said) {
+            (Self::NotStated, said) => said,
+            // To give another reason is no contradiction.
+            (Self::Unsecured(_), Self::Unsecured(reason)) => Self::Unsecured(reason),
+            _ => Self::Twice,
+        }
+    }
+}
+
 impl Client {
     /// A client with a choice of what it uses.
     pub fn builder() -> ClientBuilder {

@@ -15,16 +15,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use antiphon_proto::{
-    CollectionEvent, CollectionId, Endpoint, EndpointConfig, Event, ExchangeId, Failure, Instant,
-    ListenChange, ListenEvent, Path, Response, Sender, SocketId,
+    CollectionEvent, CollectionId, ContextId, Endpoint, EndpointConfig, Event, ExchangeId, Failure,
+    Instant, ListenChange, ListenEvent, Path, Response, SecurityEvent, Sender, SocketId,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::Sleep;
 
 use crate::clock;
 use crate::error::{BuildError, Closed};
 use crate::interfaces::Interface;
+use crate::security_group::SecurityError;
+use crate::security_group::held::{Claimed, Held, Place};
 use crate::socket::{FailedSend, SocketOptions};
+use crate::worker::desk::Desk;
 use crate::worker::{self, Handlers, Listened};
 
 mod bell;
@@ -108,6 +111,10 @@ pub struct DriverCounters {
     pub address_changes: u64,
     /// Groups that could not be joined or left.
     pub memberships_failed: u64,
+    /// Records of security groups that could not be made durable, however often it was tried.
+    pub store_failures: u64,
+    /// Times that a private key could not be used.
+    pub key_failures: u64,
 }
 
 /// Something the application wants done by the driver.
@@ -125,6 +132,8 @@ pub(crate) enum Abandoned {
 pub(crate) struct Link {
     commands: mpsc::Sender<Command>,
     abandoned: mpsc::UnboundedSender<Abandoned>,
+    /// The number of the endpoint.
+    endpoint: u64,
 }
 
 impl Link {
@@ -143,6 +152,26 @@ impl Link {
         result.await.map_err(|_| Closed)
     }
 
+    /// Sees to it that the endpoint has this security group or OSCORE context, and says under which name.
+    pub(crate) async fn claim<E>(&self, held: &Arc<Held>) -> Result<ContextId, E>
+    where
+        E: From<SecurityError> + From<Closed>,
+    {
+        match held.claim(self.endpoint).await? {
+            Claimed::Has(id) => Ok(id),
+            Claimed::Ready(place) => {
+                let held = Arc::clone(held);
+                let installed = self
+                    .call(move |driver, _| {
+                        driver.is_open().ok()?;
+                        driver.install(&held, place)
+                    })
+                    .await?;
+                installed.ok_or_else(|| Closed.into())
+            }
+        }
+    }
+
     /// Waits until the driver is gone.
     pub(crate) async fn ended(&self) {
         self.commands.closed().await;
@@ -153,6 +182,7 @@ impl Link {
         WeakLink {
             commands: self.commands.downgrade(),
             abandoned: self.abandoned.clone(),
+            endpoint: self.endpoint,
         }
     }
 }
@@ -161,6 +191,7 @@ impl Link {
 pub(crate) struct WeakLink {
     commands: mpsc::WeakSender<Command>,
     abandoned: mpsc::UnboundedSender<Abandoned>,
+    endpoint: u64,
 }
 
 impl WeakLink {
@@ -173,6 +204,7 @@ impl WeakLink {
         Some(Link {
             commands: self.commands.upgrade()?,
             abandoned: self.abandoned.clone(),
+            endpoint: self.endpoint,
         })
     }
 }
@@ -191,6 +223,8 @@ pub(crate) struct Driver {
     pub(crate) endpoint: Endpoint,
     pub(crate) config: DriverConfig,
     pub(crate) handlers: Handlers,
+    /// Where the slow work of security is done.
+    pub(crate) desk: Desk,
     /// What became of joins and leaves, for whoever has asked for them.
     pub(crate) listened: Listened,
     counters: DriverCounters,
@@ -255,6 +289,7 @@ impl Driver {
         let bell = Bell::new();
         let driver = Self {
             handlers: Handlers::new(config.handlers),
+            desk: Desk::new(),
             listened: Listened::default(),
             counters: DriverCounters::default(),
             ports: Ports::new(
@@ -296,6 +331,7 @@ impl Driver {
         let link = Link {
             commands,
             abandoned,
+            endpoint: driver.desk.endpoint(),
         };
         (driver, link)
     }
@@ -313,9 +349,21 @@ impl Driver {
         Ok((id, info.local))
     }
 
+    /// Gives a security group or OSCORE context to the endpoint. `None` if it is not there to be given.
+    pub(crate) fn install(
+        &mut self,
+        held: &Arc<Held>,
+        place: OwnedMutexGuard<Place>,
+    ) -> Option<ContextId> {
+        self.desk.install(self.endpoint.security_mut(), held, place)
+    }
+
     /// The counters, those of the system's drops included.
     pub(crate) fn counters(&self) -> DriverCounters {
+        let tally = self.desk.tally();
         DriverCounters {
+            store_failures: tally.store_failures,
+            key_failures: tally.key_failures,
             receive_buffer_full: self.ports.dropped(),
             handlers_panicked: self.handlers.panicked(),
             ..self.counters
@@ -362,6 +410,8 @@ impl Driver {
             }
         }
         self.handlers.abort().await;
+        // Nothing is sent or received any more.
+        self.desk.close(self.endpoint.security_mut()).await;
     }
 
     /// Does everything that can be done now. True: there may be more to read.
@@ -375,6 +425,10 @@ impl Driver {
         while let Some((incoming, response)) = self.handlers.finished() {
             self.endpoint.respond(now, incoming, response);
             self.drain(now);
+        }
+        while let Some((id, result)) = self.desk.finished() {
+            self.endpoint.work_done(now, id, result);
+            stale = true;
         }
         if self.endpoint.next_timeout().is_some_and(|due| due <= now) {
             self.endpoint.handle_timeout(now);
@@ -411,6 +465,7 @@ impl Driver {
         !self.ports.is_blocked()
             && !self.unblocked
             && self.handlers.is_idle()
+            && self.desk.is_idle()
             && [load.outbox, load.pending_answers, load.incoming] == [0; 3]
     }
 
@@ -471,8 +526,16 @@ impl Driver {
             let mut quiet = true;
             while let Some(work) = self.endpoint.poll_work(now) {
                 quiet = false;
-                let result = self.perform(&work.task);
-                self.endpoint.work_done(now, work.id, result);
+                let done = match self.perform(&work.task) {
+                    Some(done) => Some(done),
+                    None => {
+                        self.called |= bell::HANDLERS; // a result does not call before it was looked for
+                        self.desk.take(work.id, work.task)
+                    }
+                };
+                if let Some(result) = done {
+                    self.endpoint.work_done(now, work.id, result);
+                }
             }
             while let Some(event) = self.endpoint.poll_event() {
                 quiet = false;
@@ -484,7 +547,7 @@ impl Driver {
         }
     }
 
-    fn perform(&mut self, task: &antiphon_proto::Task) -> antiphon_proto::WorkResult {
+    fn perform(&mut self, task: &antiphon_proto::Task) -> Option<antiphon_proto::WorkResult> {
         let open = self.life == Life::Runs;
         worker::perform(
             task,
@@ -550,10 +613,37 @@ impl Driver {
             Event::Undelivered { incoming, failure } => {
                 tracing::debug!(?incoming, %failure, "a separate response did not arrive");
             }
-            Event::Security(news) => {
-                tracing::warn!(?news, "a security context needs attention");
-            }
             Event::Membership(event) => self.tell_of_membership(&event),
+            Event::Security(event) => self.tell_of_security(event),
+        }
+    }
+
+    fn tell_of_security(&self, event: SecurityEvent) {
+        match event {
+            SecurityEvent::NearExhaustion(id) => {
+                tracing::warn!(
+                    name = self.desk.name(id),
+                    "most sequence numbers are used; new keys are needed soon"
+                );
+            }
+            SecurityEvent::Exhausted(id) => {
+                tracing::error!(
+                    name = self.desk.name(id),
+                    "all sequence numbers are used; nothing is sent until there are new keys"
+                );
+            }
+            SecurityEvent::Lost(id) => {
+                tracing::error!(
+                    name = self.desk.name(id),
+                    "the sequence numbers are lost; nothing is sent or accepted until there are new keys"
+                );
+            }
+            SecurityEvent::NotReserved(id) => {
+                tracing::error!(
+                    name = self.desk.name(id),
+                    "sequence numbers could not be reserved; what is to be sent waits"
+                );
+            }
         }
     }
 

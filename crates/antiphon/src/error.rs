@@ -6,6 +6,8 @@ use std::io;
 use antiphon_proto::{CollectError, Failure, MembershipError, RequestError, ResourceError};
 use antiphon_wire::UriError;
 
+use crate::security_group::SecurityError;
+
 pub use crate::egress::InterfaceError;
 pub use crate::resolve::ResolveError;
 pub use crate::socket::JoinError;
@@ -31,6 +33,9 @@ pub enum BuildError {
         "no unicast address of the same family as {0}, so requests to it could not be answered"
     )]
     NoUnicastFor(SocketAddr),
+    /// A security group or OSCORE context cannot be used.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// The operating system gave no random seed.
     #[error("the operating system gives no random numbers: {0}")]
     Seed(io::Error),
@@ -87,9 +92,17 @@ pub enum BuildError {
 /// Why a question to a group was not put. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// It was not said how the request is protected: `.unsecured(NoSec::...)` says that it is not.
-    #[error("it is not stated how the request is protected; .unsecured(..) states that it is not")]
+    /// It was not said how the request is protected: `.secure(&group)` says it, `.unsecured(NoSec::...)` says that it is not.
+    #[error(
+        "it is not stated how the request is protected: .secure(..) states it, .unsecured(..) states that it is not"
+    )]
     SecurityNotStated,
+    /// It was said more than once how the request is protected, and not always the same.
+    #[error("it is stated more than once how the request is protected")]
+    SecurityTwice,
+    /// The security group or OSCORE context cannot be used.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// Groups are asked with scheme `coap` only.
     #[error("a group is asked by coap://, not by {0}://")]
     Scheme(&'static str),
@@ -119,9 +132,17 @@ pub enum AskError {
 /// Why a question to one peer has no response.
 #[derive(Debug, thiserror::Error)]
 pub enum OneError {
-    /// It was not said how the request is protected: `.unsecured(NoSec::...)` says that it is not.
-    #[error("it is not stated how the request is protected; .unsecured(..) states that it is not")]
+    /// It was not said how the request is protected: `.secure(&group)` says it, `.unsecured(NoSec::...)` says that it is not.
+    #[error(
+        "it is not stated how the request is protected: .secure(..) states it, .unsecured(..) states that it is not"
+    )]
     SecurityNotStated,
+    /// It was said more than once how the request is protected, and not always the same.
+    #[error("it is stated more than once how the request is protected")]
+    SecurityTwice,
+    /// The security group or OSCORE context cannot be used.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// Only scheme `coap` is spoken.
     #[error("only coap:// is spoken, not {0}://")]
     Scheme(&'static str),
@@ -154,6 +175,9 @@ pub enum ChangeError {
     /// The table of memberships refuses it; nothing has changed.
     #[error(transparent)]
     Membership(#[from] MembershipError),
+    /// The security group or OSCORE context cannot be used.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// The resource is refused; nothing has changed.
     #[error(transparent)]
     Resource(#[from] ResourceError),

@@ -26,6 +26,7 @@
 //!   [`Outcome`] that names who is missing; [`Client::one`] asks a single peer.
 //! - [`Server`] answers: [`Resource`]s with inline or async handlers ([`AsyncResource`]), [`Membership`]s in groups, and a [`Handle`] to
 //!   change all of it while it runs.
+//! - [`security_group`]: groups and peers with whom messages are protected, [`SecurityGroup`] and [`OscoreContext`].
 //! - [`resolve`]: host names that stand for one or several groups. [`egress`]: by which interface a group request leaves.
 //! - [`interfaces`]: the network interfaces of this host. [`socket`]: UDP with multicast, packet information and batches.
 //! - [`store`]: the sealed file that keeps keys and sequence numbers over crashes.
@@ -46,11 +47,13 @@ pub mod error;
 pub mod interfaces;
 mod request;
 pub mod resolve;
+pub mod security_group;
 mod server;
 pub mod socket;
 pub mod store;
 mod worker;
 
+pub use antiphon_oscore as oscore;
 pub use antiphon_proto as proto;
 pub use antiphon_wire as wire;
 
@@ -70,6 +73,9 @@ pub use client::{Client, ClientBuilder, Collection, GroupCall, OneCall, Reply};
 pub use driver::{DriverConfig, DriverCounters};
 pub use error::{AskError, BadUri, BuildError, ChangeError, Closed, OneError};
 pub use resolve::{NoResolver, Resolve, StaticResolver, SystemResolver};
+pub use security_group::{
+    GroupMember, OscoreContext, Secured, SecurityError, SecurityGroup, Signed,
+};
 pub use server::{
     AsyncResource, Counted, Handle, Membership, Provided, Running, Server, ServerBuilder,
 };

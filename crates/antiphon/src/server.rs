@@ -17,6 +17,8 @@ use crate::clock;
 use crate::driver::{Driver, DriverConfig, DriverCounters, Link};
 use crate::error::BuildError;
 use crate::resolve::{self, Resolve, SystemResolver};
+use crate::security_group::Secured;
+use crate::security_group::held::Claimed;
 use crate::{egress, interfaces};
 
 mod handle;
@@ -170,6 +172,7 @@ pub struct ServerBuilder {
     endpoint: EndpointConfig,
     driver: DriverConfig,
     unsecured: Option<NoSec>,
+    secured: Vec<Secured>,
     seed: Option<[u8; 32]>,
     resolver: Option<Arc<dyn Resolve>>,
 }
@@ -204,6 +207,7 @@ impl ServerBuilder {
 
     /// Joins a group.
     pub fn join(mut self, membership: Membership) -> Self {
+        self.secured.extend_from_slice(membership.protection());
         self.memberships.push(membership);
         self
     }
@@ -245,6 +249,17 @@ impl ServerBuilder {
     /// is, and such a resource is an error of [`build`](Self::build).
     pub fn unsecured(mut self, reason: NoSec) -> Self {
         self.unsecured = Some(reason);
+        self
+    }
+
+    /// Requests that are protected for this security group are opened, and answered under protection; or those in an
+    /// [`OscoreContext`](crate::OscoreContext). May be called for several. Who may do what then is decided by each resource:
+    /// [`Access`](crate::Access). The default leisure is 20 s for requests in group mode and 13 s in a group without.
+    ///
+    /// When [`run`](Server::run) ends, the exact state is written to the store of the group; see
+    /// [`security_group`](crate::security_group).
+    pub fn secure(mut self, with: impl Into<Secured>) -> Self {
+        self.secured.push(with.into());
         self
     }
 
@@ -322,6 +337,13 @@ impl ServerBuilder {
         settle(&mut driver, now, &joined)?;
         for lint in driver.endpoint.server().memberships().lints() {
             tracing::warn!("{lint}");
+        }
+        // At the end: what is claimed by a server that is not built is with nobody else either.
+        for secured in &self.secured {
+            let held = secured.held();
+            if let Claimed::Ready(place) = held.claim(driver.desk.endpoint()).await? {
+                driver.install(held, place);
+            }
         }
         Ok(Server {
             driver,

@@ -1,8 +1,8 @@
-//! What the endpoint hands out to be done: joining and leaving groups, and requests for async handlers.
+//! What the endpoint hands out to be done: joining and leaving groups, the slow work of security, and requests for async handlers.
 //!
-//! Joins and leaves are system calls of some microseconds and are done at once. Async handlers are tasks of their own,
-//! bounded in number; what exceeds the bound waits, and the endpoint bounds how much can wait. There is no
-//! security layer yet, so a protected message cannot be opened, and its sender is told so.
+//! Joins and leaves are system calls of some microseconds and are done at once. What computes or waits for long, as verifying,
+//! signing and writing to a store, goes to threads ([`desk`], [`pool`]). Async handlers are tasks of their own,
+//! bounded in number; what exceeds the bound waits, and the endpoint bounds how much can wait.
 
 use core::future::Future;
 use core::net::SocketAddr;
@@ -22,6 +22,9 @@ use tokio::task::{Id, JoinSet};
 use crate::driver::ports::Ports;
 use crate::egress;
 use crate::socket::JoinError;
+
+pub(crate) mod desk;
+pub(crate) mod pool;
 
 /// What became of joins and leaves lately, in the system's words.
 #[derive(Debug, Default)]
@@ -45,15 +48,15 @@ impl Listened {
     }
 }
 
-/// Does one piece of work on the sockets. `open`: the driver is not shutting down.
+/// Does one piece of work on the sockets. `open`: the driver is not shutting down. `None`: it is no such work.
 pub(crate) fn perform(
     task: &Task,
     open: bool,
     ports: &mut Ports,
     endpoint: &mut Endpoint,
     listened: &mut Listened,
-) -> WorkResult {
-    match *task {
+) -> Option<WorkResult> {
+    Some(match *task {
         Task::Join { .. } if !open => WorkResult::Failed(WorkFailure::System(0)),
         Task::Join { group, interface } => match join(ports, group, interface) {
             Ok(socket) => {
@@ -75,9 +78,8 @@ pub(crate) fn perform(
             Err(JoinError::NotMember(_)) => WorkResult::Done,
             Err(error) => listened.failed(group, interface, error),
         },
-        // No group can be joined from here yet, so there is no key either.
-        _ => WorkResult::Failed(WorkFailure::Key),
-    }
+        _ => return None,
+    })
 }
 
 /// Joins, unless the interface is set up not to carry multicast: Linux would join there and hear nothing.

@@ -4,16 +4,17 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_proto::{
-    AnswerLimits, Completion, Expectation, GroupRequest, GroupTarget, NoSec, Options, Repeat,
-    Request, Security,
+    AnswerLimits, Completion, Expectation, GroupRequest, GroupTarget, Leisure, NoSec, Options,
+    Repeat, Request, Security,
 };
 use antiphon_wire::{Code, ContentFormat, OptionNumber, Uri};
 
-use super::{Client, Collection};
+use super::{Client, Collection, Protecting};
 use crate::egress::{self, Wishes};
 use crate::error::{AskError, ResolveError};
 use crate::request::uri_options;
 use crate::resolve::{Kind, resolve};
+use crate::security_group::{SecurityGroup, group_id};
 
 /// A question to a group: what is asked, how long answers are collected, who is expected. [`send`](Self::send) puts it.
 ///
@@ -23,7 +24,9 @@ pub struct GroupCall {
     client: Client,
     uri: String,
     request: Request,
-    security: Option<NoSec>,
+    security: Protecting<SecurityGroup>,
+    leisure: Option<Duration>,
+    deadline: Option<Duration>,
     interfaces: Vec<String>,
     only: Vec<SocketAddr>,
     also: Vec<SocketAddr>,
@@ -47,7 +50,9 @@ impl GroupCall {
             client,
             uri,
             request: Request::new(Code::GET),
-            security: None,
+            security: Protecting::NotStated,
+            leisure: None,
+            deadline: None,
             interfaces: Vec::new(),
             only: Vec::new(),
             also: Vec::new(),
@@ -125,9 +130,17 @@ impl GroupCall {
         self
     }
 
-    /// The request is not protected, for this reason. There is no default: without it, [`send`](Self::send) refuses.
+    /// The request is protected for this security group: signed and encrypted, in group mode. Only answers that are proven to come from its
+    /// members count. Silent members are asked in person in pairwise mode.
+    pub fn secure(mut self, group: &SecurityGroup) -> Self {
+        self.security = self.security.and(Protecting::Secured(group.clone()));
+        self
+    }
+
+    /// The request is not protected, for this reason. There is no default: with neither this nor [`secure`](Self::secure), and with both,
+    /// [`send`](Self::send) refuses.
     pub fn unsecured(mut self, reason: NoSec) -> Self {
-        self.security = Some(reason);
+        self.security = self.security.and(Protecting::Unsecured(reason));
         self
     }
 
@@ -139,9 +152,10 @@ impl GroupCall {
         self
     }
 
-    /// Answers are collected for this long after the last transmission. Default 10 s.
+    /// Answers are collected for this long after the last transmission. Default 10 s without security; in a security group, the
+    /// [leisure](Self::leisure) and 5 s.
     pub fn collect_for(mut self, duration: Duration) -> Self {
-        self.shape.end.deadline = duration;
+        self.deadline = Some(duration);
         self
     }
 
@@ -187,9 +201,10 @@ impl GroupCall {
         self
     }
 
-    /// The longest leisure that the servers are expected to take. Default 5 s.
+    /// The longest leisure that the servers are expected to take. Default: 5 s without security; 20 s in a security group, 13 s
+    /// in one that has no group mode.
     pub fn leisure(mut self, leisure: Duration) -> Self {
-        self.shape.leisure = leisure;
+        self.leisure = Some(leisure);
         self
     }
 
@@ -315,16 +330,38 @@ impl GroupCall {
     /// # Errors
     /// See [`AskError`]; nothing is sent then.
     pub async fn send(self) -> Result<Collection, AskError> {
-        let security = self.security.ok_or(AskError::SecurityNotStated)?;
+        let security = match &self.security {
+            Protecting::NotStated => return Err(AskError::SecurityNotStated),
+            Protecting::Twice => return Err(AskError::SecurityTwice),
+            Protecting::Unsecured(reason) => Err(*reason),
+            Protecting::Secured(group) => Ok(group.clone()),
+        };
         let targets = self.targets().await?;
         let first = targets.first().map(|target| target.group);
         let request = self.composed(first.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))))?;
         let link = self.client.link().clone();
+        let mut end = self.shape.end;
+        let (security, leisure) = match security {
+            Err(reason) => {
+                let leisure = self.leisure.unwrap_or(self.shape.leisure);
+                (Security::Unsecured(reason), leisure)
+            }
+            Ok(group) => {
+                let id = link.claim::<AskError>(group.held()).await?;
+                let id = group_id(id).ok_or(AskError::SecurityNotStated)?;
+                let leisure = self.leisure.unwrap_or_else(|| usual_leisure(&group));
+                end.deadline = leisure.saturating_add(AFTER_LEISURE);
+                (Security::Group(id), leisure)
+            }
+        };
+        end.deadline = self.deadline.unwrap_or(end.deadline);
         let weak = link.downgrade();
         let question = GroupRequest {
             request,
             targets,
-            security: Security::Unsecured(security),
+            security,
+            leisure,
+            end,
             ..self.shape
         };
         link.call(move |driver, now| {
@@ -333,6 +370,17 @@ impl GroupCall {
             Ok(Collection::follow(driver, id, weak))
         })
         .await?
+    }
+}
+
+/// So long after the leisure answers of a security group are still collected.
+const AFTER_LEISURE: Duration = Duration::from_secs(5);
+
+/// The leisure of members whose answers are protected as the group does it.
+fn usual_leisure(group: &SecurityGroup) -> Duration {
+    match group.suite().has_group_mode() {
+        true => Leisure::DEFAULT_GROUP_MODE,
+        false => Leisure::DEFAULT_PAIRWISE_MODE,
     }
 }
 

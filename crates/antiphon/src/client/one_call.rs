@@ -4,17 +4,19 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_proto::{
-    ExchangeId, Failure, NoSec, Path, Reliability, Request, Response, Route, Sender, UnicastRequest,
+    ExchangeId, Failure, NoSec, Path, Protection, Reliability, Request, Response, Route, Sender,
+    UnicastRequest,
 };
 use antiphon_wire::{Code, ContentFormat, OptionNumber, Scheme, Uri};
 use tokio::sync::oneshot;
 
-use super::Client;
+use super::{Client, Protecting};
 use crate::driver::{Abandoned, Responded, WeakLink};
 use crate::egress;
 use crate::error::{Closed, OneError};
 use crate::request::uri_options;
 use crate::resolve::{Kind, resolve};
+use crate::security_group::Secured;
 use crate::socket::needs_interface;
 
 /// A question to one peer. [`send`](Self::send) puts it and waits for the response.
@@ -25,7 +27,7 @@ pub struct OneCall {
     client: Client,
     uri: String,
     request: Request,
-    security: Option<NoSec>,
+    security: Protecting<Secured>,
     reliability: Reliability,
     timeout: Option<Duration>,
     interface: Option<String>,
@@ -52,7 +54,7 @@ impl OneCall {
             client,
             uri,
             request: Request::new(Code::GET),
-            security: None,
+            security: Protecting::NotStated,
             reliability: Reliability::Confirmable,
             timeout: None,
             interface: None,
@@ -127,9 +129,18 @@ impl OneCall {
         self
     }
 
-    /// The request is not protected, for this reason. There is no default: without it, [`send`](Self::send) refuses.
+    /// The request is protected: for a [member](crate::GroupMember) of a security group alone, in pairwise mode; for the
+    /// [group](crate::SecurityGroup), in group mode, when it is not known which member the peer is; or in an
+    /// [`OscoreContext`](crate::OscoreContext). A response counts only if it is proven to come from there.
+    pub fn secure(mut self, with: impl Into<Secured>) -> Self {
+        self.security = self.security.and(Protecting::Secured(with.into()));
+        self
+    }
+
+    /// The request is not protected, for this reason. There is no default: with neither this nor [`secure`](Self::secure), and with both,
+    /// [`send`](Self::send) refuses.
     pub fn unsecured(mut self, reason: NoSec) -> Self {
-        self.security = Some(reason);
+        self.security = self.security.and(Protecting::Unsecured(reason));
         self
     }
 
@@ -159,8 +170,10 @@ impl OneCall {
     /// # Errors
     /// See [`OneError`].
     pub async fn send(self) -> Result<Reply, OneError> {
-        if self.security.is_none() {
-            return Err(OneError::SecurityNotStated);
+        match self.security {
+            Protecting::NotStated => return Err(OneError::SecurityNotStated),
+            Protecting::Twice => return Err(OneError::SecurityTwice),
+            Protecting::Unsecured(_) | Protecting::Secured(_) => {}
         }
         let limit = self.timeout;
         let answer = self.answer();
@@ -185,14 +198,21 @@ impl OneCall {
             options.push(number, value);
         }
         self.request.options = options;
+        let link = self.client.link().clone();
+        let protection = match self.security {
+            Protecting::Secured(secured) => {
+                let id = link.claim::<OneError>(secured.held()).await?;
+                secured.protection(id)
+            }
+            _ => Protection::None, // which was stated, or it would not have come so far
+        };
         let unicast = UnicastRequest {
             request: self.request,
             route,
             reliability: self.reliability,
             response_timeout: self.timeout,
-            protection: antiphon_proto::Protection::None,
+            protection,
         };
-        let link = self.client.link().clone();
         let weak = link.downgrade();
         let mut asked = link
             .call(move |driver, now| {

@@ -13,7 +13,7 @@ pub(super) type Callers = u64;
 
 /// Commands of the application, and what nobody waits for any more.
 pub(super) const APPLICATION: Callers = 1 << 63;
-/// Async handlers that are done.
+/// Async handlers that are done, and the work of threads.
 pub(super) const HANDLERS: Callers = 1 << 62;
 /// Whoever ends a server.
 pub(super) const STOP: Callers = 1 << 61;

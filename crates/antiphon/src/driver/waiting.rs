@@ -68,6 +68,7 @@ impl Driver {
         if self.called & bell::HANDLERS != 0 {
             let mut cx = Context::from_waker(&self.ropes.handlers);
             wake |= self.handlers.poll(&mut cx);
+            wake |= self.desk.poll(&mut cx);
         }
         self.called &= bell::APPLICATION | bell::STOP | bell::TIMER;
         wake

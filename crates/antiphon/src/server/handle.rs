@@ -14,6 +14,7 @@ use crate::driver::{Driver, Link};
 use crate::egress;
 use crate::error::{ChangeError, Closed};
 use crate::resolve::Resolve;
+use crate::security_group::Secured;
 
 /// Changes a server while it runs, under live traffic. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +40,9 @@ impl Handle {
     /// # Errors
     /// See [`ChangeError`].
     pub async fn join(&self, membership: Membership) -> Result<Vec<CoapGroupId>, ChangeError> {
+        for secured in membership.protection() {
+            self.link.claim::<ChangeError>(secured.held()).await?;
+        }
         let groups = Groups::of(membership, &*self.resolver, &[], &self.bound)
             .await
             .map_err(|error| match error {
@@ -50,6 +54,16 @@ impl Handle {
         }
         self.settle(move |driver, _| groups.create(driver).map_err(|(_, reason)| reason))
             .await
+    }
+
+    /// Requests that are protected for this security group, or in this OSCORE context, are opened from now on.
+    ///
+    /// # Errors
+    /// [`ChangeError::Security`], [`ChangeError::Closed`].
+    pub async fn secure(&self, with: impl Into<Secured>) -> Result<(), ChangeError> {
+        let secured = with.into();
+        self.link.claim::<ChangeError>(secured.held()).await?;
+        Ok(())
     }
 
     /// Leaves a group on all interfaces and forgets it.

@@ -12,6 +12,7 @@ use crate::driver::Driver;
 use crate::egress::{self, InterfaceError};
 use crate::error::{BadUri, BuildError, ResolveError};
 use crate::resolve::{self, LOOKUP_LIMIT, Resolve, resolve};
+use crate::security_group::{Secured, SecurityGroup};
 
 /// A CoAP group to be joined: where, on which interfaces, how it is protected, for which application groups.
 ///
@@ -23,6 +24,8 @@ pub struct Membership {
     kind: Kind,
     on: Vec<String>,
     applications: Vec<String>,
+    /// What the server must have to understand the group.
+    protection: Vec<Secured>,
 }
 
 /// What the group is to be, apart from its address.
@@ -93,7 +96,21 @@ impl Membership {
             kind: Kind::default(),
             on: Vec::new(),
             applications: Vec::new(),
+            protection: Vec::new(),
         }
+    }
+
+    /// Messages to the group are protected for this security group, which the server has then too: see
+    /// [`ServerBuilder::secure`](super::ServerBuilder::secure). May be called for several.
+    pub fn secure(mut self, group: &SecurityGroup) -> Self {
+        self.kind.secured.push(group.label().clone());
+        self.protection.push(group.into());
+        self
+    }
+
+    /// What the server must have to understand the group.
+    pub(super) fn protection(&self) -> &[Secured] {
+        &self.protection
     }
 
     /// Joins on this interface: a name, an index or one of its addresses. May be given several times. Default: the
@@ -116,7 +133,8 @@ impl Membership {
         self
     }
 
-    /// Messages to the group are protected by this security group.
+    /// Messages to the group are protected by the security group of this name. The server must be given its keys apart:
+    /// [`secure`](Self::secure) does both.
     pub fn secured(mut self, by: SecurityGroupName) -> Self {
         self.kind.secured.push(by);
         self
