@@ -147,6 +147,15 @@ struct Origin {
     acknowledged: bool,
 }
 
+impl Origin {
+    /// Did the request come by multicast, or is that not known? Nobody then gets an error of the security layer
+    /// (draft-ietf-core-oscore-groupcomm-28 section 7).
+    #[cfg(feature = "oscore")]
+    fn may_be_multicast(&self) -> bool {
+        self.path.is_multicast() || self.path.local.ip().is_unspecified()
+    }
+}
+
 impl Incoming {
     /// What the entity tags of a request take, at most.
     const ETAGS: usize = crate::server::ETAGS_KEPT * 9 * 2;

@@ -28,7 +28,7 @@ use crate::work::Task;
 impl Endpoint {
     /// A protected request, of which the message layer knows that it is no duplicate.
     pub(super) fn open_request(&mut self, now: Instant, origin: Origin, message: &Message<'_>) {
-        let multicast = origin.path.is_multicast();
+        let multicast = origin.may_be_multicast();
         let contexts = &mut self.guard.contexts;
         match contexts.begin_request(at(now), message, multicast) {
             Err(refused) => {
@@ -148,7 +148,7 @@ impl Endpoint {
 
     /// What a server says to a request that it could not open: nothing, unless it was set up to say something to those who asked by unicast.
     pub(super) fn answer_refused(&mut self, now: Instant, origin: Origin, reason: Reason) {
-        let answer = reason.answer(origin.path.is_multicast());
+        let answer = reason.answer(origin.may_be_multicast());
         let Some(answer) = answer.filter(|_| self.guard.config.answer_errors) else {
             self.counters.silenced += 1;
             return;
@@ -158,7 +158,14 @@ impl Endpoint {
             return;
         }
         self.guard.counters.errors_answered += 1;
-        self.answer(now, origin.into(), None, &error(answer));
+        let mut response = error(answer);
+        if matches!(reason, Reason::NoCredential { .. }) {
+            // When it is worth while to try again (draft section 7.2).
+            let again = self.guard.config.unknown_for.as_secs();
+            let again = u32::try_from(again).unwrap_or(u32::MAX);
+            response.options.push_uint(OptionNumber::MAX_AGE, again);
+        }
+        self.answer(now, origin.into(), None, &response);
     }
 
     /// The message of an unknown member waits until its credential is there, if that is to be fetched.

@@ -85,10 +85,12 @@ fn a_challenge_is_a_protected_4_01_with_an_inner_echo_and_an_own_partial_iv() {
     assert_eq!(world.nodes[CLIENT].counters().echoed, 2);
 }
 
-// Covers: GC-6.3-02
+// Covers: GC-6.3-02, GO-9-18
 #[test]
 fn a_server_that_lost_its_windows_is_asked_again_and_an_old_request_is_still_refused() {
     let mut world = world();
+    world.ask(request_to(BELL, "slow", to_member(&world, BELL))); // goes on meanwhile
+    world.forget_sent();
     world.ask(request_to(LAMP, "t", to_member(&world, LAMP)));
     let old = world.from(CLIENT)[0].clone();
     world.forget_sent();
@@ -118,6 +120,11 @@ fn a_server_that_lost_its_windows_is_asked_again_and_an_old_request_is_still_ref
     assert_eq!((response.code, sender), (Code::CONTENT, &proven(LAMP)));
     assert_eq!(world.from(CLIENT).len(), 2, "asked twice");
     assert_eq!(world.nodes[LAMP].handled(), 1);
+    assert_eq!(
+        world.nodes[CLIENT].endpoint.load().exchanges,
+        1,
+        "the other"
+    );
     // Now the window is known: the old one is a replay.
     let mut replay = old.bytes.clone();
     replay[2] ^= 0x40;
@@ -274,4 +281,113 @@ fn a_floor_of_500_members_that_powers_up_at_once_resynchronises_with_bounded_tra
     world.pass(Duration::from_secs(31));
     assert_eq!(world.answers().len(), MEMBERS);
     assert_eq!(world.sent.len(), 1 + MEMBERS);
+}
+
+/// The Echo values of so many challenges that this server makes for one client.
+fn echo_values(world: &mut World, count: u32) -> Vec<Vec<u8>> {
+    let mut values = Vec::new();
+    let at = crate::security::at(world.now);
+    let context = ContextId::Group(world.group());
+    let mut other = Node {
+        key: key(CLIENT),
+        ..node(CLIENT, trusting(), Modes::Both, Settings::default())
+    };
+    let own_key = key(CLIENT);
+    for n in 0..count {
+        let [_, _, high, low] = n.to_be_bytes();
+        let plain = get(Type::Non, u16::from_be_bytes([high, low]), "t");
+        let plain = Message::parse(&plain).unwrap();
+        let contexts = other.endpoint.security_mut();
+        let to = antiphon_oscore::To::Member(kid(LAMP));
+        let protected = loop {
+            match contexts.protect_request(at, context, &plain, to).unwrap() {
+                antiphon_oscore::Protecting::Done(protected) => break protected,
+                antiphon_oscore::Protecting::Agree(job) => {
+                    contexts.agreed(job.run(&own_key)).unwrap();
+                }
+                antiphon_oscore::Protecting::Sign(_) => panic!("in pairwise mode"),
+            }
+        };
+        world.sent.clear();
+        let lamp = &mut world.nodes[LAMP];
+        let path = Path {
+            peer: address(CLIENT),
+            ..path(false)
+        };
+        lamp.endpoint
+            .handle_datagram(world.now, path, &protected.bytes);
+        world.drain(LAMP);
+        world.flying.clear();
+        let challenge = Message::parse(&world.sent[0].bytes).unwrap();
+        let mut asked = protected.asked.unwrap();
+        match contexts.begin_response(at, &challenge, &mut asked).unwrap() {
+            antiphon_oscore::Step::Done(opened) => {
+                let inner = Message::parse(&opened.message).unwrap();
+                assert_eq!(
+                    (inner.code(), inner.payload()),
+                    (Code::UNAUTHORIZED, b"".as_slice())
+                );
+                assert_eq!(
+                    inner.options().count(),
+                    1,
+                    "the Echo option and nothing else"
+                );
+                values.push(inner.option(OptionNumber::ECHO).unwrap().to_vec());
+            }
+            antiphon_oscore::Step::Work(..) => panic!("in pairwise mode"),
+        }
+    }
+    values
+}
+
+// Covers: GO-9-01, GO-9-03, GO-9-04
+#[test]
+fn no_echo_value_is_used_twice_not_even_after_a_restart() {
+    let mut all = std::collections::BTreeSet::new();
+    for (seed, count) in [(1, 10_000), (2, 1_000)] {
+        let mut world = world();
+        // A restart: other random numbers, and nothing known of what was before.
+        let mut config = trusting();
+        config.security.challenges_per_source = u32::MAX;
+        let mut endpoint = Endpoint::new(config, [seed; 32]);
+        let unicast = SocketInfo {
+            local: address(LAMP),
+            respond_from: None,
+        };
+        endpoint.add_socket(UNICAST, unicast);
+        let mut group = group_of(LAMP, Modes::Both, reserved(), Settings::default());
+        group.windows_unknown();
+        world.nodes[LAMP].group = endpoint.security_mut().add_group(group);
+        world.nodes[LAMP].endpoint = endpoint;
+        for value in echo_values(&mut world, count) {
+            assert_eq!(value.len(), 8);
+            assert!(all.insert(value), "a value came twice");
+        }
+    }
+    assert_eq!(all.len(), 11_000);
+}
+
+// Covers: GO-8-04
+#[test]
+fn whoever_challenges_in_a_group_with_pairwise_mode_understands_it() {
+    let mut world = world();
+    // A silent server has no keys of its own, and so neither pairwise mode nor challenges.
+    let lamp = &mut world.nodes[LAMP];
+    let old = lamp.group;
+    lamp.endpoint.security_mut().remove_group(old);
+    let parameters = parameters(Modes::Both, 1, 1);
+    let mut silent = Group::new(LIGHTS, parameters, None, Settings::default(), None).unwrap();
+    silent.add_peer(kid(CLIENT), credential(CLIENT)).unwrap();
+    silent.windows_unknown();
+    lamp.group = lamp.endpoint.security_mut().add_group(silent);
+    // The bell is in doubt as well, and has keys.
+    world.nodes[BELL].group().windows_unknown();
+    world.ask_group(question(&world, "t"));
+    let counters = world.nodes[LAMP].counters();
+    assert_eq!((counters.window_invalid, counters.challenges), (1, 0));
+    assert!(world.from(LAMP).is_empty());
+    assert_eq!(world.nodes[BELL].counters().challenges, 1);
+    let again = world.from(CLIENT)[1];
+    assert!(!again.option().group_flag, "met in pairwise mode");
+    assert_eq!(world.answers()[0].sender, proven(BELL));
 }

@@ -240,8 +240,9 @@ fn an_answer_under_keys_that_were_replaced_before_its_signature_is_protected_ane
     assert!(world.answers().iter().any(|a| a.sender == proven(LAMP)));
 }
 
+// Covers: GC-5-10
 #[test]
-fn a_question_that_cannot_be_protected_says_why() {
+fn a_question_that_cannot_be_protected_says_why_and_goes_nowhere() {
     let mut world = world();
     world.nodes[CLIENT].group().mark_lost();
     world.ask_group(question(&world, "t"));

@@ -307,3 +307,87 @@ fn an_own_question_that_comes_back_is_not_answered() {
     assert_eq!(world.nodes[CLIENT].counters().own, 1);
     assert!(world.sent.is_empty());
 }
+
+// Covers: GO-7.2-18, GO-8.4-01, GO-8.4-06
+#[test]
+fn errors_of_context_and_mode_are_unprotected_and_not_to_be_cached_where_they_are_answered() {
+    for (modes, group_mode, gid, expected) in [
+        (
+            Modes::Both,
+            true,
+            9,
+            (Code::UNAUTHORIZED, "Security context not found"),
+        ),
+        (
+            Modes::Both,
+            false,
+            9,
+            (Code::UNAUTHORIZED, "Security context not found"),
+        ),
+        (Modes::GroupOnly, false, 1, (Code::BAD_OPTION, "")),
+    ] {
+        for answered in [true, false] {
+            // A member of another group, or of one with another mode.
+            let mut world = world_of(Modes::Both, Settings::default());
+            let mut other = node(LAMP, trusting(), modes, Settings::default());
+            other.endpoint.set_answer_errors(answered);
+            world.nodes[LAMP] = other;
+            world.run();
+            let client = &mut world.nodes[CLIENT];
+            let old = client.group;
+            client.endpoint.security_mut().remove_group(old);
+            let parameters = parameters(Modes::Both, gid, 1);
+            let own = own(CLIENT, reserved());
+            let settings = Settings::default();
+            let mut group = Group::new(LIGHTS, parameters, Some(own), settings, None).unwrap();
+            group.add_peer(kid(LAMP), credential(LAMP)).unwrap();
+            client.group = client.endpoint.security_mut().add_group(group);
+            let protection = match group_mode {
+                true => Protection::Group(world.group()),
+                false => to_member(&world, LAMP),
+            };
+            world.ask(request_to(LAMP, "t", protection));
+            let sent = world.from(LAMP);
+            assert_eq!(sent.len(), usize::from(answered));
+            let Some(error) = sent.first() else {
+                continue;
+            };
+            assert!(!error.is_protected());
+            let error = error.message();
+            assert_eq!(
+                (error.code(), error.payload()),
+                (expected.0, expected.1.as_bytes())
+            );
+            assert_eq!(error.option(OptionNumber::MAX_AGE), Some(b"".as_slice()));
+        }
+    }
+}
+
+// Covers: GO-7-07
+#[test]
+fn no_error_is_sent_when_it_is_not_known_whether_a_request_was_for_a_group() {
+    let mut world = world();
+    world.nodes[LAMP].endpoint.set_answer_errors(true);
+    world.ask(request_to(LAMP, "t", to_member(&world, LAMP)));
+    let mut replay = world.from(CLIENT)[0].bytes.clone();
+    world.sent.clear();
+    for (n, (local, errors)) in [("0.0.0.0:5683", 0), ("10.0.0.1:5683", 1)]
+        .into_iter()
+        .enumerate()
+    {
+        replay[2] = 0x70 + n as u8;
+        let path = Path {
+            socket: UNICAST,
+            local: local.parse().unwrap(),
+            interface: 1,
+            peer: address(CLIENT),
+        };
+        let now = world.now;
+        world.nodes[LAMP]
+            .endpoint
+            .handle_datagram(now, path, &replay);
+        world.run();
+        assert_eq!(world.from(LAMP).len(), errors, "{local}");
+        assert_eq!(world.nodes[LAMP].counters().replayed, n as u64 + 1);
+    }
+}

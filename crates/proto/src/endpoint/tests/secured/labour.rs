@@ -369,7 +369,7 @@ fn a_thousand_signatures_to_verify_do_not_delay_an_acknowledgement() {
     assert_eq!(world.nodes[CLIENT].counters().replayed, 1_000);
 }
 
-// Covers: GO-7.4-02, GO-7.4-03
+// Covers: GO-7.2-02, GO-7.2-03, GO-7.4-02, GO-7.4-03
 #[test]
 fn the_credential_of_an_unknown_member_is_fetched_once_if_that_is_wanted() {
     for dynamic in [true, false] {
@@ -393,6 +393,8 @@ fn the_credential_of_an_unknown_member_is_fetched_once_if_that_is_wanted() {
         if !dynamic {
             assert_eq!(world.nodes[LAMP].counters().no_context, 2);
             assert_eq!(world.nodes[LAMP].group().peer_count(), 1);
+            assert_eq!(world.nodes[LAMP].handled(), 0);
+            assert!(world.answers().iter().all(|a| a.sender == proven(BELL)));
             continue;
         }
         assert_eq!(world.nodes[LAMP].endpoint.load().parked, 2);
@@ -403,14 +405,9 @@ fn the_credential_of_an_unknown_member_is_fetched_once_if_that_is_wanted() {
             );
             world.do_work(LAMP, fetch);
         }
-        // Who came by a deletion is not known to be new: its first request is challenged.
-        let counters = world.nodes[LAMP].counters();
-        assert!(counters.challenges + counters.requests > 0);
-        let client = world.nodes[CLIENT].group();
-        assert!(
-            client.peer(kid(LAMP)).is_some(),
-            "fetched by the client as well"
-        );
+        // Whoever was deleted before is challenged; the client fetches the lamp's credential to open that, and answers.
+        assert_eq!(world.nodes[LAMP].handled(), 1);
+        assert!(world.answers().iter().any(|a| a.sender == proven(LAMP)));
     }
 }
 
@@ -454,4 +451,42 @@ fn a_member_that_does_not_exist_is_not_asked_for_again_and_again() {
     world.inject(LAMP, true, address(CLIENT), &strange);
     assert_eq!(world.work_of(LAMP).len(), 1, "for a minute");
     assert_eq!(world.nodes[LAMP].endpoint.load().parked, 1);
+}
+
+// Covers: GO-7.2-05, GO-7.2-19
+#[test]
+fn a_client_whose_credential_is_not_found_is_told_when_to_try_again_if_errors_are_answered() {
+    for (answered, multicast) in [(true, false), (true, true), (false, false)] {
+        let settings = Settings {
+            dynamic: true,
+            ..Settings::default()
+        };
+        let mut world = world_of(Modes::Both, settings);
+        let lamp = &mut world.nodes[LAMP];
+        lamp.endpoint.set_answer_errors(answered);
+        lamp.group().remove_peer(kid(CLIENT));
+        lamp.worker = Worker::Held;
+        match multicast {
+            true => {
+                world.ask_group(question(&world, "t"));
+            }
+            false => {
+                world.ask(request_to(LAMP, "t", Protection::Group(world.group())));
+            }
+        }
+        let fetch = world.work_of(LAMP).pop().unwrap();
+        let (now, nobody) = (world.now, WorkResult::Credential(None));
+        world.nodes[LAMP].endpoint.work_done(now, fetch.id, nobody);
+        world.run();
+        let sent = world.from(LAMP);
+        if !answered || multicast {
+            assert!(sent.is_empty(), "{answered} {multicast}");
+            continue;
+        }
+        let error = sent[0].message();
+        assert_eq!(error.code(), Code::SERVICE_UNAVAILABLE);
+        let again = error.option(OptionNumber::MAX_AGE);
+        assert_eq!(again.and_then(antiphon_wire::decode_uint), Some(60));
+        assert!(world.response().is_none(), "to the client it is a hint");
+    }
 }
