@@ -8,19 +8,22 @@ mod latency;
 mod load;
 mod measure;
 mod members;
+mod oscore;
 mod serve;
 mod server;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: antiphon-bench [codec | server | group | members | latency | icount parse|serialize|server N | all]
+const USAGE: &str = "usage: antiphon-bench [codec | oscore | server | group | members | latency | icount WHAT N | all]
 
   codec     parse and serialize against a minimal hand-written codec and against coap-lite
+  oscore    protecting and opening against the signature or the cipher alone; memory of 10,000 peers
   server    the server with all guarantees against a raw echo loop, and libcoap if it is installed
   group     one question to 30 and 300 members until all answers are in, against raw members
   members   up to 10,000 simulated members: completeness, time and memory of the client
   latency   how closely together 100 members act, and how their answers spread
-  icount    does one thing N times and nothing else, for an instruction counter
+  icount    does one thing N times and nothing else, for an instruction counter: parse, serialize, server,
+            group-protect, group-both, pairwise-protect, pairwise-both, oscore-open
   all       every measurement but icount";
 
 fn main() -> ExitCode {
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match *words {
         ["codec"] => codec::run(),
+        ["oscore"] => return report(oscore::run()),
         ["server"] => return report(server::run()),
         ["group"] => return report(group::run()),
         ["members"] => return report(members::run()),
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         ["all"] => {
             codec::run();
             let each = members::run()
+                .and_then(|()| oscore::run())
                 .and_then(|()| latency::run().map_err(|error| error.to_string()))
                 .and_then(|()| group::run())
                 .and_then(|()| server::run());
@@ -54,11 +59,11 @@ fn main() -> ExitCode {
             });
         }
         ["icount", what, count] => {
-            let Some(count) = count.parse().ok().filter(|_| codec::repeat(what, 0)) else {
+            let Some(count) = count.parse().ok().filter(|_| repeats(what, 0)) else {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
             };
-            codec::repeat(what, count);
+            repeats(what, count);
         }
         _ => {
             eprintln!("{USAGE}");
@@ -66,6 +71,11 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Does one thing `count` times; false if there is no such thing.
+fn repeats(what: &str, count: u64) -> bool {
+    oscore::repeat(what, count) || codec::repeat(what, count)
 }
 
 fn report(result: Result<(), String>) -> ExitCode {

@@ -68,6 +68,13 @@ fn as_client<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
+/// How many bytes more are allocated after this work than before.
+pub(crate) fn held_by(work: impl FnOnce()) -> usize {
+    HELD.set(0);
+    as_client(work);
+    usize::try_from(HELD.get()).unwrap_or_default()
+}
+
 const PORT: u16 = 5683;
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 1, 1);
 const SOCKET: SocketId = SocketId(1);
