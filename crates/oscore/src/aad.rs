@@ -54,6 +54,52 @@ pub struct GroupAad<'a> {
     pub group_manager_credential: &'a [u8],
 }
 
+/// What of external_aad is not the same for all messages of a group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageAad<'a> {
+    pub(crate) request_kid: &'a [u8],
+    pub(crate) request_piv: PartialIv,
+    pub(crate) class_i_options: &'a [u8],
+    pub(crate) request_kid_context: &'a [u8],
+    pub(crate) oscore_option: &'a [u8],
+    pub(crate) sender_credential: &'a [u8],
+}
+
+/// What of external_aad is the same for all messages under one Security Context of a group: encoded once.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupFrame {
+    /// The array of nine with its first two elements.
+    head: Vec<u8>,
+    /// Its last element.
+    tail: Vec<u8>,
+}
+
+impl GroupFrame {
+    pub(crate) fn new(suite: &Suite, group_manager_credential: &[u8]) -> GroupFrame {
+        let algorithms = [
+            suite.aead().map(|algorithm| algorithm.id()),
+            suite.group_encryption().map(|algorithm| algorithm.id()),
+            suite.signature().map(|algorithm| algorithm.id()),
+            suite.key_agreement().map(|algorithm| algorithm.id()),
+        ];
+        let mut head = Vec::new();
+        cbor::array(&mut head, 9);
+        cbor::unsigned(&mut head, OSCORE_VERSION);
+        cbor::array(&mut head, 4);
+        for id in algorithms {
+            cbor::int_or_null(&mut head, id);
+        }
+        let mut tail = Vec::with_capacity(cbor::bytes_len(group_manager_credential.len()));
+        cbor::bytes(&mut tail, group_manager_credential);
+        GroupFrame { head, tail }
+    }
+
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+}
+
 /// The encoded external_aad of one message, and the structures around it. One allocation, which can be reused.
 #[derive(Debug, Clone)]
 pub struct Aad {
@@ -86,45 +132,42 @@ impl Aad {
     /// The external_aad of Group OSCORE, the same for both modes and for the countersignature. `buffer` as with
     /// [`oscore`](Self::oscore).
     pub fn group(parts: &GroupAad<'_>, buffer: Vec<u8>) -> Aad {
-        let suite = parts.suite;
-        let algorithms = [
-            suite.aead().map(|algorithm| algorithm.id()),
-            suite.group_encryption().map(|algorithm| algorithm.id()),
-            suite.signature().map(|algorithm| algorithm.id()),
-            suite.key_agreement().map(|algorithm| algorithm.id()),
-        ];
-        let before = [
+        let frame = GroupFrame::new(parts.suite, parts.group_manager_credential);
+        let message = MessageAad {
+            request_kid: parts.request_kid,
+            request_piv: parts.request_piv,
+            class_i_options: parts.class_i_options,
+            request_kid_context: parts.request_kid_context,
+            oscore_option: parts.oscore_option,
+            sender_credential: parts.sender_credential,
+        };
+        Aad::framed(&frame, &message, buffer)
+    }
+
+    /// As [`group`](Self::group), with what is the same for all messages encoded already.
+    pub(crate) fn framed(frame: &GroupFrame, parts: &MessageAad<'_>, buffer: Vec<u8>) -> Aad {
+        let strings = [
             parts.request_kid,
             parts.request_piv.as_bytes(),
             parts.class_i_options,
-        ];
-        let after = [
             parts.request_kid_context,
             parts.oscore_option,
             parts.sender_credential,
-            parts.group_manager_credential,
         ];
-        // array of nine, version, array of four: a byte each
-        let mut len = 3;
-        for id in algorithms {
-            len += id.map_or(1, cbor::int_len);
-        }
-        for string in before.iter().chain(&after) {
+        let mut len = frame.len();
+        for string in strings {
             len += cbor::bytes_len(string.len());
         }
         Aad::build(buffer, len, |out| {
-            cbor::array(out, 9);
-            cbor::unsigned(out, OSCORE_VERSION);
-            cbor::array(out, 4);
-            for id in algorithms {
-                cbor::int_or_null(out, id);
-            }
-            for string in before.iter().chain(&after) {
+            out.extend_from_slice(&frame.head);
+            for string in strings {
                 cbor::bytes(out, string);
             }
+            out.extend_from_slice(&frame.tail);
         })
     }
 
+    #[inline]
     fn build(mut buffer: Vec<u8>, len: usize, array: impl FnOnce(&mut Vec<u8>)) -> Aad {
         buffer.clear();
         buffer.reserve(SIGNED.len() + cbor::bytes_len(len));

@@ -9,6 +9,7 @@ const TEXT: u8 = 3;
 const ARRAY: u8 = 4;
 const MAP: u8 = 5;
 
+#[inline]
 fn head(out: &mut Vec<u8>, major: u8, argument: u64) {
     let major = major << 5;
     let wide = argument.to_be_bytes();
@@ -55,6 +56,7 @@ pub(crate) fn int_or_null(out: &mut Vec<u8>, value: Option<i32>) {
     }
 }
 
+#[inline]
 pub(crate) fn bytes(out: &mut Vec<u8>, value: &[u8]) {
     head(out, BYTES, value.len() as u64);
     out.extend_from_slice(value);
@@ -86,6 +88,7 @@ pub(crate) fn null(out: &mut Vec<u8>) {
 }
 
 /// How many bytes [`bytes`] writes for a string of this length.
+#[inline]
 pub(crate) fn bytes_len(length: usize) -> usize {
     length
         + match length {

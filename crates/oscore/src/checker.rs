@@ -1,13 +1,13 @@
 //! External signature checkers: they verify who signed a message in group mode, and cannot read it (draft sections 7.5
 //! and 12.3).
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use core::fmt;
 
 use antiphon_wire::{Message, OptionNumber};
 
+use crate::aad::GroupFrame;
 use crate::credential::Credential;
 use crate::group_mode::{Binding, Countersigning};
 use crate::identity::{Gid, Kid, MAX_NAME, Member, Mode};
@@ -25,7 +25,7 @@ pub struct SignatureChecker {
     gid: Gid,
     suite: Suite,
     signature_encryption_key: Secret,
-    gm_credential: Box<[u8]>,
+    frame: GroupFrame,
     members: BTreeMap<Kid, Credential>,
     last_ticket: u64,
 }
@@ -90,7 +90,7 @@ impl SignatureChecker {
             gid,
             suite,
             signature_encryption_key,
-            gm_credential: gm_credential.into(),
+            frame: GroupFrame::new(&suite, gm_credential),
             members: BTreeMap::new(),
             last_ticket: 0,
         })
@@ -157,7 +157,7 @@ impl SignatureChecker {
         let keys = Countersigning {
             suite: &self.suite,
             gid: &self.gid,
-            gm_credential: &self.gm_credential,
+            frame: &self.frame,
             signature_encryption_key: Some(&self.signature_encryption_key),
         };
         let ticket = self.last_ticket;

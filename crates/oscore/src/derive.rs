@@ -221,7 +221,10 @@ impl fmt::Debug for Keystream {
 
 impl Drop for Keystream {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        // the rest was never anything but zero
+        if let Some(used) = self.bytes.get_mut(..self.len) {
+            used.zeroize();
+        }
     }
 }
 

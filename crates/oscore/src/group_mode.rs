@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::aad::{Aad, GroupAad};
+use crate::aad::{Aad, GroupFrame, MessageAad};
 use crate::context::{Context, Role};
 use crate::credential::Credential;
 use crate::crypto::{CryptoError, GroupKey};
@@ -35,24 +35,28 @@ pub(crate) struct Binding<'a> {
 pub(crate) struct Countersigning<'a> {
     pub(crate) suite: &'a Suite,
     pub(crate) gid: &'a Gid,
-    pub(crate) gm_credential: &'a [u8],
+    pub(crate) frame: &'a GroupFrame,
     pub(crate) signature_encryption_key: Option<&'a Secret>,
 }
 
 impl Countersigning<'_> {
     /// The authenticated data of a message, the same in both modes (draft section 3.4).
     pub(crate) fn aad(&self, binding: &Binding<'_>, sender: &[u8], buffer: &mut Vec<u8>) -> Aad {
-        let parts = GroupAad {
-            suite: self.suite,
+        let parts = MessageAad {
             request_kid: binding.request_kid.as_bytes(),
             request_piv: binding.request_piv,
             class_i_options: &[],
             request_kid_context: binding.request_kid_context,
             oscore_option: binding.option,
             sender_credential: sender,
-            group_manager_credential: self.gm_credential,
         };
-        Aad::group(&parts, core::mem::take(buffer))
+        Aad::framed(self.frame, &parts, core::mem::take(buffer))
+    }
+
+    /// Memory for what is signed: enough for all but the longest options.
+    fn room(&self, sender: &[u8], ciphertext: usize) -> Vec<u8> {
+        const SHORT: usize = 128;
+        Vec::with_capacity(self.frame.len() + sender.len() + ciphertext + SHORT)
     }
 
     pub(crate) fn algorithms(&self) -> Result<(GroupEncryption, SignatureAlgorithm), CryptoError> {
@@ -104,7 +108,8 @@ impl Countersigning<'_> {
         let mut signature = encrypted.to_vec();
         let stream = self.keystream(binding).map_err(broken)?;
         stream.apply(&mut signature).map_err(broken)?;
-        let aad = self.aad(binding, sender.bytes(), &mut Vec::new());
+        let mut room = self.room(sender.bytes(), ciphertext.len());
+        let aad = self.aad(binding, sender.bytes(), &mut room);
         Ok(VerifyJob::new(
             ticket,
             sender.public_key().clone(),
@@ -120,7 +125,7 @@ impl Context {
         Countersigning {
             suite: &self.common.suite,
             gid: &self.common.gid,
-            gm_credential: &self.common.gm_credential,
+            frame: &self.common.frame,
             signature_encryption_key: self.common.signature_encryption_key.as_ref(),
         }
     }
@@ -170,9 +175,10 @@ impl Context {
             .nonce(Mode::Group, binding.generator, binding.piv)?;
         let (algorithm, _) = self.countersigning().algorithms()?;
         let sender = self.sender.as_ref().ok_or(CryptoError::Unavailable)?;
-        let mut aad =
-            self.countersigning()
-                .aad(binding, sender.credential.bytes(), &mut Vec::new());
+        let credential = sender.credential.bytes();
+        let keys = self.countersigning();
+        let mut room = keys.room(credential, body.len() + algorithm.tag_len());
+        let mut aad = keys.aad(binding, credential, &mut room);
         let cipher = self.cache.group(Role::GroupSend(sender.serial), || {
             GroupKey::new(algorithm, sender.key.as_bytes())
         })?;

@@ -181,20 +181,20 @@ impl Split {
     }
 
     /// The protected message: header and token as they are, outer code, class U options, the OSCORE option
-    /// and `payload`, given in two parts (RFC 8613, section 4).
+    /// and `payload` (RFC 8613, section 4), with room for so many more bytes to be appended.
     pub(crate) fn outer(
         &self,
         message: &Message<'_>,
         option_value: &[u8],
-        payload: [&[u8]; 2],
+        payload: &[u8],
+        room: usize,
     ) -> Result<Vec<u8>, MessageRefused> {
-        let [first, second] = payload;
         let code = self.direction.outer_code(self.observe);
         let head = message.as_bytes().len() - message.options_and_payload().len();
         if self.all_inner && option_value.len() <= 12 {
             // By far the most frequent case: the OSCORE option is the only one.
-            let mut out =
-                Vec::with_capacity(head + 2 + option_value.len() + first.len() + second.len());
+            let len = head + 2 + option_value.len() + payload.len();
+            let mut out = Vec::with_capacity(len + room);
             out.extend_from_slice(message.as_bytes().get(..head).unwrap_or_default());
             if let Some(byte) = out.get_mut(1) {
                 *byte = code.to_u8();
@@ -202,8 +202,7 @@ impl Split {
             out.push(0x90 | option_value.len() as u8);
             out.extend_from_slice(option_value);
             out.push(0xff);
-            out.extend_from_slice(first);
-            out.extend_from_slice(second);
+            out.extend_from_slice(payload);
             return Ok(out);
         }
         let options: usize = message.options().map(|option| option.value.len() + 5).sum();
@@ -246,10 +245,9 @@ impl Split {
         }
         let end = writer.finish();
         out.truncate(end);
-        out.reserve_exact(1 + first.len() + second.len());
+        out.reserve_exact(1 + payload.len() + room);
         out.push(0xff);
-        out.extend_from_slice(first);
-        out.extend_from_slice(second);
+        out.extend_from_slice(payload);
         Ok(out)
     }
 }

@@ -9,17 +9,18 @@ mod admit;
 mod job;
 mod request;
 mod response;
+mod servers;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use antiphon_wire::{Message, OptionNumber};
+use antiphon_wire::Message;
 
 pub(crate) use job::With;
 pub use job::{AgreeJob, Agreed, Checked, Job, JobResult, VerifyJob};
+pub(crate) use servers::Servers;
 
 use crate::context::CredentialHash;
 use crate::contexts::{Candidate, ContextId, Contexts, GroupId, MAX_TRIES};
@@ -28,7 +29,7 @@ use crate::identity::{Gid, Kid, Member, Mode};
 use crate::nonce::PartialIv;
 use crate::option::OscoreOption;
 use crate::refused::{Reason, Refused};
-use crate::replay::{Order, ResponseOrder};
+use crate::replay::Order;
 
 /// What opening has come to.
 #[derive(Debug)]
@@ -243,7 +244,7 @@ pub struct Asked {
     pub(crate) answered: bool,
     /// Responses under contexts with smaller serial numbers are forgotten.
     pub(crate) oldest: u64,
-    pub(crate) servers: BTreeMap<CredentialHash, ResponseOrder>,
+    pub(crate) servers: Servers,
     pub(crate) limit: usize,
 }
 
@@ -310,9 +311,8 @@ impl fmt::Debug for Asked {
 
 /// The OSCORE option of a message, read and as it stands.
 fn option_of<'a>(message: &Message<'a>) -> Result<(OscoreOption<'a>, &'a [u8]), Reason> {
-    let option = OscoreOption::of(message).ok().flatten();
-    let raw = message.option(OptionNumber::OSCORE);
-    option.zip(raw).ok_or(Reason::Malformed)
+    let found = OscoreOption::with_value(message).ok().flatten();
+    found.ok_or(Reason::Malformed)
 }
 
 impl Contexts {
@@ -417,7 +417,7 @@ impl Group {
         let oldest = old.map_or(self.current.serial, |old| old.context.serial);
         if asked.oldest < oldest {
             asked.oldest = oldest;
-            for order in asked.servers.values_mut() {
+            for order in asked.servers.orders_mut() {
                 order.retire_before(oldest);
             }
         }

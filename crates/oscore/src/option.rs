@@ -89,6 +89,14 @@ impl<'a> OscoreOption<'a> {
     /// # Errors
     /// What [`parse`](Self::parse) refuses; [`OptionMalformed::Repeated`]; [`OptionMalformed::NoPayload`].
     pub fn of(message: &Message<'a>) -> Result<Option<OscoreOption<'a>>, OptionMalformed> {
+        let found = OscoreOption::with_value(message)?;
+        Ok(found.map(|(option, _)| option))
+    }
+
+    /// As [`of`](Self::of), with the value as it stands.
+    pub(crate) fn with_value(
+        message: &Message<'a>,
+    ) -> Result<Option<(OscoreOption<'a>, &'a [u8])>, OptionMalformed> {
         let mut values = message.options_of(OptionNumber::OSCORE);
         let Some(value) = values.next() else {
             return Ok(None);
@@ -99,7 +107,7 @@ impl<'a> OscoreOption<'a> {
         if message.payload().is_empty() {
             return Err(OptionMalformed::NoPayload);
         }
-        OscoreOption::parse(value).map(Some)
+        Ok(Some((OscoreOption::parse(value)?, value)))
     }
 
     /// Reads the value of the option: `flags | Partial IV | length of the kid context, kid context | kid`, where the empty

@@ -1,5 +1,6 @@
 //! Ciphers whose key schedule is worked out, for the peers talked to most recently.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::crypto::{AeadKey, CryptoError, GroupKey};
@@ -29,10 +30,20 @@ pub(crate) enum Cipher {
     Group(GroupKey),
 }
 
-/// A few ciphers, the one used last in front. They are dropped, and so erased, with their context.
+/// A few ciphers. They are dropped, and so erased, with their context.
 pub(crate) struct KeyCache {
     limit: usize,
-    entries: Vec<(Role, Cipher)>,
+    entries: Vec<Entry>,
+    /// How many times one was asked for.
+    uses: u64,
+}
+
+struct Entry {
+    role: Role,
+    /// When it was asked for last.
+    used: u64,
+    /// Stays where it is, so that no copy is left behind.
+    cipher: Box<Cipher>,
 }
 
 impl KeyCache {
@@ -41,6 +52,7 @@ impl KeyCache {
         KeyCache {
             limit: limit.max(1),
             entries: Vec::new(),
+            uses: 0,
         }
     }
 
@@ -73,29 +85,39 @@ impl KeyCache {
         role: Role,
         make: impl FnOnce() -> Result<Cipher, CryptoError>,
     ) -> Result<&Cipher, CryptoError> {
-        let at = match self.entries.iter().position(|(of, _)| *of == role) {
+        self.uses += 1;
+        let known = self.entries.iter().position(|entry| entry.role == role);
+        let at = match known {
             Some(at) => at,
-            None => {
-                let cipher = make()?;
-                if self.entries.len() >= self.limit {
-                    // Whatever was not used for longest has sunk to the end.
-                    self.entries.pop();
-                }
-                self.entries.push((role, cipher));
-                self.entries.len() - 1
-            }
+            None => self.insert(role, make()?),
         };
-        // Rises by one place for each use: cheap, and in the long run the busiest stand in front.
-        let up = at.saturating_sub(1);
-        self.entries.swap(up, at);
-        match self.entries.get(up) {
-            Some((_, cipher)) => Ok(cipher),
-            None => Err(CryptoError::Unavailable),
+        let entry = self.entries.get_mut(at).ok_or(CryptoError::Unavailable)?;
+        entry.used = self.uses;
+        Ok(&entry.cipher)
+    }
+
+    /// Where it is now: in place of what was not used for longest, when there are many.
+    fn insert(&mut self, role: Role, cipher: Cipher) -> usize {
+        let used = self.uses;
+        let cipher = Box::new(cipher);
+        let entry = Entry { role, used, cipher };
+        let len = self.entries.len();
+        if len < self.limit {
+            self.entries.push(entry);
+            return len;
+        }
+        let oldest = self.entries.iter_mut().enumerate();
+        match oldest.min_by_key(|(_, entry)| entry.used) {
+            Some((at, oldest)) => {
+                *oldest = entry;
+                at
+            }
+            None => len,
         }
     }
 
     /// Drops all ciphers of a Sender or Recipient Context.
     pub(crate) fn forget(&mut self, serial: u64) {
-        self.entries.retain(|(role, _)| role.serial() != serial);
+        self.entries.retain(|entry| entry.role.serial() != serial);
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 
+use crate::aad::GroupFrame;
 use crate::crypto::CryptoError;
 use crate::derive::{CommonIv, Material};
 use crate::identity::{Gid, Kid, Mode};
@@ -19,6 +20,8 @@ pub(crate) struct Common {
     pub(crate) signature_encryption_key: Option<Secret>,
     /// The Group Manager's authentication credential, as distributed.
     pub(crate) gm_credential: Box<[u8]>,
+    /// What the authenticated data of all messages begins and ends with.
+    pub(crate) frame: GroupFrame,
 }
 
 impl Common {
@@ -41,6 +44,7 @@ impl Common {
             false => None,
         };
         Ok(Common {
+            frame: GroupFrame::new(&suite, gm_credential),
             common_iv,
             signature_encryption_key,
             gid,

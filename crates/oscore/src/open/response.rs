@@ -377,7 +377,7 @@ fn check_order(
     if asked.answered && !asked.is_long() {
         return Err(Reason::Replayed); // there is at most one (draft section 5.3.1)
     }
-    match asked.servers.get(&server) {
+    match asked.servers.get(server) {
         Some(order) => order
             .check(serial, incoming.kid.as_bytes(), incoming.piv)
             .map_err(reason),
@@ -411,7 +411,7 @@ fn take(
     incoming: &Incoming<'_, '_>,
 ) -> Result<crate::replay::Order, Reason> {
     let (kid, piv) = (incoming.kid, incoming.piv);
-    let known = asked.servers.get_mut(&server);
+    let known = asked.servers.get_mut(server);
     let order = match known {
         Some(order) => order.commit(serial, kid.as_bytes(), piv).map_err(reason)?,
         None => {

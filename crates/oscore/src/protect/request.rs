@@ -1,6 +1,5 @@
 //! Protecting a request (draft sections 7.1 and 8.3; RFC 8613, section 8.1).
 
-use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use antiphon_wire::Message;
@@ -14,7 +13,7 @@ use crate::contexts::{ContextId, Contexts, GroupId, PairId};
 use crate::group_mode::Binding;
 use crate::identity::{Gid, Mode};
 use crate::message::{Direction, Split};
-use crate::open::{Asked, Intended};
+use crate::open::{Asked, Intended, Servers};
 use crate::option::OscoreOption;
 use crate::refused::ProtectError;
 
@@ -140,7 +139,7 @@ impl Contexts {
             observe: split.observe,
             answered: false,
             oldest: 0,
-            servers: BTreeMap::new(),
+            servers: Servers::default(),
             limit: match intended {
                 Some(_) => 1,
                 None => settings.servers,
@@ -150,7 +149,7 @@ impl Contexts {
             Some(intended) if mode == Mode::Pairwise => {
                 let (aad, body) = (&mut scratch.aad, &mut scratch.body);
                 context.pairwise_encrypt(intended.kid, &binding, aad, body)?;
-                let bytes = split.outer(message, &scratch.option, [&scratch.body, &[]])?;
+                let bytes = split.outer(message, &scratch.option, &scratch.body, 0)?;
                 let asked = Some(asked);
                 Ok(Protecting::Done(Protected { bytes, asked }))
             }
@@ -161,7 +160,12 @@ impl Contexts {
                     group: id,
                     algorithm,
                     structure,
-                    bytes: split.outer(message, &scratch.option, [&scratch.body, &[]])?,
+                    bytes: split.outer(
+                        message,
+                        &scratch.option,
+                        &scratch.body,
+                        algorithm.signature_len(),
+                    )?,
                     keystream: context.countersigning().keystream(&binding)?,
                     asked: Some(asked),
                 }))
@@ -203,7 +207,7 @@ impl Contexts {
             class_i_options: &[],
         };
         pair.encrypt(kid, piv, &parts, &mut scratch.aad, &mut scratch.body)?;
-        let bytes = split.outer(message, &scratch.option, [&scratch.body, &[]])?;
+        let bytes = split.outer(message, &scratch.option, &scratch.body, 0)?;
         let asked = Asked {
             ticket,
             place: id.into(),
@@ -219,7 +223,7 @@ impl Contexts {
             observe: split.observe,
             answered: false,
             oldest: 0,
-            servers: BTreeMap::new(),
+            servers: Servers::default(),
             limit: 1,
         };
         Ok(Protected {

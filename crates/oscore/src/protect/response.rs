@@ -230,7 +230,7 @@ impl Contexts {
             (Mode::Pairwise, Some(kid)) => {
                 let (aad, body) = (&mut scratch.aad, &mut scratch.body);
                 context.pairwise_encrypt(kid, &binding, aad, body)?;
-                let bytes = split.outer(message, &scratch.option, [&scratch.body, &[]])?;
+                let bytes = split.outer(message, &scratch.option, &scratch.body, 0)?;
                 Ok(Protecting::Done(Protected { bytes, asked: None }))
             }
             _ => {
@@ -240,7 +240,12 @@ impl Contexts {
                     group: id,
                     algorithm,
                     structure,
-                    bytes: split.outer(message, &scratch.option, [&scratch.body, &[]])?,
+                    bytes: split.outer(
+                        message,
+                        &scratch.option,
+                        &scratch.body,
+                        algorithm.signature_len(),
+                    )?,
                     keystream: context.countersigning().keystream(&binding)?,
                     asked: None,
                 }))
@@ -293,7 +298,7 @@ impl Contexts {
         let (aad, body) = (&mut scratch.aad, &mut scratch.body);
         pair.encrypt(generator, piv, &parts, aad, body)?;
         Ok(Protected {
-            bytes: split.outer(message, &scratch.option, [&scratch.body, &[]])?,
+            bytes: split.outer(message, &scratch.option, &scratch.body, 0)?,
             asked: None,
         })
     }

@@ -1,9 +1,9 @@
 //! The order of the responses of one server within a long exchange (draft sections 5.1, 5.3.1 and 7.4).
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{ReplayWindow, WindowSize};
+use crate::identity::Kid;
 use crate::nonce::PartialIv;
 
 /// What a client does with responses of one server that come out of order.
@@ -84,7 +84,7 @@ pub struct Order {
 #[derive(Clone, Debug)]
 pub struct ResponseOrder {
     policy: OrderPolicy,
-    kid1: Option<Box<[u8]>>,
+    kid1: Option<Kid>,
     /// One for each context and kid, in the order in which they came up.
     numbers: Vec<Numbers>,
     /// Contexts with a smaller serial number are retired.
@@ -95,7 +95,7 @@ pub struct ResponseOrder {
 #[derive(Clone, Debug)]
 struct Numbers {
     context: u64,
-    kid: Box<[u8]>,
+    kid: Kid,
     change: u8,
     /// The Response Number.
     number: PartialIv,
@@ -120,7 +120,7 @@ impl ResponseOrder {
 
     /// The kid of the server's first response ("kid1"), once there was one.
     pub fn kid(&self) -> Option<&[u8]> {
-        self.kid1.as_deref()
+        self.kid1.as_ref().map(Kid::as_bytes)
     }
 
     /// The Response Number under the context with this serial number, for the server's current kid there.
@@ -133,7 +133,8 @@ impl ResponseOrder {
     }
 
     /// Whether a response would be taken: `context` is the serial number of the context that opens it, `kid` the
-    /// received one or, if it has none, that of the member whom the request was for. Changes nothing.
+    /// received one or, if it has none, that of the member whom the request was for. Changes nothing. More than seven
+    /// bytes are nobody's.
     pub fn check(
         &self,
         context: u64,
@@ -143,10 +144,11 @@ impl ResponseOrder {
         if context < self.oldest_context {
             return Err(ResponseRefused::ContextRetired);
         }
-        let changed = self.kid1.as_deref().is_some_and(|kid1| kid1 != kid);
+        let changed = self.kid().is_some_and(|kid1| kid1 != kid);
         if changed && self.policy.kid_change == KidChange::Refused {
             return Err(ResponseRefused::KidChanged);
         }
+        let kid = Kid::new(kid).ok_or(ResponseRefused::KidChanged)?;
         let Some(number) = number else {
             return self.check_without_partial_iv();
         };
@@ -168,6 +170,7 @@ impl ResponseOrder {
         number: Option<PartialIv>,
     ) -> Result<Order, ResponseRefused> {
         self.check(context, kid, number)?;
+        let kid = Kid::new(kid).ok_or(ResponseRefused::KidChanged)?;
         let newest = self.newest();
         let rank = match number {
             None => {
@@ -177,7 +180,7 @@ impl ResponseOrder {
             Some(number) => self.take(context, kid, number)?,
         };
         if self.kid1.is_none() {
-            self.kid1 = Some(kid.into());
+            self.kid1 = Some(kid);
         }
         Ok(Order {
             rank,
@@ -204,12 +207,7 @@ impl ResponseOrder {
         Ok(())
     }
 
-    fn take(
-        &mut self,
-        context: u64,
-        kid: &[u8],
-        number: PartialIv,
-    ) -> Result<Rank, ResponseRefused> {
+    fn take(&mut self, context: u64, kid: Kid, number: PartialIv) -> Result<Rank, ResponseRefused> {
         let older = self.policy.older;
         let changes = self
             .numbers
@@ -224,8 +222,9 @@ impl ResponseOrder {
         let change = match known {
             Some(numbers) => numbers.commit(number)?,
             None => {
-                self.numbers
-                    .push(Numbers::first(context, kid, change, number, older)?);
+                let first = Numbers::first(context, kid, change, number, older)?;
+                self.numbers.reserve_exact(1); // mostly there is no second
+                self.numbers.push(first);
                 change
             }
         };
@@ -236,7 +235,7 @@ impl ResponseOrder {
         })
     }
 
-    fn find(&self, context: u64, kid: &[u8]) -> Option<&Numbers> {
+    fn find(&self, context: u64, kid: Kid) -> Option<&Numbers> {
         self.numbers.iter().find(|numbers| numbers.is(context, kid))
     }
 
@@ -254,7 +253,7 @@ impl ResponseOrder {
 impl Numbers {
     fn first(
         context: u64,
-        kid: &[u8],
+        kid: Kid,
         change: u8,
         number: PartialIv,
         older: OlderResponses,
@@ -271,15 +270,15 @@ impl Numbers {
         };
         Ok(Self {
             context,
-            kid: kid.into(),
+            kid,
             change,
             number,
             window,
         })
     }
 
-    fn is(&self, context: u64, kid: &[u8]) -> bool {
-        self.context == context && *self.kid == *kid
+    fn is(&self, context: u64, kid: Kid) -> bool {
+        self.context == context && self.kid == kid
     }
 
     fn rank(&self) -> Rank {
