@@ -23,7 +23,7 @@ const USAGE: &str = "usage: antiphon-bench [codec | oscore | server | group | me
   members   up to 10,000 simulated members: completeness, time and memory of the client
   latency   how closely together 100 members act, and how their answers spread
   icount    does one thing N times and nothing else, for an instruction counter: parse, serialize, server,
-            group-protect, group-both, pairwise-protect, pairwise-both, oscore-open
+            pairwise-protect, pairwise-both, oscore-open
   all       every measurement but icount";
 
 fn main() -> ExitCode {

@@ -15,14 +15,12 @@ fn suite() -> Suite {
 }
 
 /// Does one thing `count` times; false if there is no such thing. A message opens once only, so that where messages are
-/// opened in a group they are also protected.
+/// opened in a group they are also protected. Signatures are left out: what comes on top would be lost in them.
 pub(crate) fn repeat(what: &str, count: u64) -> bool {
     let request = floor::request();
-    let (to, opens) = match what {
-        "group-protect" => (To::Group, false),
-        "group-both" => (To::Group, true),
-        "pairwise-protect" => (To::Member(kid(2)), false),
-        "pairwise-both" => (To::Member(kid(2)), true),
+    let opens = match what {
+        "pairwise-protect" => false,
+        "pairwise-both" => true,
         "oscore-open" => {
             let [mut client, mut server] = floor::pair(Aead::AesCcm16_128_128);
             let (bytes, _) = client.ask(&request, To::Peer);
@@ -39,7 +37,7 @@ pub(crate) fn repeat(what: &str, count: u64) -> bool {
     };
     let [mut client, mut server] = floor::members(suite(), Curve::Ed25519);
     for _ in 0..count {
-        let (bytes, asked) = client.ask(black_box(&request), to);
+        let (bytes, asked) = client.ask(black_box(&request), To::Member(kid(2)));
         black_box(asked);
         if opens {
             black_box(server.hear(black_box(&bytes)));

@@ -417,7 +417,7 @@ impl Group {
         let oldest = old.map_or(self.current.serial, |old| old.context.serial);
         if asked.oldest < oldest {
             asked.oldest = oldest;
-            for order in asked.servers.orders_mut() {
+            for order in asked.servers.values_mut() {
                 order.retire_before(oldest);
             }
         }

@@ -42,12 +42,12 @@ impl Servers {
     }
 
     #[cfg(test)]
-    pub(crate) fn orders(&self) -> impl Iterator<Item = &ResponseOrder> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &ResponseOrder> {
         let first = self.first.iter().map(|(_, order)| order);
         first.chain(self.more.values())
     }
 
-    pub(crate) fn orders_mut(&mut self) -> impl Iterator<Item = &mut ResponseOrder> {
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut ResponseOrder> {
         let first = self.first.iter_mut().map(|(_, order)| order);
         first.chain(self.more.values_mut())
     }

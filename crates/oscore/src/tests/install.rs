@@ -368,7 +368,7 @@ fn a_server_that_changes_its_id_within_a_long_exchange_is_not_followed() {
         floor.listen(0, &second, &mut asked).unwrap_err(),
         Reason::KidChanged
     );
-    let order = asked.servers.orders().next().unwrap();
+    let order = asked.servers.values().next().unwrap();
     assert_eq!(order.kid(), Some(kid(1).as_bytes()));
     let number = order.response_number(floor.members[0].group().current.serial);
     assert_eq!(number.map(|piv| piv.value()), Some(0));
