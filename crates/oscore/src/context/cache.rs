@@ -121,3 +121,56 @@ impl KeyCache {
         self.entries.retain(|entry| entry.role.serial() != serial);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite::Aead;
+
+    /// Whether the cipher had to be made.
+    fn made(cache: &mut KeyCache, role: Role) -> bool {
+        let mut made = false;
+        let key = cache.aead(role, || {
+            made = true;
+            AeadKey::new(Aead::A128Gcm, &[7; 16])
+        });
+        assert_eq!(key.map(AeadKey::algorithm), Ok(Aead::A128Gcm));
+        made
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_makes_room() {
+        let [first, second, third] = [1, 2, 3].map(Role::PairwiseSend);
+        let mut cache = KeyCache::new(2);
+        assert!(made(&mut cache, first));
+        assert!(made(&mut cache, second));
+        assert!(!made(&mut cache, first));
+        assert!(made(&mut cache, third)); // in place of the second
+        assert_eq!(cache.entries.len(), 2);
+        assert!(!made(&mut cache, first));
+        assert!(!made(&mut cache, third));
+        assert!(made(&mut cache, second)); // in place of the first
+        assert!(!made(&mut cache, third));
+        assert!(made(&mut cache, first));
+    }
+
+    #[test]
+    fn ciphers_are_told_apart_by_use_and_serial_and_forgotten_by_serial() {
+        let mut cache = KeyCache::new(8);
+        let roles = [
+            Role::PairwiseSend(1),
+            Role::PairwiseReceive(1),
+            Role::PairwiseSend(2),
+        ];
+        for role in roles {
+            assert!(made(&mut cache, role));
+        }
+        cache.forget(1);
+        assert_eq!(cache.entries.len(), 1);
+        assert!(!made(&mut cache, roles[2]));
+        assert!(made(&mut cache, roles[0]));
+        let group = cache.group(roles[2], || Err(CryptoError::Length));
+        assert_eq!(group.err(), Some(CryptoError::Unavailable));
+        assert!(made(&mut KeyCache::new(0), roles[0]));
+    }
+}
