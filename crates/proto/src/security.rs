@@ -124,3 +124,79 @@ impl From<antiphon_oscore::ProtectError> for NotProtected {
         }
     }
 }
+
+#[cfg(all(test, feature = "oscore"))]
+mod tests {
+    use antiphon_oscore::{MessageRefused, ProtectError};
+
+    use super::*;
+
+    #[test]
+    fn each_failure_to_protect_keeps_its_meaning() {
+        for (error, why, said) in [
+            (
+                ProtectError::NotReserved,
+                NotProtected::NotReserved,
+                "reserved",
+            ),
+            (
+                ProtectError::Installing,
+                NotProtected::NotReserved,
+                "reserved",
+            ),
+            (
+                ProtectError::Exhausted,
+                NotProtected::Exhausted,
+                "all sequence",
+            ),
+            (ProtectError::Lost, NotProtected::Lost, "not certain"),
+            (
+                ProtectError::NoSender,
+                NotProtected::NoContext,
+                "no security context",
+            ),
+            (
+                ProtectError::NoContext,
+                NotProtected::NoContext,
+                "no security context",
+            ),
+            (
+                ProtectError::Superseded,
+                NotProtected::NoContext,
+                "no security context",
+            ),
+            (
+                ProtectError::ModeUnavailable,
+                NotProtected::ModeUnavailable,
+                "no mode",
+            ),
+            (
+                ProtectError::UnknownMember,
+                NotProtected::UnknownMember,
+                "member",
+            ),
+            (
+                ProtectError::Message(MessageRefused::Nested),
+                NotProtected::Malformed,
+                "cannot be protected",
+            ),
+            (
+                ProtectError::TooLong,
+                NotProtected::TooLarge,
+                "does not fit",
+            ),
+            (
+                ProtectError::KeyFailure,
+                NotProtected::NoSignature,
+                "private key",
+            ),
+        ] {
+            assert_eq!(NotProtected::from(error), why, "{error:?}");
+            let text = alloc::format!("{why}");
+            assert!(text.contains(said), "{text}");
+        }
+        let crowded = alloc::format!("{}", NotProtected::Crowded);
+        assert!(crowded.contains("too many"), "{crowded}");
+        assert!(Protection::None.is_none());
+    }
+}

@@ -516,3 +516,104 @@ fn state(
     };
     (id, event)
 }
+
+#[cfg(test)]
+mod tests {
+    use antiphon_oscore::credential::CredentialFormat;
+    use antiphon_oscore::secret::Secret;
+    use antiphon_oscore::suite::{GroupEncryption, Hkdf, SignatureAlgorithm, Suite};
+    use antiphon_oscore::{Gid, Group, Mode, Parameters, Settings};
+
+    use super::*;
+
+    /// The name of a group of a silent server.
+    fn some_group() -> GroupId {
+        let suite = Suite::new(
+            Hkdf::Sha256,
+            None,
+            Some(GroupEncryption::A128Ctr),
+            Some(SignatureAlgorithm::EdDsa),
+            None,
+        );
+        let parameters = Parameters {
+            gid: Gid::new(b"g").unwrap(),
+            generation: 0,
+            master_secret: Secret::new(alloc::vec![1; 16]),
+            master_salt: Secret::new(Vec::new()),
+            suite: suite.unwrap(),
+            format: CredentialFormat::Ccs,
+            gm_credential: Vec::new(),
+        };
+        let group = Group::new("g", parameters, None, Settings::default(), None).unwrap();
+        Contexts::new().add_group(group)
+    }
+
+    #[test]
+    fn each_reason_is_counted_under_its_name() {
+        let kid = Kid::new(&[1]).unwrap();
+        let group = some_group();
+        let reasons: [(Reason, fn(&SecurityCounters) -> u64); 17] = [
+            (Reason::Malformed, |c| c.malformed),
+            (Reason::NoContext, |c| c.no_context),
+            (Reason::NoCredential { group, kid }, |c| c.no_credential),
+            (Reason::Replayed, |c| c.replayed),
+            (Reason::WindowInvalid, |c| c.window_invalid),
+            (Reason::NotVerified, |c| c.not_verified),
+            (Reason::ModeUnavailable(Mode::Pairwise), |c| {
+                c.mode_unavailable
+            }),
+            (Reason::OwnKid, |c| c.own),
+            (Reason::Lost, |c| c.lost),
+            (Reason::Installing, |c| c.superseded),
+            (Reason::Superseded, |c| c.superseded),
+            (Reason::WrongResult, |c| c.superseded),
+            (Reason::OtherMember, |c| c.other_member),
+            (Reason::KidChanged, |c| c.other_member),
+            (Reason::TooManyServers, |c| c.other_member),
+            (Reason::Content, |c| c.content),
+            (Reason::KeyFailure, |c| c.key_failures),
+        ];
+        for (reason, counter) in reasons {
+            let mut counters = SecurityCounters::default();
+            counters.count(reason);
+            assert_eq!(counter(&counters), 1, "{reason:?}");
+            counters.count(reason);
+            assert_eq!(counter(&counters), 2, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn each_table_has_its_part_in_the_memory() {
+        let none = SecurityConfig {
+            sources: 0,
+            addresses: 0,
+            ..SecurityConfig::default()
+        };
+        let sources = SecurityConfig {
+            sources: 10,
+            ..none.clone()
+        };
+        let addresses = SecurityConfig {
+            addresses: 10,
+            ..none.clone()
+        };
+        let grown = Budgets::memory_total(10) - Budgets::memory_total(0);
+        assert_eq!(sources.memory_total() - none.memory_total(), 2 * grown);
+        let place = size_of::<((ContextId, Kid), Reached)>() + 1;
+        assert_eq!(addresses.memory_total() - none.memory_total(), 40 * place);
+        assert!(none.memory_total() >= UNKNOWN * size_of::<((GroupId, Kid), Instant)>());
+    }
+
+    #[test]
+    fn the_worst_state_of_a_context_is_the_one_that_is_told() {
+        let id: ContextId = some_group().into();
+        for (lost, used, near, event) in [
+            (false, false, false, None),
+            (false, false, true, Some(SecurityEvent::NearExhaustion(id))),
+            (false, true, true, Some(SecurityEvent::Exhausted(id))),
+            (true, true, true, Some(SecurityEvent::Lost(id))),
+        ] {
+            assert_eq!(state(id, lost, used, near), (id, event));
+        }
+    }
+}

@@ -391,3 +391,71 @@ fn whoever_challenges_in_a_group_with_pairwise_mode_understands_it() {
     assert!(!again.option().group_flag, "met in pairwise mode");
     assert_eq!(world.answers()[0].sender, proven(BELL));
 }
+
+#[test]
+fn as_many_addresses_are_remembered_as_there_is_room_for() {
+    let mut config = EndpointConfig::default();
+    config.security.addresses = 1;
+    let mut world = world_with(Modes::Both, Settings::default(), config);
+    let ask = |world: &mut World, node: usize| {
+        let request = GroupRequest {
+            expect: both(),
+            ..question(world, "t")
+        };
+        let now = world.now;
+        let id = world.nodes[node].endpoint.collect(now, request).unwrap();
+        world.run();
+        world.nodes[node].endpoint.close(now, id);
+        world.pass(Duration::from_millis(500));
+    };
+    ask(&mut world, CLIENT);
+    assert_eq!(challenges(&world, LAMP), 1);
+    ask(&mut world, BELL);
+    assert_eq!(challenges(&world, LAMP), 2);
+    // There was no room for the second, which costs the first nothing.
+    ask(&mut world, BELL);
+    assert_eq!(challenges(&world, LAMP), 3);
+    ask(&mut world, CLIENT);
+    assert_eq!(challenges(&world, LAMP), 3);
+}
+
+#[test]
+fn a_member_whose_sender_id_went_to_somebody_else_is_not_taken_for_it() {
+    let mut world = doubting();
+    world.ask_group(GroupRequest {
+        expect: both(),
+        ..question(&world, "t")
+    });
+    assert_eq!(challenges(&world, LAMP), 1);
+    // A rekeying, after which the bell has the client's Sender ID and its address.
+    let at = crate::security::at(world.now);
+    let mut install = |node: usize, sender_id, peers| {
+        let group = world.nodes[node].group();
+        let (next, stale) = (parameters(Modes::Both, 2, 2), Stale::Replace(peers));
+        let prepared = group
+            .prepare_install(next, sender_id, stale, 1_000)
+            .unwrap();
+        group.commit_install(prepared, at).unwrap();
+    };
+    let lamp = alloc::vec![(kid(LAMP), credential(LAMP))];
+    let bell = alloc::vec![(kid(CLIENT), credential(BELL))];
+    install(LAMP, None, bell);
+    install(BELL, Some(kid(CLIENT)), lamp);
+    let bell = &mut world.nodes[BELL];
+    bell.at = address(CLIENT);
+    world.nodes[CLIENT].at = address(99);
+    let request = GroupRequest {
+        security: Security::Group(world.nodes[BELL].group),
+        ..question(&world, "t")
+    };
+    let now = world.now;
+    world.nodes[BELL].endpoint.collect(now, request).unwrap();
+    world.run();
+    assert_eq!(
+        challenges(&world, LAMP),
+        2,
+        "it has to show that it is there"
+    );
+    let seen = world.nodes[LAMP].seen.lock().unwrap().clone().unwrap();
+    assert_eq!(seen.sender, proven(BELL), "and is who its credential says");
+}
