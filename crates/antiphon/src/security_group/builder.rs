@@ -5,11 +5,10 @@ use std::sync::Arc;
 use antiphon_oscore::credential::{Credential, CredentialFormat};
 use antiphon_oscore::crypto::SoftwareKey;
 use antiphon_oscore::record::{Established, Installed, Record, Restored};
-use antiphon_oscore::replay::ReplayWindow;
 use antiphon_oscore::secret::Secret;
 use antiphon_oscore::sequence::{MAX_NUMBER, Sequence};
 use antiphon_oscore::suite::Suite;
-use antiphon_oscore::{Group, GroupError, Kid, Own, Parameters, Settings};
+use antiphon_oscore::{Group, GroupError, Kid, Own, Parameters, RestoreError, Settings};
 use antiphon_proto::SecurityGroupName;
 
 use super::held::{Held, Material};
@@ -236,7 +235,7 @@ impl SecurityGroupBuilder {
         let peer = |(id, credential): (Vec<u8>, Vec<u8>)| {
             let kid = kid_of(&name, &id)?;
             let credential = import(&name, self.format, kid, &credential)?;
-            Ok::<_, SecurityError>((kid, credential, None))
+            Ok::<_, SecurityError>((kid, credential))
         };
         let peers = self.peers.into_iter().map(peer).collect::<Result<_, _>>()?;
         Ok(Parts {
@@ -247,7 +246,6 @@ impl SecurityGroupBuilder {
             peers,
             settings: self.settings,
             credentials: self.credentials,
-            windows_unknown: false,
         })
     }
 }
@@ -280,12 +278,9 @@ struct Parts {
     label: SecurityGroupName,
     parameters: Parameters,
     own: Option<OwnPart>,
-    /// With the Replay Window that is stored; `None`: the window of a new one.
-    peers: Vec<(Kid, Credential, Option<ReplayWindow>)>,
+    peers: Members,
     settings: Settings,
     credentials: Option<Arc<dyn CredentialSource>>,
-    /// It is not known what was received from whoever is not among the peers.
-    windows_unknown: bool,
 }
 
 struct OwnPart {
@@ -295,6 +290,14 @@ struct OwnPart {
 }
 
 type Members = Vec<(Kid, Credential)>;
+
+/// The peers of a group, by Sender ID.
+fn members(group: &Group) -> Members {
+    let peer = |peer: antiphon_oscore::Peer<'_>| (peer.kid(), peer.credential().clone());
+    let mut members: Members = group.peers().map(peer).collect();
+    members.sort_by_key(|(kid, _)| *kid);
+    members
+}
 
 impl Parts {
     /// Puts them together, with these sequence numbers.
@@ -313,21 +316,11 @@ impl Parts {
         let parameters = self.parameters.clone();
         let mut group = Group::new(&self.name, parameters, own, self.settings, None)
             .map_err(|reason| of(myself, reason))?;
-        if self.windows_unknown {
-            group.windows_unknown();
-        }
-        for (kid, credential, window) in &self.peers {
-            let added = match window {
-                Some(window) => group.restore_peer(*kid, credential.clone(), window.clone()),
-                None => group.add_peer(*kid, credential.clone()),
-            };
+        for (kid, credential) in &self.peers {
+            let added = group.add_peer(*kid, credential.clone());
             added.map_err(|reason| of(Some(*kid), reason))?;
         }
-        let mut members: Members = group
-            .peers()
-            .map(|peer| (peer.kid(), peer.credential().clone()))
-            .collect();
-        members.sort_by_key(|(kid, _)| *kid);
+        let members = members(&group);
         Ok((group, members))
     }
 
@@ -379,23 +372,33 @@ pub(super) fn open(
     let Some(Established::Group(installed)) = &restored.context else {
         return Err(unknown());
     };
-    let parts = restore(name, installed, &restored, key, settings)?;
-    let sequence = restored
-        .sequence(settings.sequence)
-        .unwrap_or_else(Sequence::lost); // of a silent server, which has none
-    let (group, members) = parts.group(sequence)?;
+    if installed.name != name {
+        return Err(unknown());
+    }
+    let parts = restore(name, installed, key, settings)?;
+    let group = Group::restore(&restored, settings).map_err(|error| match error {
+        RestoreError::Group(reason) => SecurityError::Member {
+            name: name.to_owned(),
+            of: "one that is stored".to_owned(),
+            reason,
+        },
+        RestoreError::Credential(reason) => SecurityError::Credential {
+            name: name.to_owned(),
+            of: "one that is stored".to_owned(),
+            reason,
+        },
+        RestoreError::NoContext | RestoreError::Id => unknown(),
+    })?;
+    let members = members(&group);
     let keeper = Keeper::new(state.store.clone(), &list);
     state.records.insert(list, Vec::new()); // it is taken
     Ok(parts.finish(group, members, Some(keeper)))
 }
 
-/// What nobody has as a Sender ID: it is too long.
-const NOBODY: [u8; Kid::MAX_LEN + 1] = [0; Kid::MAX_LEN + 1];
-
+/// The parts of a group that a store remembers, but for what varies.
 fn restore(
     name: &str,
     installed: &Installed,
-    restored: &Restored,
     key: Option<OwnKey>,
     settings: Settings,
 ) -> Result<Parts, SecurityError> {
@@ -423,13 +426,6 @@ fn restore(
             })
         }
     };
-    let mut peers = Vec::with_capacity(restored.peers.len());
-    for (id, credential) in &restored.peers {
-        let kid = kid_of(name, id)?;
-        let credential = import(name, format, kid, credential)?;
-        let window = restored.window(id, settings.window);
-        peers.push((kid, credential, Some(window)));
-    }
     Ok(Parts {
         name: name.to_owned(),
         label: label(name)?,
@@ -443,10 +439,9 @@ fn restore(
             gm_credential: installed.manager.clone(),
         },
         own,
-        peers,
+        peers: Vec::new(), // they come with what is known of their windows
         settings,
         credentials: None,
-        windows_unknown: !restored.window(&NOBODY, settings.window).is_valid(),
     })
 }
 
