@@ -147,15 +147,6 @@ struct Origin {
     acknowledged: bool,
 }
 
-impl Origin {
-    /// Did the request come by multicast, or is that not known? Nobody then gets an error of the security layer
-    /// (draft-ietf-core-oscore-groupcomm-28 section 7).
-    #[cfg(feature = "oscore")]
-    fn may_be_multicast(&self) -> bool {
-        self.path.is_multicast() || self.path.local.ip().is_unspecified()
-    }
-}
-
 impl Incoming {
     /// What the entity tags of a request take, at most.
     const ETAGS: usize = crate::server::ETAGS_KEPT * 9 * 2;
@@ -398,30 +389,6 @@ impl Endpoint {
     /// The collections, to change paces at run time.
     pub fn collections_mut(&mut self) -> &mut Collections {
         &mut self.collections
-    }
-
-    /// The security contexts.
-    #[cfg(feature = "oscore")]
-    pub fn security(&self) -> &antiphon_oscore::Contexts {
-        &self.guard.contexts
-    }
-
-    /// The security contexts, to add, to install and to remove. What needs to be durable first is the caller's to store.
-    #[cfg(feature = "oscore")]
-    pub fn security_mut(&mut self) -> &mut antiphon_oscore::Contexts {
-        &mut self.guard.contexts
-    }
-
-    /// Changes whether errors are answered when a unicast request cannot be opened.
-    #[cfg(feature = "oscore")]
-    pub fn set_answer_errors(&mut self, answered: bool) {
-        self.guard.config.answer_errors = answered;
-    }
-
-    /// Changes in which mode of Group OSCORE requests are answered from now on.
-    #[cfg(feature = "oscore")]
-    pub fn set_answers(&mut self, answers: crate::security::AnswerMode) {
-        self.guard.config.answers = answers;
     }
 
     /// The server half.

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use antiphon_oscore::{Agreed, ContextId, GroupId, JobResult, Kid};
+use antiphon_oscore::{Agreed, ContextId, Contexts, GroupId, JobResult, Kid};
 use antiphon_wire::Message;
 
 use super::Endpoint;
@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::exchange::ExchangeId;
 use crate::parking::Direction;
 use crate::path::Path;
-use crate::security::{NotProtected, SecurityEvent, at};
+use crate::security::{AnswerMode, NotProtected, SecurityEvent, at};
 use crate::time::Instant;
 use crate::work::{Task, Work, WorkFailure, WorkId, WorkResult};
 
@@ -49,6 +49,26 @@ impl Heard {
 }
 
 impl Endpoint {
+    /// The security contexts.
+    pub fn security(&self) -> &Contexts {
+        &self.guard.contexts
+    }
+
+    /// The security contexts, to add, to install and to remove. What needs to be durable first is the caller's to store.
+    pub fn security_mut(&mut self) -> &mut Contexts {
+        &mut self.guard.contexts
+    }
+
+    /// Changes whether errors are answered when a unicast request cannot be opened.
+    pub fn set_answer_errors(&mut self, answered: bool) {
+        self.guard.config.answer_errors = answered;
+    }
+
+    /// Changes in which mode of Group OSCORE requests are answered from now on.
+    pub fn set_answers(&mut self, answers: AnswerMode) {
+        self.guard.config.answers = answers;
+    }
+
     /// Parks a message and hands out the work it waits for. An error: there is no room for the message.
     pub(super) fn hand_out(
         &mut self,

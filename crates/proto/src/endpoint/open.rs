@@ -25,6 +25,14 @@ use crate::security::{Fetch, NotProtected, at};
 use crate::time::Instant;
 use crate::work::Task;
 
+impl Origin {
+    /// Did the request come by multicast, or is that not known? Nobody then gets an error of the security layer
+    /// (draft-ietf-core-oscore-groupcomm-28 section 7).
+    pub(super) fn may_be_multicast(&self) -> bool {
+        self.path.is_multicast() || self.path.local.ip().is_unspecified()
+    }
+}
+
 impl Endpoint {
     /// A protected request, of which the message layer knows that it is no duplicate.
     pub(super) fn open_request(&mut self, now: Instant, origin: Origin, message: &Message<'_>) {

@@ -552,7 +552,8 @@ mod tests {
     fn each_reason_is_counted_under_its_name() {
         let kid = Kid::new(&[1]).unwrap();
         let group = some_group();
-        let reasons: [(Reason, fn(&SecurityCounters) -> u64); 17] = [
+        type Read = fn(&SecurityCounters) -> u64;
+        let reasons: [(Reason, Read); 17] = [
             (Reason::Malformed, |c| c.malformed),
             (Reason::NoContext, |c| c.no_context),
             (Reason::NoCredential { group, kid }, |c| c.no_credential),
