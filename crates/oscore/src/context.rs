@@ -15,6 +15,7 @@ pub(crate) use sender::Sender;
 
 use crate::crypto::CryptoError;
 use crate::derive::{Pairwise, pairwise_key};
+use crate::group::Modes;
 use crate::identity::{Kid, Mode};
 use crate::secret::Secret;
 
@@ -32,17 +33,27 @@ pub(crate) struct Context {
     pub(crate) cache: KeyCache,
     /// Messages that were begun under this context and wait for work.
     pub(crate) in_progress: u32,
+    /// What this endpoint is limited to.
+    pub(crate) modes: Modes,
 }
 
 impl Context {
     /// Whether messages of this mode can be processed: the parameters are set, and the endpoint is more than
     /// a silent server where keys of two are needed (draft sections 6 and 8).
     pub(crate) fn has_mode(&self, mode: Mode) -> bool {
-        match mode {
+        let there = match mode {
             Mode::Group => self.common.suite.has_group_mode(),
             Mode::Pairwise => self.common.suite.has_pairwise_mode() && self.sender.is_some(),
             Mode::Plain => false,
-        }
+        };
+        there && self.modes.allow(mode)
+    }
+
+    /// Whether an Echo challenge can be sent, and its answer be opened: where the group has the pairwise mode it comes in
+    /// that (draft sections 8 and 9).
+    pub(crate) fn can_challenge(&self) -> bool {
+        self.sender.is_some()
+            && (!self.common.suite.has_pairwise_mode() || self.has_mode(Mode::Pairwise))
     }
 
     pub(crate) fn own_id(&self) -> Option<Kid> {

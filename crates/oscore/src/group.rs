@@ -13,7 +13,7 @@ use core::time::Duration;
 
 pub use install::{InstallError, Prepared, PreparedSender, Stale};
 pub use restore::RestoreError;
-pub use settings::{Freshness, Settings};
+pub use settings::{Freshness, Modes, Settings};
 
 use crate::context::{
     Common, Context, CredentialHash, Full, KeyCache, Recipient, Recipients, Sender,
@@ -21,7 +21,7 @@ use crate::context::{
 use crate::credential::{Credential, CredentialFormat};
 use crate::crypto::CryptoError;
 use crate::echo::EchoStore;
-use crate::identity::{Gid, Kid, MAX_NAME, Member};
+use crate::identity::{Gid, Kid, MAX_NAME, Member, Mode};
 use crate::record::{Installed, OwnMember, Past, PeersKept, Record};
 use crate::replay::ReplayWindow;
 use crate::secret::Secret;
@@ -103,6 +103,12 @@ pub enum GroupError {
     Credential,
     /// Not in the Authentication Credential Format of the group (draft section 2.4).
     Format,
+    /// The group has none of the modes that this endpoint is limited to, or a silent server is to do without the group
+    /// mode (draft section 2).
+    NoMode,
+    /// [`Freshness::FirstContact`] in a group with pairwise mode, which this endpoint is to do without: challenges have
+    /// to be answered in that mode (draft section 8).
+    EchoNeedsPairwise,
     /// A key could not be derived.
     Derivation,
 }
@@ -194,7 +200,9 @@ impl Group {
             recipients: Recipients::new(settings.recipients, settings.provisional, false),
             cache: KeyCache::new(settings.ciphers),
             in_progress: 0,
+            modes: settings.modes,
         };
+        check_modes(&current, &settings)?;
         Ok(Group {
             name: name.into(),
             format,
@@ -568,6 +576,18 @@ fn usable(
     match signing && agreement {
         true => Ok(()),
         false => Err(GroupError::Credential),
+    }
+}
+
+/// Whether there is anything that the endpoint can open, and whether it can challenge where it has to.
+fn check_modes(context: &Context, settings: &Settings) -> Result<(), GroupError> {
+    if !context.has_mode(Mode::Group) && !context.has_mode(Mode::Pairwise) {
+        return Err(GroupError::NoMode);
+    }
+    let challenges = settings.freshness == Freshness::FirstContact && context.sender.is_some();
+    match challenges && !context.can_challenge() {
+        true => Err(GroupError::EchoNeedsPairwise),
+        false => Ok(()),
     }
 }
 

@@ -43,8 +43,8 @@ pub mod suite;
 pub use checker::{Checking, RequestSeen, SignatureChecker};
 pub use contexts::{ContextId, Contexts, GroupId, PairId};
 pub use group::{
-    Freshness, Group, GroupError, InstallError, Own, Parameters, Peer, Prepared, PreparedSender,
-    RestoreError, Settings, Stale,
+    Freshness, Group, GroupError, InstallError, Modes, Own, Parameters, Peer, Prepared,
+    PreparedSender, RestoreError, Settings, Stale,
 };
 pub use identity::{Gid, Kid, Member, Mode};
 pub use message::{MessageRefused, OptionClass};

@@ -5,14 +5,15 @@
 mod request;
 mod response;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::context::Context;
 use crate::contexts::GroupId;
-use crate::crypto::{CryptoError, PrivateKey};
+use crate::crypto::{CryptoError, PrivateKey, PublicKey, verify};
 use crate::derive::Keystream;
-use crate::group::Group;
+use crate::group::{Group, Settings};
 use crate::identity::Kid;
 use crate::nonce::PartialIv;
 use crate::open::{AgreeJob, Asked, With};
@@ -63,6 +64,8 @@ pub struct Signing {
     bytes: Vec<u8>,
     keystream: Keystream,
     asked: Option<Asked>,
+    /// Whose countersignature it is to be, if that is verified before it is sent.
+    check: Option<Box<PublicKey>>,
 }
 
 impl Signing {
@@ -93,8 +96,13 @@ impl Signing {
     /// Encrypts the countersignature and puts it at the end (draft section 4.1).
     ///
     /// # Errors
-    /// [`ProtectError::KeyFailure`] if the signature is not as long as those of the algorithm are.
+    /// [`ProtectError::KeyFailure`] if the signature is not as long as those of the algorithm are, or, where
+    /// [own countersignatures are verified](crate::Settings::check_own_signatures), if it is wrong.
     pub fn finish(self, signature: &[u8]) -> Result<Protected, ProtectError> {
+        if let Some(own) = &self.check {
+            verify(own, self.algorithm, &self.structure, signature)
+                .map_err(|_| ProtectError::KeyFailure)?;
+        }
         let mut bytes = self.bytes;
         let start = bytes.len();
         bytes.extend_from_slice(signature);
@@ -209,6 +217,14 @@ impl Group {
 }
 
 impl Context {
+    /// The own public key, where own countersignatures are verified before they are sent.
+    fn own_key_to_check(&self, settings: &Settings) -> Option<Box<PublicKey>> {
+        let sender = self.sender.as_ref()?;
+        settings
+            .check_own_signatures
+            .then(|| Box::new(sender.credential.public_key().clone()))
+    }
+
     /// What is to be agreed on with a peer whose pairwise keys are not there.
     fn agree_job(&self, group: GroupId, kid: Kid) -> Option<AgreeJob> {
         let (sender, peer) = self.sender.as_ref().zip(self.recipients.get(kid))?;

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::{Group, GroupError, Own, Parameters, Retained, installed, recipient, sender, usable};
+use super::{
+    Group, GroupError, Own, Parameters, Retained, check_modes, installed, recipient, sender, usable,
+};
 use crate::context::{Context, KeyCache, Recipients, Sender};
 use crate::credential::{Credential, CredentialFormat};
 use crate::echo::EchoStore;
@@ -195,7 +197,9 @@ impl Group {
             recipients: Recipients::new(self.settings.recipients, self.settings.provisional, false),
             cache: KeyCache::new(self.settings.ciphers),
             in_progress: 0,
+            modes: self.settings.modes,
         };
+        check_modes(&context, &self.settings)?;
         let mut keep = |kid: Kid, credential: Credential| -> Result<(), InstallError> {
             if context.sender.as_ref().is_some_and(|own| own.id == kid) {
                 return Err(GroupError::IdTaken.into());

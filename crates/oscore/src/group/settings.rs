@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::echo::EchoSettings;
+use crate::identity::Mode;
 use crate::replay::{OrderPolicy, WindowSize};
 use crate::sequence::SequenceSettings;
 
@@ -46,6 +47,11 @@ pub struct Settings {
     /// How long a rekeying of this group takes at most: for so long responses to older requests name the new Gid.
     /// Default `None`, not known: until the Max-Age of the last response before it is over (draft section 7.3).
     pub rekey_duration: Option<Duration>,
+    /// Which modes this endpoint supports, of those that the group has. Default: both (draft section 2).
+    pub modes: Modes,
+    /// Whether each own countersignature is verified before it is sent: a fault while it is made can give the private
+    /// key away. Costs a verification for each message in group mode. Default `false`.
+    pub check_own_signatures: bool,
     /// Sender Sequence Numbers after an installation.
     pub sequence: SequenceSettings,
 }
@@ -69,7 +75,32 @@ impl Default for Settings {
             reuse_request_nonce: true,
             kid_in_pairwise_responses: false,
             rekey_duration: None,
+            modes: Modes::Both,
+            check_own_signatures: false,
             sequence: SequenceSettings::default(),
+        }
+    }
+}
+
+/// Which modes an endpoint supports (draft section 2). Those that the group does not have it does not have either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Modes {
+    /// Both.
+    #[default]
+    Both,
+    /// The group mode. In a group that also has the pairwise mode such an endpoint sends no Echo challenge, since those
+    /// have to be answered in pairwise mode (draft section 9): what would need one is discarded.
+    Group,
+    /// The pairwise mode.
+    Pairwise,
+}
+
+impl Modes {
+    pub(crate) const fn allow(self, mode: Mode) -> bool {
+        match mode {
+            Mode::Group => !matches!(self, Modes::Pairwise),
+            Mode::Pairwise => !matches!(self, Modes::Group),
+            Mode::Plain => false,
         }
     }
 }

@@ -179,7 +179,7 @@ impl Contexts {
             return Err(Reason::ModeUnavailable(mode));
         }
         let kid = incoming.kid;
-        let can_challenge = context.sender.is_some();
+        let can_challenge = context.can_challenge();
         let Some(peer) = context.recipients.get(kid) else {
             return Err(match dynamic {
                 true => Reason::NoCredential { group: id, kid },
@@ -297,13 +297,14 @@ impl Contexts {
             _ => return Err(Reason::Superseded),
         };
         let kid = incoming.kid;
+        let can_challenge = context.can_challenge();
         let peer = context.recipients.get_mut(kid).ok_or(Reason::Superseded)?;
         let echo = inner.as_ref().ok().and_then(|inner| inner.echo);
         let gate = Gate {
             window: &mut peer.window,
             proven: &mut peer.fresh,
             // There is one store, and it ends with its context.
-            echo: (latest && context.sender.is_some()).then_some(&mut group.echo),
+            echo: (latest && can_challenge).then_some(&mut group.echo),
             first_contact: settings.freshness == Freshness::FirstContact,
             young: context
                 .installed_at

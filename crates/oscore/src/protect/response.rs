@@ -247,6 +247,7 @@ impl Contexts {
                         algorithm.signature_len(),
                     )?,
                     keystream: context.countersigning().keystream(&binding)?,
+                    check: context.own_key_to_check(&settings),
                     asked: None,
                 }))
             }

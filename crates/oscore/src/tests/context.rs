@@ -83,13 +83,20 @@ fn the_common_context_has_what_each_mode_needs() {
         let Ok(suite) = suite else { continue };
         assert_eq!(suite.has_pairwise_mode(), pairwise, "{set:04b}");
         assert_eq!(suite.has_group_mode(), grouped, "{set:04b}");
-        let made = Group::new(
-            "x",
-            parameters(GID, 1, suite),
-            None,
-            Settings::default(),
-            None,
-        );
+        // Without signatures keys are for key agreement, and there is nothing for a silent server.
+        let own = (!grouped).then(|| {
+            let key = SoftwareKey::from_x25519(&[7; 32]).unwrap();
+            let bytes = Credential::build_ccs("x", &key.public());
+            Own {
+                credential: Credential::import(CredentialFormat::Ccs, &bytes).unwrap(),
+                ..own(0)
+            }
+        });
+        let parameters_of = || parameters(GID, 1, suite);
+        let settings = Settings::default();
+        let silent = Group::new("x", parameters_of(), None, settings, None).err();
+        assert_eq!(silent, Some(GroupError::NoMode).filter(|_| !grouped));
+        let made = Group::new("x", parameters_of(), own, settings, None);
         let made = made.unwrap();
         let common = &made.current.common;
         assert_eq!(common.signature_encryption_key.is_some(), grouped);

@@ -529,3 +529,149 @@ fn a_pairwise_message_is_no_message_of_plain_oscore() {
         None
     );
 }
+
+fn limited(modes: Modes) -> Settings {
+    Settings {
+        modes,
+        ..Settings::default()
+    }
+}
+
+// Covers: GO-2-07, GO-8-04
+#[test]
+fn an_endpoint_may_do_without_one_of_the_modes() {
+    let plain = twenty_bytes();
+    for (modes, has) in [
+        (Modes::Both, [true, true]),
+        (Modes::Group, [true, false]),
+        (Modes::Pairwise, [false, true]),
+    ] {
+        let [group, pairwise] = has;
+        let mut floor = Floor::new(2, two_ciphers());
+        floor.members[1] = Floor::with(2, two_ciphers(), limited(modes))
+            .members
+            .remove(1);
+        let (signed, mut for_many) = floor.ask(0, To::Group, &plain);
+        let (paired, _) = floor.ask(0, To::Member(kid(1)), &plain);
+        let lacks = |mode| Some(Reason::ModeUnavailable(mode));
+        let refused = floor.hear(1, &signed).err();
+        assert_eq!(refused, lacks(Mode::Group).filter(|_| !group));
+        let opened = floor.hear(1, &paired);
+        assert_eq!(opened.is_ok(), pairwise);
+        if let Err(reason) = opened {
+            assert_eq!(Some(reason), lacks(Mode::Pairwise));
+        }
+        // It sends what it has, and nothing else.
+        let one = &mut floor.members[1];
+        let refused = one.ask(To::Group, &plain).err();
+        let expected = Some(ProtectError::ModeUnavailable);
+        assert_eq!(refused, expected.filter(|_| !group));
+        let (bytes, asked) = one.ask(To::Member(kid(0)), &plain).unwrap();
+        let mode = if pairwise {
+            Mode::Pairwise
+        } else {
+            Mode::Group
+        };
+        assert_eq!(asked.mode(), mode);
+        assert_eq!(floor.hear(0, &bytes).unwrap().mode, mode);
+        // Responses, too.
+        let heard = match pairwise {
+            true => floor.ask(0, To::Member(kid(1)), &plain),
+            false => floor.ask(0, To::Group, &plain),
+        };
+        let mut heard = floor.hear(1, &heard.0).unwrap();
+        let answer = content(2, &[0xaa], b"1");
+        for (mode, available) in [(Mode::Group, group), (Mode::Pairwise, pairwise)] {
+            let made = floor.members[1].answer(&mut heard.received, &answer, Some(mode));
+            assert_eq!(made.err(), expected.filter(|_| !available));
+        }
+        let server = content(2, &[0xaa], b"1");
+        let mut from = Floor::new(2, two_ciphers());
+        let mut opened = from.hear(1, &signed).unwrap();
+        let response = from.answer(1, &mut opened.received, &server, Some(Mode::Group));
+        assert!(floor.listen(0, &response, &mut for_many).is_ok());
+        // Without the pairwise mode no challenge could be answered: what needs one is discarded.
+        floor.members[1].group().windows_unknown();
+        let (bytes, _) = match group {
+            true => floor.ask(0, To::Group, &plain),
+            false => floor.ask(0, To::Member(kid(1)), &plain),
+        };
+        let said = floor.members[1].hear_any(&bytes, false);
+        match pairwise {
+            true => assert!(matches!(said, Ok(Opened::Challenge(_)))),
+            false => assert_eq!(said.unwrap_err().reason, Reason::WindowInvalid),
+        }
+        // And to challenge everybody is refused from the start, and at new keys.
+        let settings = Settings {
+            freshness: Freshness::FirstContact,
+            ..limited(modes)
+        };
+        let make = |suite| {
+            let own = super::floor::own(1);
+            Group::new("x", parameters(GID, 1, suite), Some(own), settings, None)
+        };
+        let refused = make(two_ciphers()).err();
+        let expected = Some(GroupError::EchoNeedsPairwise);
+        assert_eq!(refused, expected.filter(|_| !pairwise));
+        let group_only = Suite::from_ids(5, None, Some(10), Some(-8), None).unwrap();
+        match group {
+            true => {
+                let mut one = make(group_only).unwrap();
+                let new = parameters(b"new", 2, two_ciphers());
+                let refused = one.prepare_install(new, None, Stale::All, 9).err();
+                let expected = expected.map(InstallError::Group);
+                assert_eq!(refused, expected.filter(|_| !pairwise));
+            }
+            false => assert_eq!(make(group_only).err(), Some(GroupError::NoMode)),
+        }
+    }
+    // A silent server has nothing but the group mode.
+    let parameters = parameters(GID, 1, two_ciphers());
+    let silent = Group::new("x", parameters, None, limited(Modes::Pairwise), None);
+    assert_eq!(silent.err(), Some(GroupError::NoMode));
+}
+
+#[test]
+fn threat_49_a_wrong_own_countersignature_is_not_sent() {
+    let plain = twenty_bytes();
+    let message = Message::parse(&plain).unwrap();
+    for check in [false, true] {
+        let settings = Settings {
+            check_own_signatures: check,
+            ..Settings::default()
+        };
+        let mut floor = Floor::with(2, two_ciphers(), settings);
+        let (bytes, _) = floor.ask(0, To::Group, &plain);
+        let mut opened = floor.hear(1, &bytes).unwrap();
+        for response in [false, true] {
+            let one = &mut floor.members[usize::from(response)];
+            let signing = match response {
+                false => {
+                    let id = one.group.into();
+                    one.contexts
+                        .protect_request(one.now, id, &message, To::Group)
+                }
+                true => {
+                    let answer = content(2, &[0xaa], b"1");
+                    let answer = Message::parse(&answer).unwrap();
+                    let to = &mut opened.received;
+                    one.contexts
+                        .protect_response(one.now, &answer, to, Some(Mode::Group))
+                }
+            };
+            let Ok(Protecting::Sign(signing)) = signing else {
+                panic!()
+            };
+            let mut signature = one
+                .key
+                .sign(signing.algorithm(), signing.to_be_signed())
+                .unwrap();
+            signature[40] ^= 4;
+            let refused = signing.finish(&signature).err();
+            assert_eq!(refused, Some(ProtectError::KeyFailure).filter(|_| check));
+        }
+        // The right one goes out.
+        let (bytes, _) = floor.ask(0, To::Group, &plain);
+        assert!(floor.hear(1, &bytes).is_ok());
+    }
+}
