@@ -179,6 +179,10 @@ fn group_error(error: GroupError) -> &'static str {
         GroupError::Full => "the group has too many members",
         GroupError::Credential => "its key is not of the kind that the algorithms need",
         GroupError::Format => "its credential is not in the format of the group",
+        GroupError::NoMode => "the group has none of the modes that this endpoint is to use",
+        GroupError::EchoNeedsPairwise => {
+            "proof of freshness from each client needs the pairwise mode, which this endpoint is not to use"
+        }
         GroupError::Derivation => "no key can be derived",
     }
 }

@@ -130,6 +130,10 @@ fn text(reason: GroupError) -> &'static str {
             "its key is not of the kind that the algorithms of the group need"
         }
         GroupError::Format => "its credential is not in the format of the group",
+        GroupError::NoMode => "the group has none of the modes that this endpoint is to use",
+        GroupError::EchoNeedsPairwise => {
+            "proof of freshness from each client needs the pairwise mode, which this endpoint is not to use"
+        }
         GroupError::Derivation => "no key can be derived",
     }
 }
