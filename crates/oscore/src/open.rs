@@ -7,6 +7,7 @@
 
 mod admit;
 mod job;
+mod overheard;
 mod request;
 mod response;
 mod servers;
