@@ -97,9 +97,11 @@ const GET_EXAMPLES: &str = "\
 Examples:
   Everything that every device on this network offers:
     antiphon get coap://224.0.1.187/.well-known/core --interface eth0
-  The status of a floor, and who of it is missing; silent members are asked one by one:
-    antiphon get coap://[ff05::fd]/status -u -i eth0 --members floor-3.txt --repeat 2 --complete
-  One member:
+  The status of a floor, under the protection of its security group, and who of it is missing:
+    antiphon get coap://[ff05::fd]/status --group switch.toml -i eth0 --members floor-3.txt --repeat 2 --complete
+  One member, and nobody else can read it:
+    antiphon get coap://10.0.0.7/temperature --group switch.toml --to lamp-1
+  Without security, in a laboratory:
     antiphon get coap://10.0.0.7/temperature -u --accept cbor
   What would be sent:
     antiphon get coap://[ff05::fd]/gp/lights/status --dry-run";

@@ -4,12 +4,16 @@ use std::io::Write;
 use std::time::Duration;
 
 use antiphon::error::ResolveError;
-use antiphon::{Answer, AskError, Collection, CollectionEvent, EndedBy, How, OneError, Outcome};
+use antiphon::{
+    Answer, AskError, Collection, CollectionEvent, EndedBy, How, OneError, Outcome, SecurityGroup,
+    Signed,
+};
 use antiphon_wire::{BlockValue, ContentFormat, OptionNumber};
 
 use crate::failure::Failure;
 use crate::outcome::{Reporter, Shown, Summary};
 use crate::progress::Progress;
+use crate::secured::SignedBy;
 use crate::terminal;
 
 /// How a collection was followed to its end.
@@ -23,6 +27,7 @@ pub(crate) struct Followed {
 pub(crate) async fn follow(
     mut collection: Collection,
     names: &[&str],
+    group: Option<&SecurityGroup>,
     reporter: &mut Reporter,
     json: bool,
 ) -> Result<Followed, Failure> {
@@ -41,7 +46,7 @@ pub(crate) async fn follow(
                         if answer.sequence == 1 {
                             answered += 1;
                         }
-                        print_line(&reporter.answer(&shown(&answer, names)))?;
+                        print_line(&reporter.answer(&shown(&answer, names, group)))?;
                     }
                     CollectionEvent::Held(_, held) if json => {
                         let remaining = held.remaining.as_micros() as f64 / 1e3;
@@ -94,11 +99,16 @@ pub(crate) fn print_line(text: &str) -> Result<(), Failure> {
 }
 
 /// What is shown of an answer.
-pub(crate) fn shown<'a>(answer: &'a Answer, names: &[&'a str]) -> Shown<'a> {
+pub(crate) fn shown<'a>(
+    answer: &'a Answer,
+    names: &[&'a str],
+    group: Option<&SecurityGroup>,
+) -> Shown<'a> {
     let response = &answer.response;
     Shown {
         member: answer.member.and_then(|m| names.get(m.0 as usize).copied()),
         from: answer.from.peer,
+        signer: answer.signer().map(|signer| SignedBy::of(&signer, group)),
         code: response.code,
         after: answer.after,
         how: how_name(answer.how),
@@ -170,7 +180,8 @@ fn ended_by(ended: EndedBy) -> &'static str {
         EndedBy::AllExpected => "all-expected",
         EndedBy::Closed => "closed",
         EndedBy::Sent => "sent",
-        EndedBy::Failed(_) | EndedBy::NotProtected(_) => "failed",
+        EndedBy::Failed(_) => "failed",
+        EndedBy::NotProtected(_) => "not-protected",
     }
 }
 
@@ -182,6 +193,7 @@ pub(crate) fn not_asked(error: &AskError) -> Failure {
             Failure::usage(text)
         }
         AskError::Resolve(_)
+        | AskError::Security(_)
         | AskError::Interface(_)
         | AskError::Family(_)
         | AskError::Closed(_) => Failure::local(text),

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use antiphon_oscore::Mode;
 use antiphon_wire::{
     BlockValue, Class, ContentFormat, Format, Header, Message, NoResponse, Opt, OptionNumber,
     ParseError, ParseErrorKind, Type,
@@ -10,6 +11,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::offline::{self, Plain};
 use crate::table::{Align, Cell, Table, Tone};
 use crate::terminal::{self, Style};
 use crate::{exit, hex, render};
@@ -25,11 +27,14 @@ Examples:
   xxd -p datagram.bin | antiphon decode -
   antiphon decode --binary - < datagram.bin
   antiphon decode --json 60017d41
+  What is inside a protected message; a response needs the request that it answers:
+    antiphon decode --group lights/lamp-1.toml 58020001...
+    antiphon decode --group lights/lamp-1.toml 58440002... --request 58020001...
 
-Exit code: 0 for a well-formed message, 1 for a malformed one, 2 if the input is not hexadecimal.")]
+Exit code: 0 for a well-formed message, 1 for a malformed one or one that --group cannot open, 2 if the input is not hexadecimal.")]
 pub(crate) struct DecodeArgs {
     /// Hexadecimal digits; spaces, colons, commas and 0x may stand between bytes. `-` reads standard input.
-    #[arg(value_name = "HEX|-", required = true, num_args = 1.., allow_hyphen_values = true)]
+    #[arg(value_name = "HEX|-", required = true, num_args = 1..)]
     input: Vec<String>,
 
     /// Standard input holds the datagram itself, not its hexadecimal digits.
@@ -39,6 +44,18 @@ pub(crate) struct DecodeArgs {
     /// One JSON object instead of text.
     #[arg(long)]
     json: bool,
+
+    /// Open the message with this security group or OSCORE context: its description in TOML, or a state file. Neither is changed.
+    #[arg(long, value_name = "FILE")]
+    group: Option<std::path::PathBuf>,
+
+    /// Which group or context, where a state file holds several
+    #[arg(long, value_name = "NAME", requires = "group")]
+    group_name: Option<String>,
+
+    /// The protected request that this response answers, in hexadecimal
+    #[arg(long, value_name = "HEX", requires = "group")]
+    request: Option<String>,
 }
 
 /// Runs the subcommand: the exit code, or why there is none of its own.
@@ -47,12 +64,19 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<u8, Failure> {
     let style = Style::stdout();
     match Message::parse(&datagram) {
         Ok(message) => {
+            let opened = open(args, &message)?;
             if args.json {
-                println!("{}", message_json(&message));
+                println!("{}", protected_json(&message, opened.as_ref()));
             } else {
                 print!("{}", message_text(&message, style));
+                if let Some(opened) = &opened {
+                    print!("{}", opened_text(opened, style));
+                }
             }
-            Ok(exit::ALL)
+            Ok(match opened {
+                Some(Err(_)) => exit::MALFORMED,
+                _ => exit::ALL,
+            })
         }
         Err(error) => {
             if args.json {
@@ -63,6 +87,76 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<u8, Failure> {
             Ok(exit::MALFORMED)
         }
     }
+}
+
+/// What is inside, or which step failed; `None` without --group.
+fn open(
+    args: &DecodeArgs,
+    message: &Message<'_>,
+) -> Result<Option<Result<Plain, String>>, Failure> {
+    let Some(path) = &args.group else {
+        return Ok(None);
+    };
+    let keys = offline::read(path, args.group_name.as_deref())?;
+    let request = match &args.request {
+        None => None,
+        Some(text) => {
+            Some(hex::parse(text).map_err(|error| Failure::usage(format!("--request: {error}")))?)
+        }
+    };
+    let request = match &request {
+        None => None,
+        Some(bytes) => Some(
+            Message::parse(bytes).map_err(|error| Failure::usage(format!("--request: {error}")))?,
+        ),
+    };
+    Ok(Some(offline::open(&keys, message, request.as_ref())))
+}
+
+/// Who sent it, and the message inside.
+fn opened_text(opened: &Result<Plain, String>, style: Style) -> String {
+    let plain = match opened {
+        Err(what) => return format!("{}  {}\n", style.bad("not opened"), terminal::line(what)),
+        Ok(plain) => plain,
+    };
+    let what = match plain.mode {
+        Mode::Group => "signed by",
+        Mode::Pairwise | Mode::Plain => "from",
+    };
+    let mut out = format!(
+        "{}  {what} {} of {} (Sender ID {}), {}\n",
+        style.good("opened"),
+        terminal::line(&plain.sender),
+        terminal::line(&plain.group),
+        plain.kid,
+        offline::mode_name(plain.mode)
+    );
+    if let Ok(message) = Message::parse(&plain.message) {
+        for line in message_text(&message, style).lines() {
+            out.push_str(&format!("  {line}\n"));
+        }
+    }
+    out
+}
+
+fn protected_json(
+    message: &Message<'_>,
+    opened: Option<&Result<Plain, String>>,
+) -> serde_json::Value {
+    let mut shown = message_json(message);
+    let more = match opened {
+        None => return shown,
+        Some(Err(what)) => json!({"ok": false, "problem": what}),
+        Some(Ok(plain)) => json!({
+            "ok": true, "signer": plain.sender, "kid": plain.kid, "group": plain.group,
+            "mode": offline::mode_name(plain.mode),
+            "message": Message::parse(&plain.message).ok().map(|inner| message_json(&inner)),
+        }),
+    };
+    if let Some(object) = shown.as_object_mut() {
+        object.insert("opened".into(), more);
+    }
+    shown
 }
 
 fn input(args: &DecodeArgs) -> Result<Vec<u8>, Failure> {

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use antiphon::{Answer, Client, CollectionEvent, EndedBy, GroupCall, NoSec, Repeat};
+use antiphon::{
+    Answer, Client, CollectionEvent, EndedBy, GroupCall, NoSec, Repeat, SecurityGroup, Signed,
+};
 use antiphon_wire::link::LinkFormat;
 use antiphon_wire::{ALL_COAP_NODES_V4, Scope, all_coap_nodes_v6};
 use clap::Args;
@@ -13,6 +15,7 @@ use serde_json::json;
 use crate::collecting::{self, print_line};
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::secured::{Keys, SignedBy};
 use crate::terminal::{self, Style};
 use crate::{duration, exit, render};
 
@@ -25,7 +28,8 @@ Examples:
   antiphon discover --groups -i eth0
   antiphon discover --json | jq -r '.links[]?.target'
 
-Discovery travels without security, as the documents have it: it is the step before there is any.")]
+Discovery travels without security, as the documents have it: it is the step before there is any. With --group it is protected, and only
+members of that group answer, with proof of who they are.")]
 pub(crate) struct DiscoverArgs {
     /// Only resources of this type; `*` at the end stands for anything
     #[arg(long, value_name = "TYPE", group = "wanted")]
@@ -70,6 +74,14 @@ pub(crate) struct DiscoverArgs {
     /// How many routers multicast may pass, 1 for none
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     hops: u8,
+
+    /// Protect with this security group: its description in TOML, or a state file
+    #[arg(long, value_name = "FILE")]
+    group: Option<std::path::PathBuf>,
+
+    /// Which group, where a state file holds several
+    #[arg(long, value_name = "NAME", requires = "group")]
+    group_name: Option<String>,
 
     /// One JSON object a line
     #[arg(long)]
@@ -122,7 +134,19 @@ impl DiscoverArgs {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(self.discover())
+        let keys = match &self.group {
+            Some(path) => Some(Keys::open(path, self.group_name.as_deref())?),
+            None => None,
+        };
+        let group = keys.as_ref().and_then(Keys::group);
+        if keys.is_some() && group.is_none() {
+            return Err(Failure::usage(
+                "an OSCORE context is for one peer; discovery is protected by a security group",
+            ));
+        }
+        let code = runtime.block_on(self.discover(group));
+        let closed = keys.map_or(Ok(()), Keys::close);
+        code.and_then(|code| closed.map(|()| code))
     }
 
     /// The query, percent-encoded, with its question mark; empty without a filter.
@@ -194,7 +218,7 @@ impl DiscoverArgs {
         (reachable, failures)
     }
 
-    async fn discover(&self) -> Result<u8, Failure> {
+    async fn discover(&self, group: Option<&SecurityGroup>) -> Result<u8, Failure> {
         let query = self.query()?;
         let mut builder = Client::builder().hops(self.hops);
         for interface in &self.interface {
@@ -211,10 +235,14 @@ impl DiscoverArgs {
             tell(&failures);
             return Err(Failure::local("nobody could be asked"));
         };
-        let mut collection = self
+        let call = self
             .call(&client, *first, &query)?
-            .also(others.iter().map(|reach| reach.group(self.port)))
-            .unsecured(NoSec::Discovery)
+            .also(others.iter().map(|reach| reach.group(self.port)));
+        let call = match group {
+            Some(group) => call.secure(group),
+            None => call.unsecured(NoSec::Discovery),
+        };
+        let mut collection = call
             .collect_for(self.collect_for)
             .repeat(match self.repeat {
                 0 => Repeat::None,
@@ -251,8 +279,8 @@ impl DiscoverArgs {
                         resources += LinkFormat::parse(&answer.response.payload).filter(Result::is_ok).count();
                         progress.clear();
                         print_line(&match self.json {
-                            true => device_json(heard_in(&asked, answer.from.peer), &answer).to_string(),
-                            false => device_text(&answer, style),
+                            true => device_json(heard_in(&asked, answer.from.peer), &answer, group).to_string(),
+                            false => device_text(&answer, group, style),
                         })?;
                     }
                     Some(_) => {}
@@ -323,7 +351,7 @@ fn heard_in(asked: &[Reach], device: SocketAddr) -> Option<Reach> {
 }
 
 /// The address of a device, and its links below.
-fn device_text(answer: &Answer, style: Style) -> String {
+fn device_text(answer: &Answer, group: Option<&SecurityGroup>, style: Style) -> String {
     let response = &answer.response;
     let shown = render::payload(
         collecting::content_format(&response.options),
@@ -334,6 +362,10 @@ fn device_text(answer: &Answer, style: Style) -> String {
         style.bold(&answer.from.peer.to_string()),
         style.dim(&format!("after {}", duration::show(answer.after)))
     );
+    if let Some(signer) = answer.signer() {
+        let signer = SignedBy::of(&signer, group);
+        out.push_str(&format!("  signed by {}", terminal::line(&signer.name)));
+    }
     if let Some(complaint) = shown.complaint {
         out.push_str(&format!("  {}", style.warn(&complaint)));
     }
@@ -346,7 +378,11 @@ fn device_text(answer: &Answer, style: Style) -> String {
     out
 }
 
-fn device_json(reach: Option<Reach>, answer: &Answer) -> serde_json::Value {
+fn device_json(
+    reach: Option<Reach>,
+    answer: &Answer,
+    group: Option<&SecurityGroup>,
+) -> serde_json::Value {
     let response = &answer.response;
     let mut problem = None;
     let mut links = Vec::new();
@@ -368,6 +404,7 @@ fn device_json(reach: Option<Reach>, answer: &Answer) -> serde_json::Value {
     json!({
         "event": "device",
         "address": answer.from.peer.to_string(),
+        "signer": answer.signer().map(|signer| SignedBy::of(&signer, group).json()),
         "scope": reach.map(Reach::name),
         "after_ms": answer.after.as_micros() as f64 / 1e3,
         "links": links,

@@ -1,6 +1,7 @@
 //! Who is expected to answer: `--members FILE` and `--expect`.
 //!
 //! Text, one member a line: a name, then any number of addresses and at most one `id=VALUE`; `#` begins a comment.
+//! Where a security group says who the names are, a name alone is enough.
 //! TOML, where the file's name ends in `.toml`: `[[member]]` tables with `name`, `addresses`, `id`.
 
 use std::collections::HashMap;
@@ -113,7 +114,9 @@ pub(crate) struct Member {
 }
 
 /// Reads a members file, TOML or text by its name.
-pub(crate) fn read(path: &Path) -> Result<Vec<Member>, Failure> {
+///
+/// `named`: a security group knows the members by name, so that they need neither address nor id.
+pub(crate) fn read(path: &Path, named: bool) -> Result<Vec<Member>, Failure> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::local(format!("{shown}: {error}")))?;
@@ -121,19 +124,27 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Member>, Failure> {
         .extension()
         .is_some_and(|e| e.eq_ignore_ascii_case("toml"));
     let parsed = if is_toml {
-        from_toml(&text)
+        from_toml(&text, named)
     } else {
-        from_text(&text)
+        from_text(&text, named)
     };
     parsed.map_err(|error| Failure::usage(format!("{shown}:{error}")))
 }
 
-/// A member given on the command line: an address, or NAME=ADDRESS[,ADDRESS...].
+/// A member given on the command line: an address, NAME=ADDRESS[,ADDRESS...], or the name of one that a security group knows.
 pub(crate) fn from_argument(text: &str) -> Result<Member, String> {
-    let (name, addresses) = text.split_once('=').unwrap_or((text, text));
-    if name.is_empty() {
-        return Err("a member needs a name before =".into());
-    }
+    let (name, addresses) = match text.split_once('=') {
+        Some(("", _)) => return Err("a member needs a name before =".into()),
+        Some(both) => both,
+        None if is_name(text) => {
+            return Ok(Member {
+                name: text.into(),
+                addresses: Vec::new(),
+                id: None,
+            });
+        }
+        None => (text, text),
+    };
     Ok(Member {
         name: name.into(),
         addresses: addresses
@@ -142,6 +153,14 @@ pub(crate) fn from_argument(text: &str) -> Result<Member, String> {
             .collect::<Result<_, _>>()?,
         id: None,
     })
+}
+
+/// Neither an address nor meant to be one.
+fn is_name(text: &str) -> bool {
+    let numeric = text
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b".:[]%".contains(&b));
+    !text.is_empty() && !numeric && !text.contains(':') && text.parse::<MemberAddress>().is_err()
 }
 
 /// What is wrong, and in which line (from 1).
@@ -157,8 +176,8 @@ impl fmt::Display for LineError {
     }
 }
 
-fn from_text(text: &str) -> Result<Vec<Member>, LineError> {
-    let mut found = Found::default();
+fn from_text(text: &str, named: bool) -> Result<Vec<Member>, LineError> {
+    let mut found = Found::new(named);
     for (i, line) in text.lines().enumerate() {
         let line_number = i + 1;
         let fail = |what: String| LineError {
@@ -214,13 +233,13 @@ struct TomlMember {
     id: Option<String>,
 }
 
-fn from_toml(text: &str) -> Result<Vec<Member>, LineError> {
+fn from_toml(text: &str, named: bool) -> Result<Vec<Member>, LineError> {
     let line_at = |offset: usize| line_of(text, offset);
     let file: TomlFile = toml::from_str(text).map_err(|error| LineError {
         line: error.span().map_or(1, |span| line_at(span.start)),
         what: error.message().to_owned(),
     })?;
-    let mut found = Found::default();
+    let mut found = Found::new(named);
     for entry in file.member {
         let line = line_at(entry.span().start);
         let entry = entry.into_inner();
@@ -251,6 +270,8 @@ pub(crate) fn line_of(text: &str, offset: usize) -> usize {
 /// Members so far, with the lines they came from: names, addresses and ids must tell them apart.
 #[derive(Default)]
 struct Found {
+    /// A name alone is enough.
+    named: bool,
     members: Vec<Member>,
     names: HashMap<String, usize>,
     addresses: HashMap<MemberAddress, usize>,
@@ -258,12 +279,19 @@ struct Found {
 }
 
 impl Found {
+    fn new(named: bool) -> Self {
+        Self {
+            named,
+            ..Self::default()
+        }
+    }
+
     fn add(&mut self, line: usize, member: Member) -> Result<(), LineError> {
         let fail = |what: String| Err(LineError { line, what });
         if member.name.is_empty() {
             return fail("the name is empty".into());
         }
-        if member.addresses.is_empty() && member.id.is_none() {
+        if member.addresses.is_empty() && member.id.is_none() && !self.named {
             return fail(format!(
                 "{} has neither an address nor an id",
                 quoted(&member.name)
@@ -308,6 +336,14 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn from_text(text: &str) -> Result<Vec<Member>, LineError> {
+        super::from_text(text, false)
+    }
+
+    fn from_toml(text: &str) -> Result<Vec<Member>, LineError> {
+        super::from_toml(text, false)
+    }
 
     fn shape(member: &Member) -> String {
         let addresses: Vec<String> = member.addresses.iter().map(ToString::to_string).collect();
@@ -450,7 +486,25 @@ mod tests {
             shape(&from_argument("lamp=10.0.0.1,fe80::1%eth0").unwrap()),
             "lamp [\"10.0.0.1\", \"fe80::1%eth0\"] None"
         );
-        assert!(from_argument("=10.0.0.1").is_err());
-        assert!(from_argument("lamp").is_err());
+        assert_eq!(shape(&from_argument("lamp").unwrap()), "lamp [] None");
+        for wrong in ["=10.0.0.1", "", "10.0.0.300", "10.0.0", "fe80::x", "[::1"] {
+            assert!(from_argument(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_alone_is_enough_where_a_security_group_knows_it() {
+        let text = "lamp-1\nlamp-2 10.0.0.8\n";
+        let names = |members: Vec<Member>| members.iter().map(shape).collect::<Vec<_>>();
+        assert_eq!(
+            names(super::from_text(text, true).unwrap()),
+            ["lamp-1 [] None", "lamp-2 [\"10.0.0.8\"] None"]
+        );
+        assert!(super::from_text(text, false).is_err());
+        let toml = "[[member]]\nname = \"lamp-1\"\n";
+        assert_eq!(
+            names(super::from_toml(toml, true).unwrap()),
+            ["lamp-1 [] None"]
+        );
     }
 }

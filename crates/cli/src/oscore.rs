@@ -17,7 +17,7 @@ pub(crate) use inspect::loss_text;
 #[command(
     disable_help_subcommand = true,
     after_help = "\
-A whole group, and a question to it:
+Example, from nothing to an answer that is signed:
   antiphon oscore new-group lights --member switch --member lamp-1 --member lamp-2 --out lights
   antiphon serve --config lamp-1.toml          # with group = \"lights/lamp-1.toml\" in [server]
   antiphon get coap://224.0.1.187/light --group lights/switch.toml -i eth0

@@ -7,6 +7,7 @@ use antiphon_wire::{Class, Code, ContentFormat};
 use serde_json::json;
 
 use crate::decode::code_name;
+use crate::secured::SignedBy;
 use crate::table::{Align, Cell, Table, Tone};
 use crate::terminal::{self, Style};
 use crate::{duration, exit, hex, render};
@@ -17,6 +18,8 @@ pub(crate) struct Shown<'a> {
     /// The expected member that gave it; `None` if nobody expected it.
     pub(crate) member: Option<&'a str>,
     pub(crate) from: SocketAddr,
+    /// Who is proven to have sent it.
+    pub(crate) signer: Option<SignedBy>,
     pub(crate) code: Code,
     pub(crate) after: Duration,
     pub(crate) how: String,
@@ -89,6 +92,8 @@ enum Form {
         table: Table,
         /// The table has a column of names.
         named: bool,
+        /// It has a column of signers.
+        signed: bool,
         begun: bool,
         /// Show payloads in full, below their rows.
         full: bool,
@@ -102,8 +107,14 @@ impl Reporter {
         Self::of(Form::Json)
     }
 
-    /// A table, wide enough for these names from the beginning.
-    pub(crate) fn text(names: &[&str], full: bool, style: Style, room: Option<usize>) -> Self {
+    /// A table, wide enough for these names from the beginning. `signed`: with a column that says who is proven to have answered.
+    pub(crate) fn text(
+        names: &[&str],
+        signed: bool,
+        full: bool,
+        style: Style,
+        room: Option<usize>,
+    ) -> Self {
         let named = !names.is_empty();
         let widest = names
             .iter()
@@ -117,12 +128,16 @@ impl Reporter {
             ("how", Align::Left, 9),
             ("value", Align::Left, 0),
         ];
+        if signed {
+            columns.insert(4, ("signed by", Align::Left, widest));
+        }
         if named {
             columns.insert(0, ("member", Align::Left, widest));
         }
         Self::of(Form::Text {
             table: Table::new(&columns, style, room),
             named,
+            signed,
             begun: false,
             full,
             style,
@@ -154,6 +169,7 @@ impl Reporter {
             Form::Text {
                 table,
                 named,
+                signed,
                 begun,
                 full,
                 ..
@@ -164,7 +180,7 @@ impl Reporter {
                     out.push_str(&table.header());
                     out.push('\n');
                 }
-                out.push_str(&answer_row(table, *named, *full, shown));
+                out.push_str(&answer_row(table, *named, *signed, *full, shown));
                 out
             }
         }
@@ -289,7 +305,13 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1e3
 }
 
-fn answer_row(table: &mut Table, named: bool, full: bool, shown: &Shown<'_>) -> String {
+fn answer_row(
+    table: &mut Table,
+    named: bool,
+    signed: bool,
+    full: bool,
+    shown: &Shown<'_>,
+) -> String {
     let rendered = render::payload(shown.format, shown.payload);
     let tone = match shown.code.response_class() {
         Some(Class::Success) => Tone::Good,
@@ -319,6 +341,15 @@ fn answer_row(table: &mut Table, named: bool, full: bool, shown: &Shown<'_>) -> 
         Cell::toned(how, how_tone),
         Cell::new(if below { "" } else { &value }),
     ];
+    if signed {
+        cells.insert(
+            4,
+            match &shown.signer {
+                Some(signer) => Cell::new(terminal::line(&signer.name)),
+                None => Cell::toned("(nobody)", Tone::Bad),
+            },
+        );
+    }
     if named {
         cells.insert(
             0,
@@ -342,6 +373,7 @@ fn answer_json(shown: &Shown<'_>) -> serde_json::Value {
         "event": "answer",
         "member": shown.member,
         "address": shown.from.to_string(),
+        "signer": shown.signer.as_ref().map(SignedBy::json),
         "code": code_number(shown.code),
         "name": shown.code.name(),
         "after_ms": milliseconds(shown.after),
@@ -362,6 +394,7 @@ mod tests {
         Shown {
             member,
             from: from.parse().unwrap(),
+            signer: None,
             code: Code::CONTENT,
             after: Duration::from_micros(12_345),
             how: "multicast".into(),
@@ -378,7 +411,7 @@ mod tests {
 
     #[test]
     fn answers_are_rows_of_one_table() {
-        let mut reporter = Reporter::text(&["lamp-1", "kitchen"], false, Style::PLAIN, None);
+        let mut reporter = Reporter::text(&["lamp-1", "kitchen"], false, false, Style::PLAIN, None);
         assert_eq!(
             reporter.answer(&shown(Some("lamp-1"), "10.0.0.7:5683", b"on")),
             "member   address             code          after ms  how        value\n\
@@ -392,15 +425,41 @@ mod tests {
             reporter.answer(&second),
             "(unexpected)  10.0.0.9:5683       2.05 Content      12.3  unicast #2  a\\u001b[2J … (the first block only)"
         );
-        let mut nameless = Reporter::text(&[], true, Style::PLAIN, None);
+        let mut nameless = Reporter::text(&[], false, true, Style::PLAIN, None);
         let text = nameless.answer(&shown(None, "10.0.0.9:5683", b"two\nlines"));
         assert!(text.starts_with("address  "), "{text}");
         assert!(text.ends_with("multicast\n    two\n    lines"), "{text}");
     }
 
     #[test]
+    fn who_signed_stands_in_a_column_of_its_own() {
+        let mut reporter = Reporter::text(&["lamp-1"], true, false, Style::PLAIN, None);
+        let mut signed = shown(Some("lamp-1"), "10.0.0.7:5683", b"on");
+        signed.signer = Some(SignedBy {
+            name: "lamp-1".into(),
+            kid: Some("01".into()),
+            group: "lights".into(),
+        });
+        assert_eq!(
+            reporter.answer(&signed),
+            "member  address             code          after ms  how        signed by  value\n\
+             lamp-1  10.0.0.7:5683       2.05 Content      12.3  multicast  lamp-1     on"
+        );
+        assert!(
+            reporter
+                .answer(&shown(None, "10.0.0.9:5683", b"on"))
+                .contains("multicast  (nobody)   on")
+        );
+        let json = answer_json(&signed);
+        assert_eq!(
+            json["signer"],
+            json!({"name": "lamp-1", "kid": "01", "group": "lights"})
+        );
+    }
+
+    #[test]
     fn the_summary_names_everyone() {
-        let mut reporter = Reporter::text(&["a"], false, Style::PLAIN, None);
+        let mut reporter = Reporter::text(&["a"], false, false, Style::PLAIN, None);
         let mut failed = shown(Some("a"), "10.0.0.7:5683", b"");
         failed.code = Code::INTERNAL_SERVER_ERROR;
         failed.how = "unicast".into();
@@ -487,8 +546,9 @@ mod tests {
             took: Duration::from_secs(5),
             ..Summary::default()
         };
-        let text =
-            |summary: &Summary| Reporter::text(&[], false, Style::PLAIN, None).summary(summary);
+        let text = |summary: &Summary| {
+            Reporter::text(&[], false, false, Style::PLAIN, None).summary(summary)
+        };
         assert_eq!(
             text(&summary),
             "nobody answered in 5 s (1 multicast datagram)"
@@ -517,7 +577,7 @@ mod tests {
         assert_eq!(
             json,
             json!({
-                "event": "answer", "member": "a", "address": "[fe80::1]:5683", "code": "2.05", "name": "Content",
+                "event": "answer", "member": "a", "address": "[fe80::1]:5683", "signer": null, "code": "2.05", "name": "Content",
                 "after_ms": 12.345, "how": "multicast", "sequence": 1, "content_format": 0, "payload": "on",
                 "payload_hex": "6f6e", "truncated": false,
             })

@@ -74,6 +74,14 @@ pub(crate) struct PairFile {
 }
 
 impl Preconfigured {
+    /// The name of the group or context.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Group(group) => &group.name,
+            Self::Pair(pair) => &pair.name,
+        }
+    }
+
     /// What is allowed, but worth a word.
     pub(crate) fn advice(&self) -> Vec<String> {
         match self {

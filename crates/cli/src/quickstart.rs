@@ -1,15 +1,20 @@
 //! `antiphon quickstart`: a whole group on this machine, asked and switched before the user's eyes.
 //!
+//! The group is secured: its keys are made for the show, and kept in memory only. `--nosec` shows the same without security.
+//!
 //! Every member is a server of its own, with its own address in 127.0.0.0/8, its own sockets and its own random
 //! state; all traffic is real and stays on the loopback interface.
 
+mod eavesdropper;
+mod keys;
 mod plan;
 mod stage;
 
 use std::time::{Duration, Instant};
 
 use antiphon::{
-    Client, Completion, ContentFormat, EndedBy, MissingReason, NoSec, Outcome, Transmission,
+    Client, Completion, ContentFormat, EndedBy, GroupCall, MissingReason, NoSec, Outcome,
+    SecurityGroup, Transmission,
 };
 use clap::Args;
 use serde_json::json;
@@ -20,6 +25,8 @@ use crate::outcome::Reporter;
 use crate::terminal::{self, Style};
 use crate::{duration, exit};
 
+use eavesdropper::Eavesdropper;
+use keys::Keys;
 use plan::{Plan, Role};
 use stage::Stage;
 
@@ -29,7 +36,9 @@ Examples:
   antiphon quickstart
   antiphon quickstart --members 50 --deaf 5 --dead 3
   antiphon quickstart --seed 7 --json
-  antiphon quickstart --keep        the members stay until Ctrl-C, for experiments of your own
+  antiphon quickstart --nosec       the same without security: what an eavesdropper sees then
+  antiphon quickstart --nosec --keep
+                                    the members stay until Ctrl-C, for experiments of your own
 
 Needs IPv4 and nothing else: no privileges, no set-up. Nothing leaves this machine.")]
 pub(crate) struct QuickstartArgs {
@@ -49,6 +58,10 @@ pub(crate) struct QuickstartArgs {
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
 
+    /// Without security: everybody can read, forge and repeat
+    #[arg(long)]
+    nosec: bool,
+
     /// Leave the members running until Ctrl-C
     #[arg(long)]
     keep: bool,
@@ -58,11 +71,25 @@ pub(crate) struct QuickstartArgs {
     json: bool,
 }
 
-/// How long the members spread their answers.
-const LEISURE: Duration = Duration::from_millis(800);
+/// How long the members spread their answers, and how long these are collected.
+#[derive(Clone, Copy)]
+struct Pace {
+    leisure: Duration,
+    /// The leisure, and some more for a busy machine.
+    collect: Duration,
+}
 
-/// How long answers are collected: the leisure, and some more for a busy machine.
-const COLLECT: Duration = Duration::from_millis(1_300);
+impl Pace {
+    const OPEN: Pace = Pace {
+        leisure: Duration::from_millis(800),
+        collect: Duration::from_millis(1_300),
+    };
+    /// In a security group it would be 20 s. A member that does not know the client's address yet challenges it first.
+    const SECURED: Pace = Pace {
+        leisure: Duration::from_secs(1),
+        collect: Duration::from_millis(1_800),
+    };
+}
 
 /// How long a member that stays silent is asked in person, all in all.
 const IN_PERSON: Duration = Duration::from_millis(2_500);
@@ -97,10 +124,22 @@ impl QuickstartArgs {
     async fn play(&self) -> Result<u8, Failure> {
         let plan = self.plan()?;
         let started = Instant::now();
-        let stage = Stage::set(&plan, LEISURE).await?;
+        let keys = match self.nosec {
+            true => None,
+            false => Some(Keys::make(&plan)?),
+        };
+        let pace = match keys {
+            None => Pace::OPEN,
+            Some(_) => Pace::SECURED,
+        };
+        let of_members = keys.as_ref().map(|keys| keys.members.as_slice());
+        let stage = Stage::set(&plan, pace.leisure, of_members).await?;
+        let mut eavesdropper = Eavesdropper::join(&plan)?;
         let client = client(&plan).await?;
         let show = Show {
             plan: &plan,
+            pace,
+            group: keys.as_ref().map(|keys| &keys.client),
             json: self.json,
             style: Style::stdout(),
         };
@@ -108,7 +147,10 @@ impl QuickstartArgs {
 
         let found = show.discovery(&client).await?;
         let status = show.status(&client).await?;
+        eavesdropper.listen();
         let switched = show.switch(&client).await?;
+        eavesdropper.listen();
+        show.eavesdropped(&eavesdropper)?;
         let lights = stage.lights();
         let took = started.elapsed();
         let verdict = Verdict {
@@ -159,6 +201,9 @@ async fn client(plan: &Plan) -> Result<Client, Failure> {
 /// Prints what happens.
 struct Show<'a> {
     plan: &'a Plan,
+    pace: Pace,
+    /// What the client holds of the security group.
+    group: Option<&'a SecurityGroup>,
     json: bool,
     style: Style,
 }
@@ -177,6 +222,9 @@ impl Show<'_> {
                     "event": "start", "seed": plan.seed, "group": plan.group.to_string(),
                     "client": client.local_addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
                     "members": members,
+                    "secured": self.group.map(|group| json!({
+                        "group": group.name(), "gid": crate::hex::plain(group.gid()), "leisure_ms": self.pace.leisure.as_millis() as u64,
+                    })),
                 })
                 .to_string(),
             );
@@ -208,7 +256,42 @@ impl Show<'_> {
             Role::Deaf,
             "deaf to multicast, as a node that sleeps or sits behind a bad link",
         )?;
-        of(Role::Dead, "not there at all")
+        of(Role::Dead, "not there at all")?;
+        let leisure = duration::show(self.pace.leisure);
+        match self.group {
+            Some(group) => print_line(&format!(
+                "Secured: the group {} (Gid {}) with a fresh secret, and a key for each member. Leisure is set to {leisure} for the demonstration; by \
+                 default members of a security group take up to 20 s.",
+                group.name(),
+                crate::hex::plain(group.gid())
+            )),
+            None => {
+                print_line(&self.style.warn(
+                    "Not secured (--nosec): anyone can read, forge and repeat every message.",
+                ))
+            }
+        }
+    }
+
+    /// What somebody saw who has no keys.
+    fn eavesdropped(&self, eavesdropper: &Eavesdropper) -> Result<(), Failure> {
+        if self.json {
+            return print_line(&eavesdropper.json().to_string());
+        }
+        print_line(&format!(
+            "\n{}",
+            self.style
+                .bold("What an eavesdropper saw of the last request")
+        ))?;
+        for line in eavesdropper.text(self.style) {
+            print_line(&line)?;
+        }
+        print_line(match self.group {
+            Some(_) => {
+                "  Not path, payload, nor the real code; the answers look the same, and each is signed by its lamp."
+            }
+            None => "  Everything: and it could have sent the same itself.",
+        })
     }
 
     fn step(&self, name: &str, words: &str, command: &str) -> Result<(), Failure> {
@@ -227,7 +310,8 @@ impl Show<'_> {
             true => self.plan.members.iter().map(|m| m.name.as_str()).collect(),
             false => Vec::new(),
         };
-        Reporter::text(&names, false, self.style, terminal::width())
+        let signed = named && self.group.is_some();
+        Reporter::text(&names, signed, false, self.style, terminal::width())
     }
 
     async fn collect(&self, call: antiphon::GroupCall, named: bool) -> Result<Followed, Failure> {
@@ -240,7 +324,8 @@ impl Show<'_> {
             false => Vec::new(),
         };
         let mut reporter = self.reporter(named);
-        let followed = collecting::follow(collection, &names, &mut reporter, self.json).await?;
+        let followed =
+            collecting::follow(collection, &names, self.group, &mut reporter, self.json).await?;
         let summary = collecting::summary(&followed, false);
         print_line(reporter.summary(&summary).trim_start())?;
         if let EndedBy::Failed(error) = followed.outcome.ended_by {
@@ -261,7 +346,7 @@ impl Show<'_> {
             .call(client, &uri)?
             .get()
             .unsecured(NoSec::Discovery)
-            .collect_for(COLLECT);
+            .collect_for(self.pace.collect);
         self.collect(call, false).await
     }
 
@@ -271,9 +356,17 @@ impl Show<'_> {
         self.step(
             "status",
             "2. How are they? All are expected, and who stays silent is asked in person.",
-            &format!("antiphon get {uri} -u -i lo --members FILE --complete"),
+            &format!(
+                "antiphon get {uri} {} -i lo --members FILE --complete",
+                self.flag()
+            ),
         )?;
-        let call = self.expecting(self.call(client, &uri)?.get());
+        if self.group.is_some() && !self.json {
+            print_line(
+                "  A lamp that has not heard of the client yet lets it prove first that it is at its address: these answers come by unicast.",
+            )?;
+        }
+        let call = self.expecting(self.call(client, &uri)?.get())?;
         self.collect(call, true).await
     }
 
@@ -283,31 +376,52 @@ impl Show<'_> {
         self.step(
             "switch",
             "3. Lights on, all at once.",
-            &format!("antiphon put {uri} on -u -i lo --members FILE --complete"),
+            &format!(
+                "antiphon put {uri} on {} -i lo --members FILE --complete",
+                self.flag()
+            ),
         )?;
-        let call = self.expecting(self.call(client, &uri)?.put(ContentFormat::TEXT, "on"));
+        let call = self.expecting(self.call(client, &uri)?.put(ContentFormat::TEXT, "on"))?;
         self.collect(call, true).await
+    }
+
+    fn flag(&self) -> &'static str {
+        match self.group {
+            Some(_) => "--group FILE",
+            None => "-u",
+        }
     }
 
     fn call(&self, client: &Client, uri: &str) -> Result<antiphon::GroupCall, Failure> {
         let call = client
             .group(uri)
             .map_err(|error| Failure::local(error.to_string()))?;
-        Ok(call.leisure(LEISURE).rtt(Duration::from_millis(200)))
+        Ok(call
+            .leisure(self.pace.leisure)
+            .rtt(Duration::from_millis(200)))
     }
 
-    fn expecting(&self, call: antiphon::GroupCall) -> antiphon::GroupCall {
+    /// All members are expected: by what they prove, or without security by their addresses.
+    fn expecting(&self, call: GroupCall) -> Result<GroupCall, Failure> {
         let mut expected = antiphon::Expectation::nobody();
-        for member in &self.plan.members {
-            expected.add(antiphon::Member::named(&member.name).at(member.address));
+        for planned in &self.plan.members {
+            let member = match self.group {
+                Some(group) => crate::secured::member(group, &planned.name)?.expected(),
+                None => antiphon::Member::named(&planned.name),
+            };
+            expected.add(member.at(planned.address));
         }
-        call.unsecured(NoSec::Accepted)
-            .collect_for(COLLECT)
+        let call = match self.group {
+            Some(group) => call.secure(group),
+            None => call.unsecured(NoSec::Accepted),
+        };
+        Ok(call
+            .collect_for(self.pace.collect)
             .expect(expected)
             .complete(Completion::Unicast {
                 at_once: 8,
                 within: Some(IN_PERSON),
-            })
+            }))
     }
 
     fn summary(&self, verdict: &Verdict<'_>, took: Duration) -> Result<(), Failure> {
@@ -370,9 +484,11 @@ impl Show<'_> {
         print_line(&format!("  {as_planned}, in {}", duration::show(took)))?;
         print_line(&format!("\n{}", style.bold("What to try next")))?;
         print_line("  antiphon quickstart --members 50 --deaf 5 --dead 3")?;
+        print_line("  antiphon quickstart --nosec           the same without security")?;
         print_line(
-            "  antiphon quickstart --keep            and, in another terminal, the commands above",
+            "  antiphon quickstart --nosec --keep    and, in another terminal, the commands above",
         )?;
+        print_line("  antiphon oscore new-group --help      secure a group of your own")?;
         print_line("  antiphon discover -i eth0             what is in your own network")?;
         print_line("  antiphon serve --help                 be a member yourself")
     }
@@ -381,8 +497,13 @@ impl Show<'_> {
         if self.json {
             return print_line(&json!({"event": "keeping"}).to_string());
         }
+        let (path, flag) = match self.group {
+            // The keys are in this process alone.
+            Some(_) => ("/.well-known/core", ""),
+            None => ("/status", " -u"),
+        };
         print_line(&format!(
-            "\nThe members stay until Ctrl-C. Try, in another terminal:\n  antiphon get coap://{}/status -u -i lo -t 2s",
+            "\nThe members stay until Ctrl-C. Try, in another terminal:\n  antiphon get coap://{}{path}{flag} -i lo -t 2s",
             self.plan.group
         ))
     }

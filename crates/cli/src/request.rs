@@ -13,6 +13,7 @@ use clap::Args;
 use crate::failure::Failure;
 use crate::members::{self, Member};
 use crate::payload::{self, Form, FormatChoice, Payload};
+use crate::secured::Protection;
 use crate::{duration, hex};
 
 /// Whom to ask and how to wait: the same for all methods.
@@ -22,9 +23,21 @@ pub(crate) struct Question {
     #[arg(value_name = "URI")]
     uri: String,
 
-    /// State that the request travels without security (not needed for GET of /.well-known/core)
-    #[arg(short, long, env = "ANTIPHON_UNSECURED", value_parser = clap::builder::FalseyValueParser::new())]
-    unsecured: bool,
+    #[command(flatten)]
+    protection: Protection,
+
+    /// The one member that a request to a single address is for: its name or Sender ID
+    #[arg(
+        long,
+        value_name = "MEMBER",
+        requires = "group",
+        help_heading = "Security"
+    )]
+    to: Option<String>,
+
+    /// Expect every other member of the security group
+    #[arg(long, requires = "group", help_heading = "Whom to ask")]
+    everyone: bool,
 
     /// Format wanted of the answers: a name (json, cbor, ...) or number
     #[arg(long, value_name = "FORMAT", value_parser = FormatChoice::parse, help_heading = "Request")]
@@ -50,7 +63,7 @@ pub(crate) struct Question {
     #[arg(short, long, value_name = "FILE", help_heading = "Whom to ask")]
     members: Option<PathBuf>,
 
-    /// Another expected member: an address, or NAME=ADDRESS[,ADDRESS...]; repeatable
+    /// Another expected member: an address, NAME=ADDRESS[,ADDRESS...], or with --group its name alone; repeatable
     #[arg(short, long, value_name = "MEMBER", value_parser = members::from_argument, help_heading = "Whom to ask")]
     expect: Vec<Member>,
 
@@ -62,7 +75,7 @@ pub(crate) struct Question {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Whom to ask")]
     hops: u8,
 
-    /// How long to wait for answers after the last transmission [default: 10s; one member: as RFC 7252 says, up to 93s]
+    /// How long to wait for answers after the last transmission [default: 10s; with --group 25s; one member: up to 93s]
     #[arg(short = 't', long, value_name = "TIME", value_parser = duration::parse, help_heading = "Waiting")]
     collect_for: Option<Duration>,
 
@@ -91,7 +104,7 @@ pub(crate) struct Question {
     #[arg(long, help_heading = "Waiting")]
     idempotent: bool,
 
-    /// The longest time that members wait before they answer [default: 5s]
+    /// The longest time that members wait before they answer [default: 5s; with --group 20s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Waiting")]
     leisure: Option<Duration>,
 
@@ -335,11 +348,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What only a group can be asked.
+    /// What only a group can be asked. A members file may say who has the address, where requests are protected.
     fn refuse_group_only(&self) -> Result<(), Failure> {
         let q = self.question;
+        let secured = q.protection.group.is_some();
         let given = [
-            (!self.members.is_empty(), "expected members"),
+            (!self.members.is_empty() && !secured, "expected members"),
+            (!q.expect.is_empty() && secured, "--expect"),
+            (q.everyone, "--everyone"),
             (q.count.is_some(), "--count"),
             (q.repeat > 0, "--repeat"),
             (q.complete.is_some(), "--complete"),
@@ -370,14 +386,21 @@ impl<'a> Plan<'a> {
 impl Question {
     /// The members of `--members` and `--expect`, told apart by name.
     fn members(&self) -> Result<Vec<Member>, Failure> {
+        let secured = self.protection.group.is_some();
         let mut all = match &self.members {
-            Some(path) => members::read(path)?,
+            Some(path) => members::read(path, secured)?,
             None => Vec::new(),
         };
         for member in &self.expect {
             if all.iter().any(|other| other.name == member.name) {
                 return Err(Failure::usage(format!(
                     "the member {} is expected twice",
+                    crate::terminal::quoted(&member.name)
+                )));
+            }
+            if member.addresses.is_empty() && !secured {
+                return Err(Failure::usage(format!(
+                    "{} is no IP address; by name alone members are known with --group only",
                     crate::terminal::quoted(&member.name)
                 )));
             }

@@ -18,20 +18,19 @@ use crate::terminal::Style;
 Example of a configuration:
   [server]
   listen = [\"0.0.0.0:5683\"]
-  unsecured = true                 # stated: resources may be open to anyone
+  group = \"lamp-1.toml\"            # the security group: `antiphon oscore new-group` makes it
 
   [[group]]
   name = \"floor-3\"
   address = \"224.0.1.187\"
   interfaces = [\"eth0\"]
-  unsecured = true                 # stated: messages to this group are not protected
+  secured-by = [\"lights\"]          # or, stated: unsecured = true
 
   [[resource]]
   path = \"/light\"
   rt = [\"light\"]
   value = \"off\"
   writable = true
-  access = \"unsecured\"             # stated: anyone may read and switch it
   on-group = \"respond\"             # ignore (default), silent, respond
 
 Examples:

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use antiphon::store::{Batch, FileDisk, Opened, Options, SealKey, Store, StoreError};
+use antiphon::store::{Batch, Contents, FileDisk, Opened, Options, SealKey, Store, StoreError};
 use antiphon_oscore::record::{Established, InstallRefused, Loss, Paired, Record, Restored};
 use antiphon_oscore::sequence::{Sequence, SequenceSettings};
 use antiphon_oscore::{Gid, Group, GroupError, Kid, Own, Parameters, Settings};
@@ -41,6 +41,15 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Failure> {
         }
     });
     Store::open(FileDisk::new(path), key, options).map_err(|error| unusable(&error))
+}
+
+/// What a state file holds, to look at: also while it is in use, and without asking whether it is the last one.
+pub(crate) fn contents(path: &Path) -> Result<Contents, Failure> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).map_err(|error| Failure::local(format!("{shown}: {error}")))?;
+    let key = SealKey::load(&secret_file::beside(path, ".key"))
+        .map_err(|error| Failure::local(error.to_string()))?;
+    Contents::read(&bytes, &key).map_err(|error| Failure::local(format!("{shown}: {error}")))
 }
 
 /// Why a state file cannot be used, and what helps.

@@ -397,6 +397,7 @@ fn help_has_examples_and_no_colour_where_nobody_wants_it() {
     assert!(out(&overview).contains("Exit codes:"));
     for command in [
         "get", "put", "post", "delete", "fetch", "patch", "ipatch", "notify", "serve", "decode",
+        "oscore",
     ] {
         let help = antiphon(&[command, "--help"]);
         assert_eq!(code(&help), 0);
@@ -407,11 +408,11 @@ fn help_has_examples_and_no_colour_where_nobody_wants_it() {
             "{command}"
         );
         assert!(!text.contains('\u{1b}'), "{command}: colours in a pipe");
-        if !["serve", "decode"].contains(&command) {
+        if !["serve", "decode", "oscore"].contains(&command) {
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             for default in [
-                "after the last transmission [default: 10s; one member: as RFC 7252 says, up to 93s]",
-                "before they answer [default: 5s]",
+                "after the last transmission [default: 10s; with --group 25s; one member: up to 93s]",
+                "before they answer [default: 5s; with --group 20s]",
                 "to a member and back [default: 1s]",
             ] {
                 assert!(text.contains(default), "{command}: {default}");

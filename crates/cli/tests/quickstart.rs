@@ -41,9 +41,109 @@ fn claims_are_what_a_capture_sees() {
         let dead = below((members - deaf).min(4) + 1);
         let seed = below(1_000_000);
         println!("--members {members} --deaf {deaf} --dead {dead} --seed {seed}");
-        let (claims, capture) = show(&[members, deaf, dead, seed]);
+        let (claims, capture) = show(&[members, deaf, dead, seed], &["--nosec"]);
         compare(&claims, &capture, [members, deaf, dead, seed]);
     }
+}
+
+#[test]
+fn of_a_secured_group_a_capture_sees_nothing() {
+    if std::env::var_os(INSIDE).is_none() {
+        return inside_a_namespace("of_a_secured_group_a_capture_sees_nothing");
+    }
+    let (claims, capture) = show(&[6, 1, 1, 5], &[]);
+    let start = &claims[0];
+    let gid = start["secured"]["gid"].as_str().unwrap();
+    assert_eq!(start["secured"]["leisure_ms"], 1_000);
+    let (group, client) = (address(&start["group"]), address(&start["client"][0]));
+    let messages: Vec<(&Datagram, Message<'_>)> = capture
+        .iter()
+        .map(|datagram| (datagram, Message::parse(&datagram.bytes).unwrap()))
+        .collect();
+    let (open, protected): (Vec<_>, Vec<_>) = messages
+        .iter()
+        .partition(|(_, message)| message.option(OptionNumber::OSCORE).is_none());
+
+    // Discovery is open, and nothing else is but empty messages.
+    let discovery = open
+        .iter()
+        .filter(|(_, message)| !message.code().is_empty());
+    for (_, message) in discovery {
+        let question = path_of(message) == ".well-known/core";
+        let answer = message.code() == Code::CONTENT && message.payload().starts_with(b"<");
+        assert!(question || answer, "{message:?}");
+    }
+
+    // The rest is POST and 2.04 to everybody else, without path, format and text of it.
+    assert!(protected.len() > 20, "{}", protected.len());
+    let mut sequence = std::collections::HashSet::new();
+    for (datagram, message) in &protected {
+        let outer = match message.code().is_request() {
+            true => Code::POST,
+            false => Code::CHANGED,
+        };
+        assert_eq!(message.code(), outer);
+        let visible: Vec<OptionNumber> = message.options().map(|option| option.number).collect();
+        assert_eq!(visible, [OptionNumber::OSCORE], "{datagram:?}");
+        for word in [&b"light"[..], b"status", b"lamp", b" is o"] {
+            let says = |bytes: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+            assert!(!says(&datagram.bytes), "{datagram:?}");
+        }
+        if message.code().is_request() && message.kind() == Type::Non {
+            sequence.insert(message.option(OptionNumber::OSCORE).unwrap().to_vec());
+        }
+    }
+    let of_group: Vec<_> = protected
+        .iter()
+        .filter(|(datagram, _)| datagram.to == group)
+        .collect();
+    assert_eq!(of_group.len(), 2, "status and switch, once each");
+    assert!(of_group.iter().all(|(datagram, _)| datagram.from == client));
+    assert!(sequence.len() >= 2, "no sequence number twice");
+
+    // What the eavesdropper is said to have seen is what came last to the group.
+    let told = claims
+        .iter()
+        .find(|claim| claim["event"] == "eavesdropped")
+        .unwrap();
+    let (last, message) = of_group.last().unwrap();
+    let hex: String = message
+        .payload()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(
+        (&told["code"], &told["bytes"]),
+        (&"0.02".into(), &last.bytes.len().into())
+    );
+    assert_eq!(
+        (&told["payload_hex"], &told["oscore"]["gid"]),
+        (&hex.into(), &gid.into())
+    );
+    assert_eq!(
+        (&told["oscore"]["signed"], &told["path"]),
+        (&true.into(), &serde_json::json!([]))
+    );
+
+    // Every answer but those to discovery is signed by the member that is said to have given it.
+    let mut signed = 0;
+    for step in steps(&claims)
+        .iter()
+        .filter(|step| step.path != ".well-known/core")
+    {
+        assert_eq!(names(&step.outcome["answered"]).len(), 5);
+        for answer in &step.answers {
+            assert_eq!(answer["signer"]["name"], answer["member"]);
+            assert_eq!(answer["signer"]["group"], "lights");
+            signed += 1;
+        }
+    }
+    assert_eq!(signed, 10);
+    let summary = claims.last().unwrap();
+    assert_eq!(
+        (&summary["as_planned"], &summary["lights_on"]),
+        (&true.into(), &5.into())
+    );
 }
 
 #[test]
@@ -90,9 +190,31 @@ fn people_see_the_missing_the_completed_and_what_to_try_next() {
         "11 lights are on; the 10 that heard the group switched within ",
         "as planned, in ",
         "What to try next",
+        "Secured: the group lights (Gid ",
+        "Leisure is set to 1 s for the demonstration",
+        "signed by",
+        "What an eavesdropper saw of the last request\n  NON 0.02 POST, ",
+        "Sender ID 00, sequence number ",
     ] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
+    let open = antiphon()
+        .arg("--nosec")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(open.stdout).unwrap();
+    assert_eq!(open.status.code(), Some(0), "{text}");
+    for part in [
+        "Not secured (--nosec)",
+        "What an eavesdropper saw of the last request\n  NON 0.03 PUT, ",
+        "Uri-Path: \"light\"",
+        "payload: on",
+        "Everything: and it could have sent the same itself.",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    assert!(!text.contains("signed by"));
     let refused = antiphon()
         .args(["--members", "3", "--deaf", "2", "--dead", "2"])
         .output()
@@ -153,7 +275,7 @@ struct Datagram {
 }
 
 /// Runs a quickstart, and captures meanwhile.
-fn show(numbers: &[u64; 4]) -> (Vec<Value>, Vec<Datagram>) {
+fn show(numbers: &[u64; 4], more: &[&str]) -> (Vec<Value>, Vec<Datagram>) {
     let protocol = Protocol::from(i32::from(ETH_P_IP.to_be()));
     let mut capture = Socket::new(Domain::PACKET, socket2::Type::DGRAM, Some(protocol)).unwrap();
     capture.set_recv_buffer_size(1 << 22).unwrap();
@@ -166,6 +288,7 @@ fn show(numbers: &[u64; 4]) -> (Vec<Value>, Vec<Datagram>) {
         command.arg(name).arg(number.to_string());
     }
     let mut child = command
+        .args(more)
         .arg("--json")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

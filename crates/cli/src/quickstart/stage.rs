@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use antiphon::{
     Access, Attributes, Code, ContentFormat, Discoverable, GroupPolicy, Incoming, Leisure,
-    Membership, NoSec, Resource, Response, Running, Server,
+    Membership, NoSec, Resource, Response, Running, SecurityGroup, Server,
 };
 
 use super::plan::{Member, Plan, Role};
@@ -34,8 +34,12 @@ pub(super) struct Lights {
 }
 
 impl Stage {
-    /// Starts all members that are not dead.
-    pub(super) async fn set(plan: &Plan, leisure: Duration) -> Result<Self, Failure> {
+    /// Starts all members that are not dead: secured with these groups, in the order of the plan, or open.
+    pub(super) async fn set(
+        plan: &Plan,
+        leisure: Duration,
+        keys: Option<&[SecurityGroup]>,
+    ) -> Result<Self, Failure> {
         let mut stage = Self {
             running: Vec::new(),
             lights: Vec::new(),
@@ -45,7 +49,8 @@ impl Stage {
                 continue;
             }
             let light = Arc::new(Mutex::new(Light::default()));
-            let server = server(plan, index, member, &light, leisure).await?;
+            let group = keys.and_then(|keys| keys.get(usize::from(index)));
+            let server = server(plan, index, member, &light, leisure, group).await?;
             stage.running.push(server.spawn());
             stage.lights.push(light);
         }
@@ -90,22 +95,32 @@ async fn server(
     member: &Member,
     light: &Arc<Mutex<Light>>,
     leisure: Duration,
+    group: Option<&SecurityGroup>,
 ) -> Result<Server, Failure> {
+    let access = match group {
+        Some(_) => Access::Verified,
+        None => Access::Unsecured,
+    };
     let mut builder = Server::builder()
         .unicast(member.address)
         .interface("127.0.0.1")
         .discoverable(Discoverable::Groups)
-        .seed(plan.seed_of(index))
-        .unsecured(NoSec::Accepted)
-        .resource(lamp(light, leisure))
-        .resource(status(&member.name, light, leisure));
+        .seed(plan.seed_of(index));
+    builder = match group {
+        Some(group) => builder.secure(group),
+        None => builder.unsecured(NoSec::Accepted),
+    };
+    builder = builder
+        .resource(lamp(light, leisure).access(access.clone()))
+        .resource(status(&member.name, light, leisure).access(access));
     if member.role == Role::Hearing {
-        builder = builder.join(
-            Membership::new(plan.group)
-                .on("127.0.0.1")
-                .unsecured()
-                .leisure(Leisure::Fixed(leisure)),
-        );
+        let membership = Membership::new(plan.group)
+            .on("127.0.0.1")
+            .leisure(Leisure::Fixed(leisure));
+        builder = builder.join(match group {
+            Some(group) => membership.secure(group),
+            None => membership.unsecured(),
+        });
     }
     builder.build().await.map_err(|error| {
         Failure::local(format!(
@@ -154,10 +169,9 @@ fn status(name: &str, light: &Arc<Mutex<Light>>, leisure: Duration) -> Resource 
         })
 }
 
-/// Anyone on this machine may use the resource; answers to the group are spread over the leisure.
+/// Answers to the group are spread over the leisure.
 fn open(resource: Resource, leisure: Duration) -> Resource {
     resource
         .produces(ContentFormat::TEXT)
-        .access(Access::Unsecured)
         .group_policy(GroupPolicy::respond().leisure(Leisure::Fixed(leisure)))
 }

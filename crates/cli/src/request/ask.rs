@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use antiphon::error::ResolveError;
 use antiphon::proto::{Larger, LinkProfile, SIXLOWPAN_BUDGET, SendError};
-use antiphon::{Client, Completion, EndpointConfig, Expectation, NoSec, OneError, Repeat, Request};
+use antiphon::{
+    Client, Completion, EndpointConfig, Expectation, GroupMember, NoSec, OneError, Repeat, Request,
+    SecurityGroup, Signed,
+};
 use antiphon_wire::uri::Host;
 use antiphon_wire::{Code, Message, OptionNumber};
 
@@ -15,29 +18,66 @@ use crate::decode::code_name;
 use crate::failure::Failure;
 use crate::members::{Member, MemberAddress};
 use crate::outcome::{Reporter, Shown};
+use crate::secured::{self, Keys, SignedBy, With};
 use crate::terminal::{self, Style};
 use crate::{duration, exit, render};
 
 /// Sends the request and waits for what comes: the exit code.
 pub(super) fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
-    let security = security(plan)?;
+    let security = Security::of(plan)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let client = client(plan).await?;
         let asked = match is_group(plan, &client).await? {
-            true => ask_group(plan, &client, security).await,
-            false => ask_one(plan, &client, security).await,
+            true => ask_group(plan, &client, &security).await,
+            false => ask_one(plan, &client, &security).await,
         };
+        // What was counted is written down exactly, however the question ended.
         client.close().await;
-        asked
+        let closed = security.close();
+        asked.and_then(|code| closed.map(|()| code))
     })
 }
 
+/// How the request is protected: stated in any case.
+enum Security {
+    Unsecured(NoSec),
+    Secured(Keys),
+}
+
+impl Security {
+    fn of(plan: &Plan<'_>) -> Result<Self, Failure> {
+        let protection = &plan.question.protection;
+        match &protection.group {
+            Some(path) => Ok(Self::Secured(Keys::open(
+                path,
+                protection.group_name.as_deref(),
+            )?)),
+            None => unsecured(plan).map(Self::Unsecured),
+        }
+    }
+
+    /// The security group, if it is one.
+    fn group(&self) -> Option<&SecurityGroup> {
+        match self {
+            Self::Unsecured(_) => None,
+            Self::Secured(keys) => keys.group(),
+        }
+    }
+
+    fn close(self) -> Result<(), Failure> {
+        match self {
+            Self::Unsecured(_) => Ok(()),
+            Self::Secured(keys) => keys.close(),
+        }
+    }
+}
+
 /// The stated choice to send without security. Discovery is an unsecured step by its nature.
-fn security(plan: &Plan<'_>) -> Result<NoSec, Failure> {
-    if plan.question.unsecured {
+fn unsecured(plan: &Plan<'_>) -> Result<NoSec, Failure> {
+    if plan.question.protection.unsecured {
         return Ok(NoSec::Accepted);
     }
     let mut path = plan.uri.path_segments();
@@ -49,7 +89,8 @@ fn security(plan: &Plan<'_>) -> Result<NoSec, Failure> {
     }
     Err(Failure::usage(
         "the request would travel without security: anyone on its way can read, change and repeat it.\n\
-         If that is meant, say --unsecured (-u), or set ANTIPHON_UNSECURED=1.",
+         Protect it with --group FILE (`antiphon oscore new-group` makes one). If it is meant to be open, say --unsecured (-u), or \
+         set ANTIPHON_UNSECURED=1.",
     ))
 }
 
@@ -101,14 +142,32 @@ fn request(plan: &Plan<'_>) -> Request {
     request
 }
 
-async fn ask_group(plan: &Plan<'_>, client: &Client, security: NoSec) -> Result<u8, Failure> {
+async fn ask_group(plan: &Plan<'_>, client: &Client, security: &Security) -> Result<u8, Failure> {
     let q = plan.question;
-    let mut call = client
+    if q.to.is_some() {
+        return Err(Failure::usage(format!(
+            "{} is a group, so --to has no meaning; --expect says whose answers are awaited",
+            terminal::line(&q.uri)
+        )));
+    }
+    let (members, expected) = expected(plan, security.group())?;
+    let call = client
         .group(&q.uri)
         .map_err(|error| Failure::usage(terminal::line(&error.to_string())))?
         .request(request(plan))
-        .unsecured(security)
-        .expect(expectation(&plan.members, q.id_from.as_ref())?);
+        .expect(expected);
+    let mut call = match security {
+        Security::Unsecured(reason) => call.unsecured(*reason),
+        Security::Secured(Keys {
+            with: With::Group(group),
+            ..
+        }) => call.secure(group),
+        Security::Secured(_) => {
+            return Err(Failure::usage(
+                "an OSCORE context is for one peer; a group is asked with a security group",
+            ));
+        }
+    };
     if let Some(time) = q.collect_for {
         call = call.collect_for(time);
     }
@@ -150,19 +209,91 @@ async fn ask_group(plan: &Plan<'_>, client: &Client, security: NoSec) -> Result<
         other => collecting::not_asked(other),
     })?;
 
-    let names: Vec<&str> = plan.members.iter().map(|m| m.name.as_str()).collect();
+    let names: Vec<&str> = members.iter().map(String::as_str).collect();
+    let group = security.group();
+    let signed = group.is_some();
     let mut reporter = match q.json {
         true => Reporter::json(),
-        false => Reporter::text(&names, q.full, Style::stdout(), terminal::width()),
+        false => Reporter::text(&names, signed, q.full, Style::stdout(), terminal::width()),
     };
-    let followed = collecting::follow(collection, &names, &mut reporter, q.json).await?;
+    let followed = collecting::follow(collection, &names, group, &mut reporter, q.json).await?;
     let summary = collecting::summary(&followed, plan.silent);
     print_line(&reporter.summary(&summary))?;
     match followed.outcome.ended_by {
         antiphon::EndedBy::Failed(error) => {
             Err(Failure::local(format!("nothing could be sent: {error}")))
         }
+        antiphon::EndedBy::NotProtected(why) => {
+            Err(Failure::local(format!("nothing was sent: {why}")))
+        }
         _ => Ok(summary.exit_code()),
+    }
+}
+
+/// Who is expected, by name and as the endpoint recognises them: by their proven identities where a security group has them.
+fn expected(
+    plan: &Plan<'_>,
+    group: Option<&SecurityGroup>,
+) -> Result<(Vec<String>, Expectation), Failure> {
+    let q = plan.question;
+    let Some(group) = group else {
+        let names = plan.members.iter().map(|m| m.name.clone()).collect();
+        return Ok((names, expectation(&plan.members, q.id_from.as_ref())?));
+    };
+    if q.id_from.is_some() || plan.members.iter().any(|member| member.id.is_some()) {
+        return Err(Failure::usage(
+            "with --group members are recognised by what is proven; ids that they say of themselves have no meaning",
+        ));
+    }
+    let mut names = Vec::new();
+    let mut expectation = Expectation::nobody();
+    let mut taken = Vec::new();
+    for member in &plan.members {
+        let known = secured::member(group, &member.name)?;
+        let mut expected = antiphon::Member::named(&member.name).identity(known.identity());
+        for address in &member.addresses {
+            expected = expected.at(endpoint_address(address)?);
+        }
+        expectation.add(expected);
+        names.push(member.name.clone());
+        taken.push(known.kid());
+    }
+    if q.everyone {
+        for member in group
+            .members()
+            .filter(|member| !taken.contains(&member.kid()))
+        {
+            names.push(member.name());
+            expectation.add(member.expected());
+        }
+    }
+    Ok((names, expectation))
+}
+
+/// The member that a request to one address is for: named, or that of this address in the members file.
+fn addressee(
+    plan: &Plan<'_>,
+    group: &SecurityGroup,
+    address: Option<IpAddr>,
+) -> Result<GroupMember, Failure> {
+    if let Some(name) = &plan.question.to {
+        return secured::member(group, name);
+    }
+    let has_address = |member: &&Member| {
+        member.addresses.iter().any(|known| {
+            Some(known.ip) == address
+                && known
+                    .port
+                    .is_none_or(|port| port == plan.uri.effective_port())
+        })
+    };
+    match plan.members.iter().find(has_address) {
+        Some(member) => secured::member(group, &member.name),
+        None => Err(Failure::usage(format!(
+            "say which member of {} is at {}: --to NAME, or --members FILE with its address",
+            terminal::line(group.name()),
+            terminal::line(&plan.question.uri)
+        ))),
     }
 }
 
@@ -228,7 +359,7 @@ fn endpoint_address(address: &MemberAddress) -> Result<SocketAddr, Failure> {
     }
 }
 
-async fn ask_one(plan: &Plan<'_>, client: &Client, security: NoSec) -> Result<u8, Failure> {
+async fn ask_one(plan: &Plan<'_>, client: &Client, security: &Security) -> Result<u8, Failure> {
     let q = plan.question;
     plan.refuse_group_only()?;
     let mut request = request(plan);
@@ -238,12 +369,22 @@ async fn ask_one(plan: &Plan<'_>, client: &Client, security: NoSec) -> Result<u8
             .options
             .set(OptionNumber::NO_RESPONSE, all.as_bytes());
     }
-    let mut call = client
+    let call = client
         .one(&q.uri)
         .map_err(|error| Failure::usage(terminal::line(&error.to_string())))?
         .request(request)
-        .unsecured(security)
         .confirmable(!q.non && !plan.silent);
+    let mut call = match security {
+        Security::Unsecured(reason) => call.unsecured(*reason),
+        Security::Secured(Keys {
+            with: With::Pair(context),
+            ..
+        }) => call.secure(context),
+        Security::Secured(Keys {
+            with: With::Group(group),
+            ..
+        }) => call.secure(&addressee(plan, group, plan.uri.host.ip())?),
+    };
     if let Some(time) = q.collect_for {
         call = call.timeout(time);
     }
@@ -267,6 +408,9 @@ async fn ask_one(plan: &Plan<'_>, client: &Client, security: NoSec) -> Result<u8
     let shown = Shown {
         member: None,
         from: reply.from,
+        signer: reply
+            .signer()
+            .map(|signer| SignedBy::of(&signer, security.group())),
         code: response.code,
         after: reply.after,
         how: "unicast".into(),
@@ -310,8 +454,12 @@ fn one_line(shown: &Shown<'_>, style: Style) -> String {
         Some(antiphon_wire::Class::Success) => style.good(&code),
         _ => style.bad(&code),
     };
+    let who = match &shown.signer {
+        Some(signer) => format!("{} at ", terminal::line(&signer.name)),
+        None => String::new(),
+    };
     let mut head = format!(
-        "{code} from {} in {}",
+        "{code} from {who}{} in {}",
         shown.from,
         duration::show(shown.after)
     );

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{LinkChoice, Plan};
 use crate::decode;
 use crate::failure::Failure;
+use crate::offline::{self, Sizes as Protected};
 use crate::terminal::{self, Style};
 use crate::{duration, exit, hex, render};
 
@@ -27,22 +28,40 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
     let message = Message::parse(&datagram).map_err(|error| Failure::usage(error.to_string()))?;
     let sizes = Sizes::of(&message);
     let budget = FrameBudget::towards(plan.uri.host.ip());
+    let protected = protected(plan, &message)?;
+    let total = protected.as_ref().map_or(sizes.total, |sizes| sizes.total);
     if plan.question.json {
-        println!("{}", as_json(plan, &message, &sizes, budget));
+        println!("{}", as_json(plan, &message, &sizes, protected, budget));
     } else {
         print!(
             "{}",
-            as_text(plan, &message, &sizes, budget, Style::stdout())
+            as_text(plan, &message, &sizes, protected, budget, Style::stdout())
         );
     }
     let strict = plan.question.link == LinkChoice::SixLowpanStrict && plan.uri.is_multicast();
-    if strict && sizes.total > SIXLOWPAN_BUDGET {
+    if strict && total > SIXLOWPAN_BUDGET {
         return Err(Failure::usage(format!(
-            "it would be refused: --link 6lowpan-strict allows {SIXLOWPAN_BUDGET} bytes, and these are {}",
-            sizes.total
+            "it would be refused: --link 6lowpan-strict allows {SIXLOWPAN_BUDGET} bytes, and these are {total}"
         )));
     }
     Ok(exit::ALL)
+}
+
+/// What the protection of --group makes of it.
+fn protected(plan: &Plan<'_>, message: &Message<'_>) -> Result<Option<Protected>, Failure> {
+    let protection = &plan.question.protection;
+    let Some(path) = &protection.group else {
+        return Ok(None);
+    };
+    let keys = offline::read(path, protection.group_name.as_deref())?;
+    let [keys] = keys.as_slice() else {
+        return Err(Failure::usage(format!(
+            "{} holds several: say which with --group-name",
+            path.display()
+        )));
+    };
+    let to = plan.question.to.as_deref();
+    offline::measure(keys, message, plan.uri.is_multicast(), to).map(Some)
 }
 
 /// The whole message; zeros stand for what is chosen when it is sent.
@@ -190,6 +209,7 @@ fn as_text(
     plan: &Plan<'_>,
     message: &Message<'_>,
     sizes: &Sizes,
+    protected: Option<Protected>,
     budget: Option<FrameBudget>,
     style: Style,
 ) -> String {
@@ -249,31 +269,76 @@ fn as_text(
         "{} bytes: header 4, token {TOKEN_LEN}, options {}, payload {}",
         sizes.total, sizes.options, sizes.payload
     );
-    if let Some((header, name)) = ip_header {
-        size.push_str(&format!("; {} with UDP and {name}", sizes.total + header));
+    let total = protected.map_or(sizes.total, |protected| protected.total);
+    let with = match ip_header {
+        Some((header, name)) => format!("; {} with UDP and {name}", total + header),
+        None => String::new(),
+    };
+    match protected {
+        None => size.push_str(&with),
+        Some(of) => {
+            size.push_str(", before protection\n");
+            let signature = match of.signature {
+                0 => String::new(),
+                signature => format!(", signature {signature}"),
+            };
+            size.push_str(&format!(
+                "  protected {total} bytes: header 4, token {TOKEN_LEN}, options outside {}, OSCORE option {}, ciphertext {}, tag {}{signature}{with}",
+                of.outer, of.option, of.ciphertext, of.tag
+            ));
+        }
     }
     out.push_str(&format!("  size      {size}\n"));
-    let frame = match budget {
-        None => "carries IPv6 only".to_owned(),
-        Some(budget) if sizes.total <= budget.secured => {
-            format!(
-                "fits one frame: {} of {} bytes, of {} with link-layer security",
-                sizes.total, budget.open, budget.secured
-            )
+    out.push_str(&format!(
+        "  6LoWPAN   {}\n",
+        frame(total, protected, budget, style)
+    ));
+    match protected {
+        // What is encrypted is never shown under two keystreams, and a dry run has no number of its own.
+        Some(_) => out.push_str("  Nothing was sent, and no sequence number was used.\n"),
+        None => {
+            out.push_str(&format!("  datagram  {}\n", template(message)));
+            out.push_str(
+                "  Nothing was sent. Message ID (mm) and token (tt) are chosen anew each time.\n",
+            );
         }
-        Some(budget) if sizes.total <= budget.open => style.warn(&format!(
-            "fits one frame ({} of {} bytes), but not with link-layer security ({} bytes)",
-            sizes.total, budget.open, budget.secured
-        )),
-        Some(budget) => style.warn(&format!(
-            "does not fit one frame: {} of {} bytes. Fragments of a multicast are lost together.",
-            sizes.total, budget.open
-        )),
-    };
-    out.push_str(&format!("  6LoWPAN   {frame}\n"));
-    out.push_str(&format!("  datagram  {}\n", template(message)));
-    out.push_str("  Nothing was sent. Message ID (mm) and token (tt) are chosen anew each time.\n");
+    }
     out
+}
+
+/// Whether so many bytes fit one frame, and what the signature has to do with it.
+fn frame(
+    total: usize,
+    protected: Option<Protected>,
+    budget: Option<FrameBudget>,
+    style: Style,
+) -> String {
+    let Some(budget) = budget else {
+        return "carries IPv6 only".to_owned();
+    };
+    if total <= budget.secured {
+        return format!(
+            "fits one frame: {total} of {} bytes, of {} with link-layer security",
+            budget.open, budget.secured
+        );
+    }
+    if total <= budget.open {
+        return style.warn(&format!(
+            "fits one frame ({total} of {} bytes), but not with link-layer security ({} bytes)",
+            budget.open, budget.secured
+        ));
+    }
+    let why = match protected.map_or(0, |sizes| sizes.signature) {
+        0 => "Fragments of a multicast are lost together.".to_owned(),
+        signature if total - signature <= budget.open => format!(
+            "Without its signature of {signature} bytes it would: to single members, in pairwise mode, it has none."
+        ),
+        signature => format!("Its signature alone takes {signature}."),
+    };
+    style.warn(&format!(
+        "does not fit one frame: {total} of {} bytes. {why}",
+        budget.open
+    ))
 }
 
 /// The datagram in hexadecimal with letters where bytes are chosen later.
@@ -295,8 +360,10 @@ fn as_json(
     plan: &Plan<'_>,
     message: &Message<'_>,
     sizes: &Sizes,
+    protected: Option<Protected>,
     budget: Option<FrameBudget>,
 ) -> serde_json::Value {
+    let total = protected.map_or(sizes.total, |protected| protected.total);
     let mut shown = decode::message_json(message);
     if let Some(object) = shown.as_object_mut() {
         object.remove("ok");
@@ -310,8 +377,15 @@ fn as_json(
         object.insert("size".into(), json!({
             "header": 4, "token": TOKEN_LEN, "options": sizes.options, "payload": sizes.payload, "total": sizes.total,
         }));
+        object.insert("protected".into(), match protected {
+            Some(p) => json!({
+                "header": 4, "token": TOKEN_LEN, "outer_options": p.outer, "oscore_option": p.option,
+                "ciphertext": p.ciphertext, "tag": p.tag, "signature": p.signature, "total": p.total,
+            }),
+            None => json!(null),
+        });
         object.insert("frame".into(), match budget {
-            Some(b) => json!({"open": b.open, "secured": b.secured, "fits": sizes.total <= b.open, "fits_secured": sizes.total <= b.secured}),
+            Some(b) => json!({"open": b.open, "secured": b.secured, "fits": total <= b.open, "fits_secured": total <= b.secured}),
             None => json!(null),
         });
         let options_and_payload = hex::plain(message.options_and_payload());

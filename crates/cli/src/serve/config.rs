@@ -3,6 +3,7 @@
 mod access;
 mod raw;
 mod resource;
+mod security;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,11 +25,14 @@ use crate::terminal::quoted;
 pub(crate) use access::{Access, Allow, net_access};
 use raw::{RawApplication, RawConfig, RawGroup, RawNaming, RawServer};
 use resource::resource;
+pub(crate) use security::SecurityFile;
 
 /// A member, checked.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) server: Server,
+    /// Where the keys are.
+    pub(crate) security: Vec<SecurityFile>,
     pub(crate) groups: Vec<Group>,
     pub(crate) applications: Vec<Application>,
     pub(crate) resources: Vec<Resource>,
@@ -267,6 +271,7 @@ fn parse(text: &str, folder: &Path) -> Result<Config, ConfigError> {
         line: error.span().map_or(1, |span| line_of(text, span.start)),
         what: error.message().to_owned(),
     })?;
+    let security = security::files(raw.server.group.as_ref(), folder, lines)?;
     let server = server(raw.server, lines)?;
 
     let mut groups: Vec<Group> = Vec::new();
@@ -296,7 +301,8 @@ fn parse(text: &str, folder: &Path) -> Result<Config, ConfigError> {
         applications.push(application);
     }
 
-    let members = access::members(&raw.member, lines)?;
+    let mut members = access::members(&raw.member, lines)?;
+    security::add_members(&security, &mut members);
     let mut resources: Vec<Resource> = Vec::new();
     let mut paths: HashMap<(Option<usize>, String), usize> = HashMap::new();
     for entry in raw.resource {
@@ -335,6 +341,7 @@ fn parse(text: &str, folder: &Path) -> Result<Config, ConfigError> {
     }
     Ok(Config {
         server,
+        security,
         groups,
         applications,
         resources,

@@ -41,6 +41,14 @@ fn groups(config: &Config, remarks: &mut Vec<String>) {
     let mut ports: BTreeMap<IpAddr, Vec<u16>> = BTreeMap::new();
     for group in &config.groups {
         let name = terminal::line(&group.name);
+        for by in &group.secured_by {
+            if !has_keys_of(config, by.as_str()) {
+                remarks.push(format!(
+                    "{name} is protected by {}, and no file of [server] group has its keys: no request to it can be opened",
+                    terminal::line(by.as_str())
+                ));
+            }
+        }
         if group.secured_by.is_empty() {
             remarks.push(format!(
                 "{name} is not protected: anyone can forge requests, and aim all members' answers at a victim"
@@ -162,8 +170,14 @@ fn resource_remarks(config: &Config, resource: &Resource, remarks: &mut Vec<Stri
 }
 
 /// Does anything here say under which security groups it is used?
+fn has_keys_of(config: &Config, name: &str) -> bool {
+    let held = config.security.iter().flat_map(|file| &file.holds);
+    held.into_iter().any(|one| one.is_group && one.name == name)
+}
+
 fn names_security_group(config: &Config) -> bool {
-    config.groups.iter().any(|g| !g.secured_by.is_empty())
+    config.security.iter().any(|file| !file.holds.is_empty())
+        || config.groups.iter().any(|g| !g.secured_by.is_empty())
         || config.applications.iter().any(|a| !a.secured_by.is_empty())
         || config.resources.iter().any(|r| !r.secured_by.is_empty())
 }
@@ -248,6 +262,20 @@ pub(crate) fn as_text(config: &Config, style: Style) -> String {
         style.bold("listens on"),
         listen.join(", ")
     ));
+    for file in &config.security {
+        for one in &file.holds {
+            let what = match one.is_group {
+                true => format!("with {} other members", one.members.len()),
+                false => "an OSCORE context".into(),
+            };
+            out.push_str(&format!(
+                "{}    {}, {what}, from {}\n",
+                style.bold("security"),
+                terminal::line(&one.name),
+                terminal::line(&file.path.display().to_string())
+            ));
+        }
+    }
     for group in &config.groups {
         let on = match group.interfaces.as_slice() {
             [] if !config.server.interfaces.is_empty() => config.server.interfaces.join(", "),
@@ -464,8 +492,13 @@ allow = [{ methods = ["GET"] }, { methods = ["GET", "PUT"], members = ["switch",
             as_json(&config)["resources"][0]["allow"],
             json!(["GET: every proven sender", "GET PUT: switch, panel"])
         );
-        // Nothing is open, and it can be used.
-        assert_eq!(remarks(&config), Vec::<String>::new());
+        // Nothing is open; the keys are still missing.
+        assert_eq!(
+            remarks(&config),
+            [
+                "239.0.0.1:5683 is protected by floor, and no file of [server] group has its keys: no request to it can be opened"
+            ]
+        );
         let of_resource = "[[resource]]\npath = \"/x\"\ncounter = 0\nsecured-by = [\"floor\"]\n";
         assert_eq!(remarks(&parse_for_test(of_resource)), Vec::<String>::new());
         let unused = parse_for_test("[[resource]]\npath = \"/x\"\ncounter = 0\n");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use antiphon::proto::{GroupPolicy, Profile as ProtoProfile};
 use antiphon::{
     Asked, AsyncResource, Attributes, BuildError, Code, Incoming, Membership, Methods,
-    Naming as NetNaming, NoSec, Provided, Resource as NetResource, Response, Server,
+    Naming as NetNaming, NoSec, Provided, Resource as NetResource, Response, Server, Signed,
 };
 use antiphon_wire::ContentFormat;
 use serde_json::json;
@@ -21,6 +21,8 @@ use crate::collecting::print_line;
 use crate::decode::code_name;
 use crate::exit;
 use crate::failure::Failure;
+use crate::secured::{Keys, SignedBy, With};
+use crate::state;
 use crate::terminal::{self, Style};
 
 /// Requests that wait to be printed. When printing is slower than the network, further ones are only counted.
@@ -40,7 +42,13 @@ pub(super) fn run(config: &Config, json: bool) -> Result<u8, Failure> {
 
 async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
     let (log, mut lines) = mpsc::channel::<Served>(LOG_LINES);
-    let server = build(config, &log).await?;
+    let (mut keys, mut stores) = (Vec::new(), Vec::new());
+    for file in &config.security {
+        let (with, store) = Keys::open_all(&file.path)?;
+        keys.extend(with);
+        stores.push(store);
+    }
+    let server = build(config, &keys, &log).await?;
     drop(log);
     if json {
         let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
@@ -72,6 +80,9 @@ async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
             counted = handle.counters().await.ok();
         })
         .await;
+    for store in stores {
+        store.close().map_err(|error| state::unusable(&error))?;
+    }
     // The handlers are gone, and with them the senders.
     let _ = printer.await;
     if let Some(counted) = counted {
@@ -106,8 +117,18 @@ async fn stop_signal() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-async fn build(config: &Config, log: &mpsc::Sender<Served>) -> Result<Server, Failure> {
+async fn build(
+    config: &Config,
+    keys: &[With],
+    log: &mpsc::Sender<Served>,
+) -> Result<Server, Failure> {
     let mut builder = Server::builder().endpoint(endpoint_config(config));
+    for with in keys {
+        builder = match with {
+            With::Group(group) => builder.secure(group),
+            With::Pair(context) => builder.secure(context),
+        };
+    }
     if config.server.unsecured {
         builder = builder.unsecured(NoSec::Accepted);
     }
@@ -367,6 +388,7 @@ struct Served {
     path: String,
     from: std::net::SocketAddr,
     group: Option<std::net::SocketAddr>,
+    signer: Option<SignedBy>,
     code: Code,
 }
 
@@ -384,6 +406,7 @@ impl Served {
             path: path.to_owned(),
             from: arrival.path.peer,
             group: arrival.is_group().then_some(arrival.path.local),
+            signer: arrival.signer().map(|signer| SignedBy::of(&signer, None)),
             code: reply.code,
         });
     }
@@ -393,8 +416,12 @@ impl Served {
             Some(group) => format!(" through {group}"),
             None => String::new(),
         };
+        let who = match &self.signer {
+            Some(signer) => format!("{} at ", terminal::line(&signer.name)),
+            None => String::new(),
+        };
         format!(
-            "{} {} from {}{through}: {}",
+            "{} {} from {who}{}{through}: {}",
             self.method.name().unwrap_or("?"),
             terminal::line(&self.path),
             self.from,
@@ -408,6 +435,7 @@ impl Served {
             "method": self.method.name(),
             "path": self.path,
             "from": self.from.to_string(),
+            "signer": self.signer.as_ref().map(SignedBy::json),
             "group": self.group.map(|g| g.to_string()),
             "code": format!("{}.{:02}", self.code.class(), self.code.detail()),
         })

@@ -25,6 +25,7 @@ pub(super) struct RawConfig {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct RawServer {
+    pub(super) group: Option<Spanned<RawFiles>>,
     pub(super) listen: Vec<Spanned<String>>,
     pub(super) interfaces: Vec<String>,
     #[serde(rename = "6lowpan")]
@@ -133,6 +134,14 @@ pub(super) struct RawResource {
     pub(super) counter: Option<u64>,
     #[serde(default)]
     pub(super) writable: bool,
+}
+
+/// One file or several.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawFiles {
+    One(PathBuf),
+    Several(Vec<PathBuf>),
 }
 
 #[derive(Deserialize)]

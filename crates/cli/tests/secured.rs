@@ -1,0 +1,559 @@
+//! A secured group from nothing: keys, files, members that serve, questions, and who is proven to have answered.
+#![cfg(target_os = "linux")]
+
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+fn antiphon(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_antiphon"))
+        .args(args)
+        .env_remove("ANTIPHON_UNSECURED")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn lines(output: &Output) -> Vec<serde_json::Value> {
+    out(output)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect()
+}
+
+fn of_event<'a>(lines: &'a [serde_json::Value], name: &str) -> Vec<&'a serde_json::Value> {
+    lines.iter().filter(|line| line["event"] == name).collect()
+}
+
+/// A folder with a group of four, addresses and a port that no other test uses.
+struct Place {
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Place {
+    fn new() -> Self {
+        let port = UdpSocket::bind(("127.0.0.1", 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let folder =
+            std::env::temp_dir().join(format!("antiphon-group-{}-{port}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
+        let place = Self { folder, port };
+        place.new_group("lights", &[]);
+        place
+    }
+
+    fn new_group(&self, name: &str, more: &[&str]) {
+        let folder = self.path(name);
+        let members = ["switch", "lamp-1", "lamp-2", "lamp-3"];
+        let members = members.iter().flat_map(|name| ["--member", name]);
+        let args: Vec<&str> = ["oscore", "new-group", "lights", "--out", &folder]
+            .into_iter()
+            .chain(members)
+            .chain(more.iter().copied())
+            .collect();
+        let made = antiphon(&args);
+        assert_eq!(code(&made), 0, "{}", err(&made));
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.join(name).to_str().unwrap().to_owned()
+    }
+
+    fn member(&self, i: u8) -> String {
+        let [high, low] = self.port.to_be_bytes();
+        format!("127.{high}.{low}.{i}:{}", self.port)
+    }
+
+    fn uri(&self, path: &str) -> String {
+        let [high, low] = self.port.to_be_bytes();
+        format!("coap://239.{high}.{low}.1:{}{path}", self.port)
+    }
+
+    /// Lamp `i` with these keys.
+    fn serve(&self, i: u8, keys: &str) -> Serving {
+        let config = self.path(&format!("serve-{i}.toml"));
+        let [high, low] = self.port.to_be_bytes();
+        let text = format!(
+            "[server]\ngroup = \"{keys}\"\nlisten = [\"{}\"]\ndiscoverable = \"groups\"\nleisure = \"100ms\"\n\
+             [[group]]\nname = \"floor\"\naddress = \"239.{high}.{low}.1:{}\"\ninterfaces = [\"127.0.0.1\"]\nsecured-by = [\"lights\"]\n\
+             [[resource]]\npath = \"/light\"\nrt = [\"light\"]\nvalue = \"off\"\nwritable = true\non-group = \"respond\"\n\
+             [[resource.allow]]\nmethods = [\"GET\"]\n[[resource.allow]]\nmethods = [\"PUT\"]\nmembers = [\"switch\"]\n",
+            self.member(i),
+            self.port
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_antiphon"))
+            .args(["serve", "--json", "--config", &config])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        log.read_line(&mut first).unwrap();
+        assert!(first.contains("\"serving\""), "{first}");
+        Serving { child, log }
+    }
+
+    /// A question with the keys of the switch, and short times.
+    fn ask(&self, args: &[&str]) -> Output {
+        let keys = self.path("lights/switch.toml");
+        let usual = ["--group", &keys, "--json"];
+        antiphon(&[args, &usual[..]].concat())
+    }
+
+    fn ask_group(&self, method: &[&str], more: &[&str]) -> Output {
+        let times = [
+            "-i",
+            "127.0.0.1",
+            "--leisure",
+            "200ms",
+            "--rtt",
+            "100ms",
+            "-t",
+            "1500ms",
+        ];
+        self.ask(&[method, &times[..], more].concat())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A member that runs; ended when it goes out of scope.
+struct Serving {
+    child: Child,
+    log: BufReader<ChildStdout>,
+}
+
+impl Serving {
+    /// Ends it as an operator would, and gives the rest of its log.
+    fn stop(mut self) -> Vec<serde_json::Value> {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        (&mut self.log)
+            .lines()
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn from_nothing_to_answers_that_are_signed() {
+    let place = Place::new();
+    let one = place.serve(1, "lights/lamp-1.toml");
+    let two = place.serve(2, "lights/lamp-2.toml");
+    let members = place.path("members.txt");
+    let text = format!(
+        "lamp-1 {}\nlamp-2 {}\nlamp-3\n",
+        place.member(1),
+        place.member(2)
+    );
+    std::fs::write(&members, text).unwrap();
+
+    // Everybody who is there is named by what it proves; who is not is missing.
+    let asked = place.ask_group(&["get", &place.uri("/light")], &["--members", &members]);
+    assert_eq!(code(&asked), 3, "{}{}", out(&asked), err(&asked));
+    let asked = lines(&asked);
+    let answers = of_event(&asked, "answer");
+    assert_eq!(answers.len(), 2, "{asked:?}");
+    for answer in &answers {
+        assert_eq!(answer["member"], answer["signer"]["name"]);
+        assert_eq!(
+            (&answer["signer"]["group"], &answer["payload"]),
+            (&"lights".into(), &"off".into())
+        );
+    }
+    let outcome = of_event(&asked, "outcome")[0];
+    assert_eq!(outcome["answered"], serde_json::json!(["lamp-1", "lamp-2"]));
+    assert_eq!(
+        outcome["missing"],
+        serde_json::json!([{"name": "lamp-3", "reason": "silent"}])
+    );
+
+    // By name alone; the switch may switch.
+    let put = ["put", &place.uri("/light"), "on"];
+    let switched = place.ask_group(&put, &["-e", "lamp-1", "-e", "lamp-2"]);
+    assert_eq!(code(&switched), 0, "{}{}", out(&switched), err(&switched));
+    let everyone = place.ask_group(&["get", &place.uri("/light")], &["--everyone"]);
+    assert_eq!(code(&everyone), 3);
+    let everyone = lines(&everyone);
+    assert_eq!(of_event(&everyone, "outcome")[0]["expected"], 3);
+    assert!(
+        of_event(&everyone, "answer")
+            .iter()
+            .all(|answer| answer["payload"] == "on")
+    );
+
+    // One member, in pairwise mode: by name, by Sender ID, by the members file.
+    let uri = format!("coap://{}/light", place.member(1));
+    for whom in [
+        &["--to", "lamp-1"][..],
+        &["--to", "01"],
+        &["--members", &members],
+    ] {
+        let reply = place.ask(&[&["get", &uri, "-t", "3s"], whom].concat());
+        assert_eq!(code(&reply), 0, "{whom:?}: {}", err(&reply));
+        let reply = &lines(&reply)[0];
+        assert_eq!(
+            (&reply["signer"]["name"], &reply["signer"]["kid"]),
+            (&"lamp-1".into(), &"01".into())
+        );
+    }
+
+    // A lamp is in the group, and may not switch.
+    let keys = place.path("lights/lamp-3.toml");
+    let refused = antiphon(&[
+        "put", &uri, "off", "--group", &keys, "--to", "lamp-1", "-t", "3s",
+    ]);
+    assert!(
+        out(&refused).starts_with("4.03 Forbidden from lamp-1 at "),
+        "{}{}",
+        out(&refused),
+        err(&refused)
+    );
+
+    let log = one.stop();
+    let requests = of_event(&log, "request");
+    assert!(
+        requests
+            .iter()
+            .all(|request| request["signer"]["group"] == "lights"),
+        "{log:?}"
+    );
+    assert!(
+        requests
+            .iter()
+            .any(|request| request["method"] == "PUT" && request["signer"]["name"] == "switch")
+    );
+    drop(two);
+    for member in ["switch", "lamp-1"] {
+        let verified = antiphon(&[
+            "oscore",
+            "verify",
+            &place.path(&format!("lights/{member}.state")),
+        ]);
+        assert_eq!(code(&verified), 0, "{}", out(&verified));
+    }
+}
+
+#[test]
+fn a_strict_member_refuses_what_is_not_protected() {
+    let place = Place::new();
+    let _lamp = place.serve(1, "lights/lamp-1.toml");
+    let times = ["-u", "-i", "127.0.0.1", "-t", "600ms"];
+    let group = antiphon(&[&["get", &place.uri("/light")], &times[..]].concat());
+    assert_eq!(code(&group), 4, "silence: {}{}", out(&group), err(&group));
+    let one = antiphon(&["get", &format!("coap://{}/light", place.member(1)), "-u"]);
+    assert!(out(&one).starts_with("4.01 Unauthorized"), "{}", out(&one));
+
+    // Discovery is open, and can be asked under protection too.
+    let open = antiphon(&[
+        "get",
+        &place.uri("/.well-known/core"),
+        "-i",
+        "127.0.0.1",
+        "-t",
+        "600ms",
+    ]);
+    assert_eq!(code(&open), 0, "{}", err(&open));
+    let found = place.ask_group(&["get", &place.uri("/.well-known/core")], &[]);
+    let found = lines(&found);
+    assert_eq!(of_event(&found, "answer")[0]["signer"]["name"], "lamp-1");
+}
+
+#[test]
+fn other_keys_are_not_heard() {
+    let place = Place::new();
+    let _lamp = place.serve(1, "lights/lamp-1.toml");
+    // The same names, another secret; and the same secret with another private key.
+    place.new_group("others", &[]);
+    let keys = place.path("others/switch.toml");
+    let times = [
+        "-i",
+        "127.0.0.1",
+        "--leisure",
+        "100ms",
+        "-t",
+        "800ms",
+        "--json",
+    ];
+    let stranger = antiphon(
+        &[
+            &[
+                "get",
+                &place.uri("/light"),
+                "--group",
+                &keys,
+                "-e",
+                "lamp-1",
+            ],
+            &times[..],
+        ]
+        .concat(),
+    );
+    assert_eq!(code(&stranger), 4, "{}{}", out(&stranger), err(&stranger));
+
+    let mine = std::fs::read_to_string(place.path("lights/switch.toml")).unwrap();
+    std::fs::write(
+        place.path("lights/switch.toml"),
+        mine.replace("switch.key", "lamp-3.key"),
+    )
+    .unwrap();
+    let wrong = place.ask_group(&["get", &place.uri("/light")], &[]);
+    assert_eq!(code(&wrong), 2, "{}", err(&wrong));
+    assert!(
+        err(&wrong).contains("does not belong to the public key"),
+        "{}",
+        err(&wrong)
+    );
+    std::fs::write(place.path("lights/switch.toml"), &mine).unwrap();
+
+    // Whoever answers to another name is not that member.
+    let uri = format!("coap://{}/light", place.member(1));
+    let other = place.ask(&["get", &uri, "--to", "lamp-2", "-t", "700ms"]);
+    assert_eq!(code(&other), 4, "{}{}", out(&other), err(&other));
+}
+
+#[test]
+fn what_cannot_be_meant_is_said_before_anything_is_sent() {
+    let place = Place::new();
+    let keys = place.path("lights/switch.toml");
+    let uri = place.uri("/light");
+    let one = format!("coap://{}/light", place.member(1));
+    for (args, part) in [
+        (&["get", &uri][..], "--group FILE"),
+        (&["get", &uri][..], "say --unsecured (-u)"),
+        (
+            &["get", &uri, "-u", "--group", &keys],
+            "cannot be used with",
+        ),
+        (
+            &["get", &uri, "--group", &keys, "--to", "lamp-1"],
+            "is a group, so --to has no meaning",
+        ),
+        (
+            &["get", &one, "--group", &keys],
+            "say which member of lights is at",
+        ),
+        (
+            &["get", &one, "--group", &keys, "--to", "lamp-9"],
+            "there is no member \"lamp-9\" in the group lights, which has lamp-1, lamp-2, lamp-3",
+        ),
+        (
+            &["get", &one, "--group", &keys, "--to", "switch"],
+            "is this endpoint itself",
+        ),
+        (
+            &["get", &uri, "--group", &keys, "-e", "lamp-9"],
+            "there is no member \"lamp-9\"",
+        ),
+        (
+            &["get", &uri, "-u", "-e", "lamp-1"],
+            "\"lamp-1\" is no IP address",
+        ),
+    ] {
+        let refused = antiphon(args);
+        assert_eq!(
+            code(&refused),
+            2,
+            "{args:?}: {}{}",
+            out(&refused),
+            err(&refused)
+        );
+        assert!(err(&refused).contains(part), "{args:?}: {}", err(&refused));
+    }
+    let gone = antiphon(&["get", &uri, "--group", &place.path("nothing.state")]);
+    assert_eq!(code(&gone), 5);
+    assert!(!std::path::Path::new(&place.path("nothing.state.key")).exists());
+}
+
+#[test]
+fn a_dry_run_counts_the_bytes_of_protection() {
+    let place = Place::new();
+    let group = place.ask(&["get", "coap://[ff05::fd]/light", "--dry-run"]);
+    assert_eq!(code(&group), 0, "{}", err(&group));
+    let group = &lines(&group)[0];
+    // Flags, a Partial IV and a kid of 1 byte each, a Gid of 4 bytes behind its length: 8, and 1 before.
+    assert_eq!(
+        group["protected"],
+        serde_json::json!({
+            "header": 4, "token": 8, "outer_options": 0, "oscore_option": 9, "ciphertext": 8, "tag": 16, "signature": 64, "total": 109,
+        })
+    );
+    assert_eq!(group["frame"]["fits"], false);
+    let keys = place.path("lights/switch.toml");
+    let text = antiphon(&[
+        "get",
+        "coap://[ff05::fd]/light",
+        "--group",
+        &keys,
+        "--dry-run",
+    ]);
+    assert!(
+        out(&text).contains("Without its signature of 64 bytes it would"),
+        "{}",
+        out(&text)
+    );
+    let one = place.ask(&[
+        "get",
+        "coap://[fd00::1]/light",
+        "--to",
+        "lamp-1",
+        "--dry-run",
+    ]);
+    let one = &lines(&one)[0];
+    assert_eq!(
+        (
+            &one["protected"]["signature"],
+            &one["protected"]["total"],
+            &one["frame"]["fits"]
+        ),
+        (&0.into(), &45.into(), &true.into())
+    );
+    assert!(
+        !std::path::Path::new(&place.path("lights/switch.state")).exists(),
+        "nothing is used, so nothing is counted"
+    );
+}
+
+#[test]
+fn a_protected_message_is_opened_or_told_which_step_failed() {
+    use std::time::Duration;
+    let place = Place::new();
+    // A relay between switch and lamp that writes down what passes: it is at the address that is asked.
+    let relay = UdpSocket::bind(place.member(9)).unwrap();
+    relay
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let _lamp = place.serve(1, "lights/lamp-1.toml");
+    let lamp: std::net::SocketAddr = place.member(1).parse().unwrap();
+    let uri = format!("coap://{}/light", place.member(9));
+    let keys = place.path("lights/switch.toml");
+    let asking = std::thread::spawn(move || {
+        antiphon(&["get", &uri, "--group", &keys, "--to", "lamp-1", "-t", "5s"])
+    });
+    let mut buffer = [0; 2_048];
+    let (length, switch) = relay.recv_from(&mut buffer).unwrap();
+    let request = buffer[..length].to_vec();
+    relay.send_to(&request, lamp).unwrap();
+    let (length, _) = relay.recv_from(&mut buffer).unwrap();
+    let response = buffer[..length].to_vec();
+    relay.send_to(&response, switch).unwrap();
+    let answered = asking.join().unwrap();
+    assert_eq!(code(&answered), 0, "{}", err(&answered));
+
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let (request_hex, response_hex) = (hex(&request), hex(&response));
+    let decode = |file: &str, args: &[&str]| {
+        let keys = place.path(file);
+        antiphon(&[&["decode", "--group", &keys, "--json"], args].concat())
+    };
+    // Its receiver opens it, by the description as by the state file; while that is in use, and as often as one likes.
+    for file in [
+        "lights/lamp-1.toml",
+        "lights/lamp-1.state",
+        "lights/lamp-1.state",
+    ] {
+        let opened = decode(file, &[&request_hex]);
+        assert_eq!(code(&opened), 0, "{}{}", out(&opened), err(&opened));
+        let opened = &lines(&opened)[0]["opened"];
+        assert_eq!(
+            (&opened["signer"], &opened["mode"]),
+            (&"switch".into(), &"pairwise mode".into())
+        );
+        assert_eq!(
+            (
+                &opened["message"]["code"],
+                &opened["message"]["options"][0]["value"]
+            ),
+            (&"0.01".into(), &"light".into())
+        );
+    }
+    let opened = decode(
+        "lights/switch.toml",
+        &[&response_hex, "--request", &request_hex],
+    );
+    assert_eq!(code(&opened), 0, "{}{}", out(&opened), err(&opened));
+    let opened = &lines(&opened)[0]["opened"];
+    assert_eq!(
+        (
+            &opened["signer"],
+            &opened["message"]["code"],
+            &opened["message"]["payload"]
+        ),
+        (&"lamp-1".into(), &"2.05".into(), &"off".into())
+    );
+
+    let mut changed = request.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    let changed = hex(&changed);
+    place.new_group("others", &[]);
+    for (file, args, part) in [
+        (
+            "lights/lamp-1.toml",
+            &[changed.as_str()][..],
+            "do not verify",
+        ),
+        (
+            "lights/switch.toml",
+            &[&request_hex],
+            "opened with the file of its receiver",
+        ),
+        ("lights/switch.toml", &[&response_hex], "--request HEX"),
+        (
+            "others/lamp-1.toml",
+            &[&request_hex],
+            "no keys for it: it is for Gid ",
+        ),
+        ("lights/lamp-1.toml", &["40010001"], "it is not protected"),
+    ] {
+        let failed = decode(file, args);
+        assert_eq!(code(&failed), 1, "{part}: {}{}", out(&failed), err(&failed));
+        let problem = lines(&failed)[0]["opened"]["problem"].clone();
+        assert!(
+            problem.as_str().unwrap().contains(part),
+            "{part}: {problem}"
+        );
+    }
+}
