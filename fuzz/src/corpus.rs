@@ -1,5 +1,9 @@
 //! Samples to begin with: what the documents give as examples, and every malformed form.
 
+mod protected;
+
+pub use protected::is_credential;
+
 /// A name for a file and its bytes.
 type Sample = (&'static str, Vec<u8>);
 
@@ -11,6 +15,11 @@ pub fn all() -> Vec<(&'static str, Vec<Sample>)> {
         ("uri", owned(URIS)),
         ("link_format", owned(LINK_FORMATS)),
         ("endpoint_operations", operations()),
+        ("oscore_option", owned(protected::OPTIONS)),
+        ("oscore_open", owned(protected::OPEN)),
+        ("credentials", protected::credentials()),
+        ("state_files", protected::state()),
+        ("two_members", operations()),
     ]
 }
 

@@ -13,7 +13,13 @@ use antiphon_wire::{
 };
 
 pub mod corpus;
+pub mod members;
 pub mod operations;
+pub mod protection;
+mod two_members;
+
+pub use protection::{credentials, oscore_open, oscore_option, state_files};
+pub use two_members::{Done, run as run_two_members};
 
 /// A datagram: it is refused, or it is read and written again byte for byte.
 pub fn message(data: &[u8]) {
@@ -74,6 +80,11 @@ fn tail(options: Options<'_>, payload: &[u8], len: usize) -> Vec<u8> {
 /// Operations on an endpoint: datagrams, time, calls of the application and results of work, in any order.
 pub fn endpoint_operations(data: &[u8]) {
     let _ = operations::run(data);
+}
+
+/// What two members of a security group do, with an attacker between them.
+pub fn two_members(data: &[u8]) {
+    let _ = run_two_members(data);
 }
 
 /// Two bytes of option number, then a value: checks and typed readings agree.

@@ -50,6 +50,45 @@ fn endpoint_operations() {
 }
 
 #[test]
+fn oscore_option() {
+    run("oscore_option", antiphon_fuzz::oscore_option);
+}
+
+#[test]
+fn oscore_open() {
+    run("oscore_open", antiphon_fuzz::oscore_open);
+}
+
+#[test]
+fn credentials() {
+    run("credentials", antiphon_fuzz::credentials);
+}
+
+#[test]
+fn state_files() {
+    run("state_files", antiphon_fuzz::state_files);
+}
+
+#[test]
+fn two_members() {
+    run("two_members", antiphon_fuzz::two_members);
+}
+
+/// The sequences of operations do something: otherwise they would show nothing.
+#[test]
+fn two_members_open_refuse_and_challenge() {
+    let mut all = antiphon_fuzz::Done::default();
+    for bytes in committed("two_members").values() {
+        let done = antiphon_fuzz::run_two_members(bytes);
+        all.opened += done.opened;
+        all.refused += done.refused;
+        all.challenged += done.challenged;
+    }
+    assert!(all.opened >= 20 && all.refused >= 20, "{all:?}");
+    assert!(all.challenged >= 5, "{all:?}");
+}
+
+#[test]
 fn the_listed_samples_are_committed() {
     for (target, samples) in antiphon_fuzz::corpus::all() {
         let corpus = committed(target);
@@ -93,6 +132,14 @@ fn samples_named_bad_are_refused_and_the_others_are_not() {
         let (query, document) = bytes.split_at(end);
         let refused = antiphon_wire::LinkFormat::parse(document).any(|link| link.is_err())
             || !query.is_empty() && antiphon_wire::Filter::parse(query).is_none();
+        assert_eq!(refused, is_bad(name), "{name}");
+    }
+    for (name, bytes) in listed("oscore_option") {
+        let option = antiphon_oscore::option::OscoreOption::parse(&bytes);
+        assert_eq!(option.is_err(), is_bad(name), "{name}");
+    }
+    for (name, bytes) in listed("credentials") {
+        let refused = !antiphon_fuzz::corpus::is_credential(&bytes);
         assert_eq!(refused, is_bad(name), "{name}");
     }
 }
