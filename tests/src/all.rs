@@ -5,4 +5,5 @@ mod interop;
 mod lab;
 mod memory;
 mod scenario;
+mod threats;
 mod withstand;
