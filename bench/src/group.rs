@@ -33,7 +33,7 @@ pub(crate) fn member(n: usize, port: u16) -> SocketAddr {
 }
 
 /// Opens a socket that hears one group on the loopback interface and nothing else.
-fn group_socket(group: SocketAddr) -> std::io::Result<UdpSocket> {
+pub(crate) fn group_socket(group: SocketAddr) -> std::io::Result<UdpSocket> {
     let SocketAddr::V4(v4) = group else {
         return Err(std::io::ErrorKind::InvalidInput.into());
     };
@@ -76,7 +76,7 @@ pub(crate) fn raw_members(group: SocketAddr, count: usize) -> Result<(), String>
 }
 
 /// How members and clients drive their sockets here: nothing else happens while time is taken.
-fn driver() -> DriverConfig {
+pub(crate) fn driver() -> DriverConfig {
     DriverConfig {
         interface_check: Duration::ZERO,
         sockets: SocketOptions {

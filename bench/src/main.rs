@@ -9,15 +9,17 @@ mod load;
 mod measure;
 mod members;
 mod oscore;
+mod seam;
 mod serve;
 mod server;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: antiphon-bench [codec | oscore | server | group | members | latency | icount WHAT N | all]
+const USAGE: &str = "usage: antiphon-bench [codec | oscore | seam | server | group | members | latency | icount WHAT N | all]
 
   codec     parse and serialize against a minimal hand-written codec and against coap-lite
   oscore    protecting and opening against the signature or the cipher alone; memory of 10,000 peers
+  seam      how long an unrelated message waits while 1,000 signed answers are verified
   server    the server with all guarantees against a raw echo loop, and libcoap if it is installed
   group     one question to 30 and 300 members until all answers are in, against raw members
   members   up to 10,000 simulated members: completeness, time and memory of the client
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     match *words {
         ["codec"] => codec::run(),
         ["oscore"] => return report(oscore::run()),
+        ["seam"] => return report(seam::run()),
         ["server"] => return report(server::run()),
         ["group"] => return report(group::run()),
         ["members"] => return report(members::run()),
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
             codec::run();
             let each = members::run()
                 .and_then(|()| oscore::run())
+                .and_then(|()| seam::run())
                 .and_then(|()| latency::run().map_err(|error| error.to_string()))
                 .and_then(|()| group::run())
                 .and_then(|()| server::run());

@@ -1,7 +1,7 @@
 //! Group OSCORE and OSCORE against the signature or the cipher alone: the same function of the same library, on as many
 //! bytes, with the same additional data.
 
-mod floor;
+pub(crate) mod floor;
 mod repeat;
 
 use std::hint::black_box;

@@ -16,15 +16,17 @@ use antiphon_oscore::{
 };
 use antiphon_wire::{Code, EncodeError, Message, MessageId, OptionNumber, Token, Type, Writer};
 
-pub(super) const NOW: Duration = Duration::from_secs(1);
-pub(super) const GID: &[u8] = b"\x5a\x17\x03";
+pub(crate) const NOW: Duration = Duration::from_secs(1);
+pub(crate) const GID: &[u8] = b"\x5a\x17\x03";
+pub(crate) const MASTER_SECRET: [u8; 16] = [0x5a; 16];
+pub(crate) const MASTER_SALT: [u8; 8] = [0x7e; 8];
 const TOKEN: [u8; 4] = [1, 2, 3, 4];
 
 /// All Partial IVs of a run have three bytes.
-pub(super) const FIRST_NUMBER: u64 = 0x01_0001;
+pub(crate) const FIRST_NUMBER: u64 = 0x01_0001;
 
 /// The ID of a member: one byte, where that is enough.
-pub(super) fn kid(member: u16) -> Kid {
+pub(crate) fn kid(member: u16) -> Kid {
     let id = match member.to_be_bytes() {
         [0, id] => Kid::new(&[id]),
         id => Kid::new(&id),
@@ -32,14 +34,14 @@ pub(super) fn kid(member: u16) -> Kid {
     id.expect("two bytes are an ID")
 }
 
-pub(super) fn key(curve: Curve, member: u16) -> SoftwareKey {
+pub(crate) fn key(curve: Curve, member: u16) -> SoftwareKey {
     let mut entropy = [0x51; 64];
     entropy[..2].copy_from_slice(&member.to_be_bytes());
     SoftwareKey::generate(curve, &entropy).expect("the curve is built in")
 }
 
 /// The credential of a member, as it is distributed.
-pub(super) fn credential_of(curve: Curve, kid: Kid) -> Vec<u8> {
+pub(crate) fn credential_of(curve: Curve, kid: Kid) -> Vec<u8> {
     let member = kid
         .as_bytes()
         .iter()
@@ -48,11 +50,11 @@ pub(super) fn credential_of(curve: Curve, kid: Kid) -> Vec<u8> {
     Credential::build_ccs(&name, &key(curve, member).public())
 }
 
-pub(super) fn import(bytes: &[u8]) -> Credential {
+pub(crate) fn import(bytes: &[u8]) -> Credential {
     Credential::import(CredentialFormat::Ccs, bytes).expect("built by ourselves")
 }
 
-pub(super) fn suite(curve: Curve, group: GroupEncryption, aead: Aead) -> Suite {
+pub(crate) fn suite(curve: Curve, group: GroupEncryption, aead: Aead) -> Suite {
     let signature = match curve {
         Curve::P256 => SignatureAlgorithm::Es256,
         _ => SignatureAlgorithm::EdDsa,
@@ -71,17 +73,17 @@ fn sequence() -> Sequence {
     Sequence::exact(FIRST_NUMBER, MAX_NUMBER, SequenceSettings::default())
 }
 
-pub(super) fn manager(curve: Curve) -> Vec<u8> {
+pub(crate) fn manager(curve: Curve) -> Vec<u8> {
     Credential::build_ccs("manager", &key(curve, u16::MAX).public())
 }
 
 /// A group in which `own` sends, without peers.
-pub(super) fn group(suite: Suite, curve: Curve, own: u16, settings: Settings) -> Group {
+pub(crate) fn group(suite: Suite, curve: Curve, own: u16, settings: Settings) -> Group {
     let parameters = Parameters {
         gid: Gid::new(GID).expect("three bytes are a Gid"),
         generation: 1,
-        master_secret: Secret::copy_of(&[0x5a; 16]),
-        master_salt: Secret::copy_of(&[0x7e; 8]),
+        master_secret: Secret::copy_of(&MASTER_SECRET),
+        master_salt: Secret::copy_of(&MASTER_SALT),
         suite,
         format: CredentialFormat::Ccs,
         gm_credential: manager(curve),
@@ -95,14 +97,14 @@ pub(super) fn group(suite: Suite, curve: Curve, own: u16, settings: Settings) ->
 }
 
 /// One member of a group, or one end of a pair.
-pub(super) struct One {
-    pub(super) contexts: Contexts,
-    pub(super) place: ContextId,
-    pub(super) key: SoftwareKey,
+pub(crate) struct One {
+    pub(crate) contexts: Contexts,
+    pub(crate) place: ContextId,
+    pub(crate) key: SoftwareKey,
 }
 
 /// Two members that know each other, with their pairwise keys.
-pub(super) fn members(suite: Suite, curve: Curve) -> [One; 2] {
+pub(crate) fn members(suite: Suite, curve: Curve) -> [One; 2] {
     let mut both = [(1, 2), (2, 1)].map(|(own, peer)| {
         let mut group = group(suite, curve, own, Settings::default());
         let credential = import(&credential_of(curve, kid(peer)));
@@ -126,7 +128,7 @@ pub(super) fn members(suite: Suite, curve: Curve) -> [One; 2] {
 }
 
 /// Both ends of a plain OSCORE context.
-pub(super) fn pair(aead: Aead) -> [One; 2] {
+pub(crate) fn pair(aead: Aead) -> [One; 2] {
     [(1, 2), (2, 1)].map(|(own, peer)| {
         let parameters = PairParameters {
             master_secret: Secret::copy_of(&[0x5a; 16]),
@@ -156,20 +158,20 @@ impl One {
         self.contexts.group_mut(id).expect("it is there")
     }
 
-    pub(super) fn add(&mut self, kid: Kid, credential: Credential) {
+    pub(crate) fn add(&mut self, kid: Kid, credential: Credential) {
         let added = self.group().add_peer(kid, credential);
         added.expect("there is room");
     }
 
     /// Forgets a peer and meets it for the first time.
-    pub(super) fn meet_again(&mut self, kid: Kid, credential: Credential) {
+    pub(crate) fn meet_again(&mut self, kid: Kid, credential: Credential) {
         self.group().remove_peer(kid);
         let window = ReplayWindow::valid(WindowSize::default());
         let added = self.group().restore_peer(kid, credential, window);
         added.expect("there is room");
     }
 
-    pub(super) fn pair(&self) -> PairId {
+    pub(crate) fn pair(&self) -> PairId {
         match self.place {
             ContextId::Pair(id) => id,
             ContextId::Group(_) => panic!("not a pair"),
@@ -177,7 +179,7 @@ impl One {
     }
 
     /// Protects a request, with whatever work it takes.
-    pub(super) fn ask(&mut self, plain: &[u8], to: To) -> (Vec<u8>, Asked) {
+    pub(crate) fn ask(&mut self, plain: &[u8], to: To) -> (Vec<u8>, Asked) {
         let message = Message::parse(plain).expect("well formed");
         loop {
             let protecting = self
@@ -199,7 +201,7 @@ impl One {
     }
 
     /// Protects a response in the mode of its request.
-    pub(super) fn answer(&mut self, plain: &[u8], opened: &mut OpenedRequest) -> Vec<u8> {
+    pub(crate) fn answer(&mut self, plain: &[u8], opened: &mut OpenedRequest) -> Vec<u8> {
         let message = Message::parse(plain).expect("well formed");
         let received = &mut opened.received;
         let protecting = self
@@ -214,7 +216,7 @@ impl One {
     }
 
     /// Opens a request, with whatever work it takes.
-    pub(super) fn hear(&mut self, bytes: &[u8]) -> OpenedRequest {
+    pub(crate) fn hear(&mut self, bytes: &[u8]) -> OpenedRequest {
         let message = Message::parse(bytes).expect("well formed");
         let mut step = self
             .contexts
@@ -235,7 +237,7 @@ impl One {
     }
 
     /// Opens a response, with whatever work it takes.
-    pub(super) fn listen(&mut self, bytes: &[u8], asked: &mut Asked) -> OpenedResponse {
+    pub(crate) fn listen(&mut self, bytes: &[u8], asked: &mut Asked) -> OpenedResponse {
         let message = Message::parse(bytes).expect("well formed");
         let mut step = self
             .contexts
@@ -255,9 +257,13 @@ impl One {
     }
 }
 
+fn token() -> Token {
+    Token::new(&TOKEN).expect("four bytes are a token")
+}
+
 /// A PUT with two path segments, a format and 32 bytes.
-pub(super) fn request() -> Vec<u8> {
-    written(Code::PUT, |writer| {
+pub(crate) fn request() -> Vec<u8> {
+    written(Code::PUT, token(), |writer| {
         writer.option(OptionNumber::URI_PATH, b"gp")?;
         writer.option(OptionNumber::URI_PATH, b"floor3")?;
         writer.uint_option(OptionNumber::CONTENT_FORMAT, 50)?;
@@ -266,8 +272,13 @@ pub(super) fn request() -> Vec<u8> {
 }
 
 /// A 2.05 with a format and 32 bytes.
-pub(super) fn response() -> Vec<u8> {
-    written(Code::CONTENT, |writer| {
+pub(crate) fn response() -> Vec<u8> {
+    response_to(token())
+}
+
+/// The same for another request.
+pub(crate) fn response_to(token: Token) -> Vec<u8> {
+    written(Code::CONTENT, token, |writer| {
         writer.uint_option(OptionNumber::CONTENT_FORMAT, 50)?;
         Ok(())
     })
@@ -275,10 +286,10 @@ pub(super) fn response() -> Vec<u8> {
 
 fn written(
     code: Code,
+    token: Token,
     options: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
 ) -> Vec<u8> {
     let mut bytes = vec![0; 128];
-    let token = Token::new(&TOKEN).expect("four bytes are a token");
     let mut writer =
         Writer::new(&mut bytes, Type::Non, code, MessageId(0x7d41), token).expect("there is room");
     options(&mut writer).expect("there is room");

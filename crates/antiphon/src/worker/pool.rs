@@ -1,6 +1,6 @@
 //! Threads for what takes long: bounded in number, started when there is work, ended when there is none.
 //!
-//! There are two pools in a process, whatever number of clients and servers it has. What computes has as many threads as there are
+//! There are two pools in a process, whatever number of clients and servers it has. What computes has one thread less than there are
 //! processors, so that a flood of messages to be verified takes nothing from those that receive. What waits, for a disk or a secure
 //! element, has threads of its own, so that a slow one holds up nobody else.
 
@@ -55,7 +55,9 @@ impl Pool {
         static POOL: OnceLock<Pool> = OnceLock::new();
         POOL.get_or_init(|| {
             let processors = std::thread::available_parallelism().map_or(1, usize::from);
-            Pool::new("antiphon-verify", processors.min(COMPUTING))
+            // One is left to those that receive: else they wait for their turn, some milliseconds each time.
+            let width = processors.saturating_sub(1).clamp(1, COMPUTING);
+            Pool::new("antiphon-verify", width)
         })
     }
 
