@@ -114,6 +114,7 @@ fn errors_are_not_answered_unless_that_is_wanted_and_then_within_a_budget() {
     }
 }
 
+// Covers: GO-B-8.4-02
 #[test]
 fn an_unprotected_response_answers_no_protected_request() {
     for code in [
@@ -390,4 +391,62 @@ fn no_error_is_sent_when_it_is_not_known_whether_a_request_was_for_a_group() {
         assert_eq!(world.from(LAMP).len(), errors, "{local}");
         assert_eq!(world.nodes[LAMP].counters().replayed, n as u64 + 1);
     }
+}
+
+// Covers: GO-B-8.4-01
+#[test]
+fn a_response_is_opened_for_the_request_with_its_token_and_for_no_other() {
+    let mut world = world();
+    world.lossy = |datagram| datagram.from == LAMP;
+    world.ask_group(question(&world, "t"));
+    let genuine = world.from(LAMP)[0].clone();
+    let opened = |world: &World| world.nodes[CLIENT].counters().responses;
+    let before = opened(&world);
+    // Under a token that is nobody's.
+    let mut moved = genuine.bytes.clone();
+    moved[4] ^= 1;
+    world.inject(CLIENT, false, address(LAMP), &moved);
+    assert_eq!(world.nodes[CLIENT].endpoint.counters().unmatched, 1);
+    assert_eq!(opened(&world), before, "not even looked at");
+    // Under the token of another request.
+    world.lossy = |_| false;
+    world.nodes[LAMP].deaf = true;
+    world.ask(request_to(LAMP, "t", Protection::Group(world.group())));
+    let other = world.from(CLIENT).last().unwrap().message().token();
+    let mut moved = genuine.bytes.clone();
+    moved[4..12].copy_from_slice(other.as_bytes());
+    moved[2] ^= 1;
+    world.inject(CLIENT, false, address(LAMP), &moved);
+    assert_eq!(opened(&world), before, "bound to its own request");
+    assert_eq!(world.nodes[CLIENT].counters().not_verified, 1);
+    assert_eq!(world.response(), None);
+    // Under its own.
+    world.inject(CLIENT, false, address(LAMP), &genuine.bytes);
+    assert_eq!(opened(&world), before + 1);
+    assert!(world.answers().iter().any(|a| a.sender == proven(LAMP)));
+}
+
+// Covers: GO-1.1-02
+#[test]
+fn a_valid_response_that_comes_after_the_client_freed_the_token_is_not_looked_at() {
+    let mut world = world();
+    world.lossy = |datagram| datagram.from == LAMP;
+    let id = world.ask_group(question(&world, "t"));
+    let late = world.from(LAMP)[0].bytes.clone();
+    let opened = |world: &World| world.nodes[CLIENT].counters().responses;
+    assert_eq!(opened(&world), 1, "the bell's; the exchange goes on");
+    world.pass(Duration::from_secs(5));
+    let mut in_time = late.clone();
+    in_time[0] ^= 0x10; // the same, Confirmable, is taken as long as the token lives
+    world.inject(CLIENT, false, address(LAMP), &in_time);
+    assert_eq!(opened(&world), 2);
+    let now = world.now;
+    world.nodes[CLIENT].endpoint.close(now, id);
+    world.run();
+    let mut late = late;
+    late[2] ^= 1;
+    world.inject(CLIENT, false, address(LAMP), &late);
+    assert_eq!(world.nodes[CLIENT].endpoint.counters().unmatched, 1);
+    let counters = world.nodes[CLIENT].counters();
+    assert_eq!((counters.responses, counters.replayed), (2, 0));
 }
