@@ -1,4 +1,6 @@
 //! Other implementations in the lab.
 
 mod control;
+#[cfg(target_os = "linux")]
+mod oscore;
 mod ours;
