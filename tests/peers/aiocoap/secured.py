@@ -36,7 +36,8 @@ def unhex(text):
 
 
 def pair(config):
-    folder = tempfile.mkdtemp(prefix="aiocoap-pair-")
+    # The lab has a /run of its own, which vanishes with it: a server is killed, and cannot tidy up.
+    folder = tempfile.mkdtemp(prefix="aiocoap-pair-", dir="/run")
     for name in ("settings", "sequence"):
         value = config.get("pair" if name == "settings" else name)
         if value is not None:
