@@ -9,6 +9,8 @@ pub enum SuiteError {
     Forbidden(i32),
     /// Not an algorithm of this kind, or none that this implementation has rules for.
     Unknown(i32),
+    /// An encryption algorithm that this build leaves out.
+    Unavailable(i32),
     /// The Pairwise Key Agreement Algorithm names another hash function than the HKDF Algorithm (section 2.1.10).
     HkdfMismatch,
     /// Neither the group mode nor the pairwise mode has all of its algorithms.
@@ -29,6 +31,7 @@ impl fmt::Display for SuiteError {
                 write!(f, "algorithm {id} (AES-CBC) must not be used in a group")
             }
             SuiteError::Unknown(id) => write!(f, "algorithm {id} is not known for this use"),
+            SuiteError::Unavailable(id) => write!(f, "algorithm {id} is left out of this build"),
             SuiteError::HkdfMismatch => {
                 f.write_str("the key agreement names another hash function than the HKDF")
             }
@@ -157,6 +160,20 @@ impl Aead {
         }
     }
 
+    /// Whether this build has it: AES-CCM with keys of 256 bits needs the feature `ccm256`, AES-GCM `gcm`,
+    /// ChaCha20/Poly1305 the feature of that name.
+    pub const fn supported(self) -> bool {
+        use Aead::*;
+        match self {
+            A128Gcm | A192Gcm | A256Gcm => cfg!(feature = "gcm"),
+            ChaCha20Poly1305 => cfg!(feature = "chacha20poly1305"),
+            AesCcm16_64_256 | AesCcm64_64_256 | AesCcm16_128_256 | AesCcm64_128_256 => {
+                cfg!(feature = "ccm256")
+            }
+            AesCcm16_64_128 | AesCcm64_64_128 | AesCcm16_128_128 | AesCcm64_128_128 => true,
+        }
+    }
+
     /// Length of the authentication tag in bytes.
     pub const fn tag_len(self) -> usize {
         use Aead::*;
@@ -252,6 +269,14 @@ impl GroupEncryption {
         match self {
             GroupEncryption::Aead(aead) => aead.nonce_len(),
             _ => 12,
+        }
+    }
+
+    /// Whether this build has it: counter mode needs the feature `counter`.
+    pub const fn supported(self) -> bool {
+        match self {
+            GroupEncryption::Aead(aead) => aead.supported(),
+            _ => cfg!(feature = "counter"),
         }
     }
 
@@ -357,7 +382,8 @@ impl Suite {
     ///
     /// # Errors
     /// [`SuiteError::HkdfMismatch`] when the key agreement names another hash function than `hkdf`;
-    /// [`SuiteError::NoMode`] when neither mode has all of its algorithms.
+    /// [`SuiteError::NoMode`] when neither mode has all of its algorithms; [`SuiteError::Unavailable`] for an encryption
+    /// algorithm that this build leaves out.
     pub fn new(
         hkdf: Hkdf,
         aead: Option<Aead>,
@@ -367,6 +393,13 @@ impl Suite {
     ) -> Result<Suite, SuiteError> {
         if key_agreement.is_some_and(|agreement| agreement.hkdf() != hkdf) {
             return Err(SuiteError::HkdfMismatch);
+        }
+        let mut used = aead
+            .map(GroupEncryption::Aead)
+            .into_iter()
+            .chain(group_encryption);
+        if let Some(it) = used.find(|it| !it.supported()) {
+            return Err(SuiteError::Unavailable(it.id()));
         }
         let suite = Suite {
             hkdf,

@@ -5,13 +5,23 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use aead::{AeadInOut, KeyInit, Nonce, Tag};
-use aes::cipher::consts::{U7, U8, U12, U13, U16};
+use aes::Aes128;
+#[cfg(any(feature = "gcm", feature = "counter"))]
+use aes::Aes192;
+#[cfg(any(feature = "ccm256", feature = "gcm", feature = "counter"))]
+use aes::Aes256;
+#[cfg(feature = "gcm")]
+use aes::cipher::consts::U12;
+use aes::cipher::consts::{U7, U8, U13, U16};
+#[cfg(feature = "counter")]
 use aes::cipher::{InnerIvInit, StreamCipher, StreamCipherCoreWrapper};
-use aes::{Aes128, Aes192, Aes256};
+#[cfg(feature = "gcm")]
 use aes_gcm::AesGcm;
 use ccm::Ccm;
 use ccm::aead;
+#[cfg(feature = "chacha20poly1305")]
 use chacha20poly1305::ChaCha20Poly1305;
+#[cfg(feature = "counter")]
 use ctr::{CtrCore, flavors::Ctr32BE};
 use zeroize::Zeroize;
 
@@ -23,28 +33,31 @@ pub struct AeadKey(Schedule);
 
 /// One variant for each AEAD: what the library calls it.
 macro_rules! schedules {
-    ($($variant:ident($cipher:ty),)*) => {
+    ($($(#[$feature:meta])? $variant:ident($cipher:ty),)*) => {
         // Each in a place of its own size: moved about in an enumeration, the unused bytes of the smaller ones would carry
         // remains of keys that nobody overwrites.
         #[allow(non_camel_case_types)]
-        enum Schedule { $($variant(Box<$cipher>)),* }
+        enum Schedule { $($(#[$feature])? $variant(Box<$cipher>)),* }
 
         impl AeadKey {
             /// Prepares a key.
             ///
             /// # Errors
-            /// [`CryptoError::Length`] when it is not as long as the algorithm's keys are.
+            /// [`CryptoError::Length`] when it is not as long as the algorithm's keys are; [`CryptoError::Unavailable`]
+            /// when this build leaves the algorithm out.
             pub fn new(algorithm: Aead, key: &[u8]) -> Result<AeadKey, CryptoError> {
                 Ok(AeadKey(match algorithm {
-                    $(Aead::$variant => Schedule::$variant(Box::new(
+                    $($(#[$feature])? Aead::$variant => Schedule::$variant(Box::new(
                         <$cipher>::new_from_slice(key).map_err(|_| CryptoError::Length)?
-                    ))),*
+                    )),)*
+                    #[cfg(not(all(feature = "ccm256", feature = "gcm", feature = "chacha20poly1305")))]
+                    _ => return Err(CryptoError::Unavailable),
                 }))
             }
 
             /// The algorithm.
             pub fn algorithm(&self) -> Aead {
-                match &self.0 { $(Schedule::$variant(_) => Aead::$variant),* }
+                match &self.0 { $($(#[$feature])? Schedule::$variant(_) => Aead::$variant),* }
             }
 
             /// Encrypts what is in `buffer` from `start` on, and appends the tag.
@@ -55,7 +68,7 @@ macro_rules! schedules {
             pub fn seal_from(
                 &self, nonce: &[u8], aad: &[u8], buffer: &mut Vec<u8>, start: usize,
             ) -> Result<(), CryptoError> {
-                match &self.0 { $(Schedule::$variant(cipher) => seal(&**cipher, nonce, aad, buffer, start)),* }
+                match &self.0 { $($(#[$feature])? Schedule::$variant(cipher) => seal(&**cipher, nonce, aad, buffer, start)),* }
             }
 
             /// Decrypts what is in `buffer` from `start` on, and takes the tag away.
@@ -66,24 +79,32 @@ macro_rules! schedules {
             pub fn open_from(
                 &self, nonce: &[u8], aad: &[u8], buffer: &mut Vec<u8>, start: usize,
             ) -> Result<(), CryptoError> {
-                match &self.0 { $(Schedule::$variant(cipher) => open(&**cipher, nonce, aad, buffer, start)),* }
+                match &self.0 { $($(#[$feature])? Schedule::$variant(cipher) => open(&**cipher, nonce, aad, buffer, start)),* }
             }
         }
     };
 }
 
 schedules! {
+    #[cfg(feature = "gcm")]
     A128Gcm(AesGcm<Aes128, U12>),
+    #[cfg(feature = "gcm")]
     A192Gcm(AesGcm<Aes192, U12>),
+    #[cfg(feature = "gcm")]
     A256Gcm(AesGcm<Aes256, U12>),
     AesCcm16_64_128(Ccm<Aes128, U8, U13>),
+    #[cfg(feature = "ccm256")]
     AesCcm16_64_256(Ccm<Aes256, U8, U13>),
     AesCcm64_64_128(Ccm<Aes128, U8, U7>),
+    #[cfg(feature = "ccm256")]
     AesCcm64_64_256(Ccm<Aes256, U8, U7>),
+    #[cfg(feature = "chacha20poly1305")]
     ChaCha20Poly1305(ChaCha20Poly1305),
     AesCcm16_128_128(Ccm<Aes128, U16, U13>),
+    #[cfg(feature = "ccm256")]
     AesCcm16_128_256(Ccm<Aes256, U16, U13>),
     AesCcm64_128_128(Ccm<Aes128, U16, U7>),
+    #[cfg(feature = "ccm256")]
     AesCcm64_128_256(Ccm<Aes256, U16, U7>),
 }
 
@@ -192,8 +213,11 @@ pub struct GroupKey(GroupSchedule);
 
 enum GroupSchedule {
     Aead(AeadKey),
+    #[cfg(feature = "counter")]
     A128Ctr(Box<Aes128>),
+    #[cfg(feature = "counter")]
     A192Ctr(Box<Aes192>),
+    #[cfg(feature = "counter")]
     A256Ctr(Box<Aes256>),
 }
 
@@ -201,20 +225,26 @@ impl GroupKey {
     /// Prepares a key.
     ///
     /// # Errors
-    /// [`CryptoError::Length`] when it is not as long as the algorithm's keys are.
+    /// As [`AeadKey::new`].
     pub fn new(algorithm: GroupEncryption, key: &[u8]) -> Result<GroupKey, CryptoError> {
+        #[cfg(feature = "counter")]
         let wrong = |_| CryptoError::Length;
         Ok(GroupKey(match algorithm {
             GroupEncryption::Aead(aead) => GroupSchedule::Aead(AeadKey::new(aead, key)?),
+            #[cfg(feature = "counter")]
             GroupEncryption::A128Ctr => {
                 GroupSchedule::A128Ctr(Box::new(Aes128::new_from_slice(key).map_err(wrong)?))
             }
+            #[cfg(feature = "counter")]
             GroupEncryption::A192Ctr => {
                 GroupSchedule::A192Ctr(Box::new(Aes192::new_from_slice(key).map_err(wrong)?))
             }
+            #[cfg(feature = "counter")]
             GroupEncryption::A256Ctr => {
                 GroupSchedule::A256Ctr(Box::new(Aes256::new_from_slice(key).map_err(wrong)?))
             }
+            #[cfg(not(feature = "counter"))]
+            _ => return Err(CryptoError::Unavailable),
         }))
     }
 
@@ -222,8 +252,11 @@ impl GroupKey {
     pub fn algorithm(&self) -> GroupEncryption {
         match &self.0 {
             GroupSchedule::Aead(key) => GroupEncryption::Aead(key.algorithm()),
+            #[cfg(feature = "counter")]
             GroupSchedule::A128Ctr(_) => GroupEncryption::A128Ctr,
+            #[cfg(feature = "counter")]
             GroupSchedule::A192Ctr(_) => GroupEncryption::A192Ctr,
+            #[cfg(feature = "counter")]
             GroupSchedule::A256Ctr(_) => GroupEncryption::A256Ctr,
         }
     }
@@ -241,6 +274,7 @@ impl GroupKey {
     ) -> Result<(), CryptoError> {
         match &self.0 {
             GroupSchedule::Aead(key) => key.seal_from(nonce, aad, buffer, start),
+            #[cfg(feature = "counter")]
             _ => self.count(nonce, buffer, start),
         }
     }
@@ -258,6 +292,7 @@ impl GroupKey {
     ) -> Result<(), CryptoError> {
         match &self.0 {
             GroupSchedule::Aead(key) => key.open_from(nonce, aad, buffer, start),
+            #[cfg(feature = "counter")]
             _ => self.count(nonce, buffer, start),
         }
     }
@@ -278,6 +313,7 @@ impl GroupKey {
         self.open_from(nonce, aad, buffer, 0)
     }
 
+    #[cfg(feature = "counter")]
     fn count(&self, nonce: &[u8], buffer: &mut Vec<u8>, start: usize) -> Result<(), CryptoError> {
         let counted = initial_counter(nonce).and_then(|counter| {
             let message = buffer.get_mut(start..)?;
@@ -312,6 +348,7 @@ impl fmt::Debug for GroupKey {
 
 /// The initial counter block in counter mode: the nonce of 12 bytes, then four zero bytes that count the blocks (draft,
 /// section 2.1.7).
+#[cfg(feature = "counter")]
 pub(super) fn initial_counter(nonce: &[u8]) -> Option<[u8; 16]> {
     let nonce: &[u8; 12] = nonce.try_into().ok()?;
     let mut block = [0; 16];
@@ -321,6 +358,7 @@ pub(super) fn initial_counter(nonce: &[u8]) -> Option<[u8; 16]> {
 
 /// Whether a message of so many bytes may be processed in counter mode: up to 2^36, which is when the four bytes that count
 /// the blocks are used up.
+#[cfg(feature = "counter")]
 pub(super) const fn counter_allows(len: u64) -> bool {
     len <= 1 << 36
 }

@@ -1,20 +1,25 @@
 //! Private keys: a seam, because they may live in a secure element, and the keys in memory.
 
 use alloc::vec::Vec;
-use core::cell::Cell;
-use core::convert::Infallible;
 use core::fmt;
 
 use ed25519_dalek::Signer;
+#[cfg(feature = "p256")]
 use p256::ecdsa::signature::RandomizedSigner;
-use p256::ecdsa::signature::rand_core::{TryCryptoRng, TryRng};
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, Zeroizing};
+#[cfg(feature = "p256")]
+use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use super::kdf::hkdf;
 use super::public::{Curve, KeyRefused, PublicKey};
 use crate::secret::Secret;
 use crate::suite::{Hkdf, SignatureAlgorithm};
+
+#[cfg(feature = "p256")]
+mod hedge;
+#[cfg(feature = "p256")]
+use hedge::Hedge;
 
 /// Why an operation with a private key was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +75,14 @@ pub trait PrivateKey: Send {
 pub struct SoftwareKey {
     scalar: Scalar,
     public: PublicKey,
+    #[cfg(feature = "p256")]
     hedge: Option<Hedge>,
 }
 
 enum Scalar {
     Ed25519(ed25519_dalek::SigningKey),
     X25519(x25519_dalek::StaticSecret),
+    #[cfg(feature = "p256")]
     P256(p256::SecretKey),
     #[cfg(feature = "p384")]
     P384(p384::SecretKey),
@@ -88,6 +95,7 @@ impl SoftwareKey {
         SoftwareKey {
             scalar,
             public,
+            #[cfg(feature = "p256")]
             hedge: None,
         }
     }
@@ -95,14 +103,11 @@ impl SoftwareKey {
     /// The same key, whose ECDSA signatures also depend on `seed` and on how many it has made: a fault in one of two
     /// computations of a signature then no longer reveals the key (draft, section 10). They are as safe as deterministic
     /// ones when the seed is known or used again. For EdDSA nothing changes.
+    #[cfg(feature = "p256")]
     #[must_use]
     pub fn hedged(self, seed: &[u8; 32]) -> SoftwareKey {
-        let hedge = Hedge {
-            seed: Zeroizing::new(*seed),
-            signatures: Cell::new(0),
-        };
         SoftwareKey {
-            hedge: Some(hedge),
+            hedge: Some(Hedge::new(seed)),
             ..self
         }
     }
@@ -131,6 +136,7 @@ impl SoftwareKey {
     ///
     /// # Errors
     /// [`KeyFailure::NotAKey`] for zero and for what is not below the group order.
+    #[cfg(feature = "p256")]
     pub fn from_p256_scalar(scalar: &[u8; 32]) -> Result<SoftwareKey, KeyFailure> {
         let key = p256::SecretKey::from_slice(scalar).map_err(|_| KeyFailure::NotAKey)?;
         let public = PublicKey::from_p256(key.public_key());
@@ -174,12 +180,13 @@ impl SoftwareKey {
             )),
             Curve::X25519 => SoftwareKey::from_x25519(bytes.try_into().map_err(wrong)?)
                 .map_err(|_| KeyFailure::NotAKey),
+            #[cfg(feature = "p256")]
             Curve::P256 => SoftwareKey::from_p256_scalar(bytes.try_into().map_err(wrong)?),
             #[cfg(feature = "p384")]
             Curve::P384 => SoftwareKey::from_p384_scalar(bytes.try_into().map_err(wrong)?),
             #[cfg(feature = "p521")]
             Curve::P521 => SoftwareKey::from_p521_scalar(bytes.try_into().map_err(wrong)?),
-            #[cfg(not(all(feature = "p384", feature = "p521")))]
+            #[cfg(not(all(feature = "p256", feature = "p384", feature = "p521")))]
             _ => Err(KeyFailure::Unsupported),
         }
     }
@@ -216,6 +223,7 @@ impl SoftwareKey {
 
     /// The private key's bytes, for a sealed store: seed or scalar.
     pub fn to_bytes(&self) -> Secret {
+        #[cfg(feature = "p256")]
         macro_rules! scalar {
             ($key:expr) => {{
                 let mut bytes = $key.to_bytes();
@@ -227,6 +235,7 @@ impl SoftwareKey {
         match &self.scalar {
             Scalar::Ed25519(key) => Secret::copy_of(key.as_bytes()),
             Scalar::X25519(key) => Secret::copy_of(key.as_bytes()),
+            #[cfg(feature = "p256")]
             Scalar::P256(key) => scalar!(key),
             #[cfg(feature = "p384")]
             Scalar::P384(key) => scalar!(key),
@@ -242,6 +251,7 @@ impl PrivateKey for SoftwareKey {
     }
 
     fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyFailure> {
+        #[cfg(feature = "p256")]
         macro_rules! ecdsa {
             ($curve:ident, $key:expr) => {{
                 let key = $curve::ecdsa::SigningKey::from($key);
@@ -257,6 +267,7 @@ impl PrivateKey for SoftwareKey {
             (Scalar::Ed25519(key), SignatureAlgorithm::EdDsa) => {
                 Ok(key.sign(message).to_bytes().to_vec())
             }
+            #[cfg(feature = "p256")]
             (Scalar::P256(key), SignatureAlgorithm::Es256) => ecdsa!(p256, key),
             #[cfg(feature = "p384")]
             (Scalar::P384(key), SignatureAlgorithm::Es384) => ecdsa!(p384, key),
@@ -267,6 +278,7 @@ impl PrivateKey for SoftwareKey {
     }
 
     fn agree(&self, peer: &PublicKey) -> Result<Secret, KeyFailure> {
+        #[cfg(feature = "p256")]
         macro_rules! ecdh {
             ($key:expr, $peer:expr) => {
                 $peer.map(|peer| Secret::copy_of($key.diffie_hellman(peer).raw_secret_bytes()))
@@ -278,6 +290,7 @@ impl PrivateKey for SoftwareKey {
                 x25519(&x25519_dalek::StaticSecret::from(*scalar), u)
             }),
             Scalar::X25519(key) => peer.x25519_u().map(|u| x25519(key, u)),
+            #[cfg(feature = "p256")]
             Scalar::P256(key) => ecdh!(key, peer.as_p256()),
             #[cfg(feature = "p384")]
             Scalar::P384(key) => ecdh!(key, peer.as_p384()),
@@ -293,44 +306,6 @@ impl fmt::Debug for SoftwareKey {
         write!(f, "SoftwareKey({:?}, ..)", self.public)
     }
 }
-
-/// What hedged signatures depend on beside key and message: different bytes for each.
-struct Hedge {
-    seed: Zeroizing<[u8; 32]>,
-    signatures: Cell<u64>,
-}
-
-impl TryRng for &Hedge {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u32::from_be_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u64::from_be_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
-        let count = self.signatures.get();
-        self.signatures.set(count.wrapping_add(1));
-        // too long an output is the one thing that fails, and leaves the deterministic signature
-        let _ = hkdf(
-            Hkdf::Sha256,
-            b"antiphon hedge",
-            &[self.seed.as_slice()],
-            &count.to_be_bytes(),
-            dst,
-        );
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for &Hedge {}
 
 fn x25519(key: &x25519_dalek::StaticSecret, u: [u8; 32]) -> Secret {
     Secret::copy_of(

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use curve25519_dalek::montgomery::MontgomeryPoint;
+#[cfg(feature = "p256")]
 use p256::ecdsa::signature::Verifier;
 
 use crate::suite::SignatureAlgorithm;
@@ -11,7 +12,7 @@ use crate::suite::SignatureAlgorithm;
 /// The curve of a key, which decides what the key can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Curve {
-    /// Signs with ES256, agrees.
+    /// Signs with ES256, agrees; with the feature `p256`.
     P256,
     /// Signs with ES384, agrees; with the feature `p384`.
     P384,
@@ -94,7 +95,8 @@ impl Curve {
     /// Whether this build can compute on the curve.
     pub const fn supported(self) -> bool {
         match self {
-            Curve::P256 | Curve::X25519 | Curve::Ed25519 => true,
+            Curve::X25519 | Curve::Ed25519 => true,
+            Curve::P256 => cfg!(feature = "p256"),
             Curve::P384 => cfg!(feature = "p384"),
             Curve::P521 => cfg!(feature = "p521"),
         }
@@ -151,6 +153,7 @@ pub struct PublicKey(Point);
 enum Point {
     Ed25519(ed25519_dalek::VerifyingKey),
     X25519([u8; 32]),
+    #[cfg(feature = "p256")]
     P256(p256::PublicKey),
     #[cfg(feature = "p384")]
     P384(p384::PublicKey),
@@ -159,6 +162,7 @@ enum Point {
 }
 
 /// Reads a point of an NIST curve, checked to be on the curve and not infinity.
+#[cfg(feature = "p256")]
 macro_rules! ec2 {
     ($curve:ident, $field:literal, $x:expr, $y:expr) => {{
         const FIELD: usize = $field;
@@ -182,6 +186,7 @@ macro_rules! ec2 {
 }
 
 /// The coordinates of a point of an NIST curve.
+#[cfg(feature = "p256")]
 macro_rules! coordinates {
     ($curve:ident, $key:expr) => {{
         use $curve::elliptic_curve::sec1::ToSec1Point;
@@ -212,19 +217,22 @@ impl PublicKey {
         Ok(PublicKey(point))
     }
 
-    /// A key with two coordinates (COSE key type EC2): on P-256, and with their features P-384 and P-521.
+    /// A key with two coordinates (COSE key type EC2): on P-256, P-384 and P-521, with their features.
     ///
     /// # Errors
     /// [`KeyRefused`]. Coordinates have the field's length, with leading zeros.
+    #[cfg_attr(not(feature = "p256"), allow(unused_variables))]
     pub fn ec2(curve: Curve, x: &[u8], y: EcY<'_>) -> Result<PublicKey, KeyRefused> {
-        Ok(PublicKey(match curve {
-            Curve::P256 => Point::P256(ec2!(p256, 32, x, y)),
+        let point: Result<Point, KeyRefused> = match curve {
+            #[cfg(feature = "p256")]
+            Curve::P256 => Ok(Point::P256(ec2!(p256, 32, x, y))),
             #[cfg(feature = "p384")]
-            Curve::P384 => Point::P384(ec2!(p384, 48, x, y)),
+            Curve::P384 => Ok(Point::P384(ec2!(p384, 48, x, y))),
             #[cfg(feature = "p521")]
-            Curve::P521 => Point::P521(ec2!(p521, 66, x, y)),
-            _ => return Err(KeyRefused::Unsupported),
-        }))
+            Curve::P521 => Ok(Point::P521(ec2!(p521, 66, x, y))),
+            _ => Err(KeyRefused::Unsupported),
+        };
+        point.map(PublicKey)
     }
 
     /// The curve.
@@ -232,6 +240,7 @@ impl PublicKey {
         match &self.0 {
             Point::Ed25519(_) => Curve::Ed25519,
             Point::X25519(_) => Curve::X25519,
+            #[cfg(feature = "p256")]
             Point::P256(_) => Curve::P256,
             #[cfg(feature = "p384")]
             Point::P384(_) => Curve::P384,
@@ -245,6 +254,7 @@ impl PublicKey {
         match &self.0 {
             Point::Ed25519(key) => (key.as_bytes().to_vec(), None),
             Point::X25519(u) => (u.to_vec(), None),
+            #[cfg(feature = "p256")]
             Point::P256(key) => coordinates!(p256, key),
             #[cfg(feature = "p384")]
             Point::P384(key) => coordinates!(p384, key),
@@ -257,6 +267,7 @@ impl PublicKey {
         PublicKey(Point::Ed25519(key))
     }
 
+    #[cfg(feature = "p256")]
     pub(super) fn from_p256(key: p256::PublicKey) -> PublicKey {
         PublicKey(Point::P256(key))
     }
@@ -271,6 +282,7 @@ impl PublicKey {
         PublicKey(Point::P521(key))
     }
 
+    #[cfg(feature = "p256")]
     pub(super) fn as_p256(&self) -> Option<&p256::PublicKey> {
         if let Point::P256(key) = &self.0 {
             Some(key)
@@ -380,6 +392,7 @@ pub fn verify(
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), SignatureRefused> {
+    #[cfg(feature = "p256")]
     macro_rules! ecdsa {
         ($curve:ident, $key:expr) => {{
             let signature =
@@ -396,6 +409,7 @@ pub fn verify(
             key.verify_strict(message, &signature)
                 .map_err(|_| SignatureRefused)
         }
+        #[cfg(feature = "p256")]
         (Point::P256(key), SignatureAlgorithm::Es256) => ecdsa!(p256, key),
         #[cfg(feature = "p384")]
         (Point::P384(key), SignatureAlgorithm::Es384) => ecdsa!(p384, key),

@@ -324,9 +324,12 @@ impl Restored {
             return Err(Loss::Mismatch);
         }
         if self.loss.is_none() {
+            // one by one: collecting would sort first, which takes 4 KiB of stack
+            let mut known = BTreeMap::new();
+            known.extend(windows);
             self.varying = Varying::Exact {
                 next,
-                windows: windows.into_iter().collect(),
+                windows: known,
             };
         }
         Ok(())
