@@ -15,6 +15,7 @@ use crate::server::Counted;
 mod collection;
 mod group_call;
 mod one_call;
+mod what;
 
 pub use collection::Collection;
 pub use group_call::GroupCall;

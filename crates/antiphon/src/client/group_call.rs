@@ -9,6 +9,7 @@ use antiphon_proto::{
 };
 use antiphon_wire::{Code, ContentFormat, OptionNumber, Uri};
 
+use super::what::what_is_asked;
 use super::{Client, Collection, Protecting};
 use crate::egress::{self, Wishes};
 use crate::error::{AskError, ResolveError};
@@ -62,72 +63,8 @@ impl GroupCall {
 
     // ---- what is asked ----
 
-    /// GET.
-    pub fn get(self) -> Self {
-        self.method(Code::GET)
-    }
-
-    /// DELETE.
-    pub fn delete(self) -> Self {
-        self.method(Code::DELETE)
-    }
-
-    /// PUT with this payload.
-    pub fn put(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.method(Code::PUT).payload(format, payload)
-    }
-
-    /// POST with this payload. Neither repeated nor completed unless [`idempotent`](Self::idempotent) is stated.
-    pub fn post(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.method(Code::POST).payload(format, payload)
-    }
-
-    /// FETCH with this payload (RFC 8132).
-    pub fn fetch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.method(Code::FETCH).payload(format, payload)
-    }
-
-    /// PATCH with this payload (RFC 8132). Neither repeated nor completed unless [`idempotent`](Self::idempotent) is stated.
-    pub fn patch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.method(Code::PATCH).payload(format, payload)
-    }
-
-    /// iPATCH with this payload (RFC 8132). Neither repeated nor completed unless [`idempotent`](Self::idempotent) is stated.
-    pub fn ipatch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.method(Code::IPATCH).payload(format, payload)
-    }
-
-    /// This method, without payload.
-    pub fn method(mut self, method: Code) -> Self {
-        self.request.method = method;
-        self
-    }
-
-    /// This payload.
-    pub fn payload(mut self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.request = self.request.payload(format, payload);
-        self
-    }
-
-    /// Method, payload and options of this request, in addition to those of the URI.
-    pub fn request(mut self, request: Request) -> Self {
-        self.request = request;
-        self
-    }
-
-    /// Representations in this format are wanted (Accept).
-    pub fn accept(mut self, format: ContentFormat) -> Self {
-        self.request.options.remove(OptionNumber::ACCEPT);
-        self.request
-            .options
-            .push_uint(OptionNumber::ACCEPT, u32::from(format.0));
-        self
-    }
-
-    /// Any option, in addition to those of the URI.
-    pub fn option(mut self, number: OptionNumber, value: &[u8]) -> Self {
-        self.request.options.push(number, value);
-        self
+    what_is_asked! {
+        /// Neither repeated nor completed unless [`idempotent`](Self::idempotent) is stated.
     }
 
     /// The request is protected for this security group: signed and encrypted, in group mode. Only answers that are proven to come from its

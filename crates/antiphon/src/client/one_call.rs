@@ -10,6 +10,7 @@ use antiphon_proto::{
 use antiphon_wire::{Code, ContentFormat, OptionNumber, Scheme, Uri};
 use tokio::sync::oneshot;
 
+use super::what::what_is_asked;
 use super::{Client, Protecting};
 use crate::driver::{Abandoned, Responded, WeakLink};
 use crate::egress;
@@ -61,73 +62,7 @@ impl OneCall {
         }
     }
 
-    /// GET.
-    pub fn get(self) -> Self {
-        self.method(Code::GET)
-    }
-
-    /// DELETE.
-    pub fn delete(self) -> Self {
-        self.method(Code::DELETE)
-    }
-
-    /// PUT with this payload.
-    pub fn put(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.method(Code::PUT).payload(format, payload)
-    }
-
-    /// POST with this payload.
-    pub fn post(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.method(Code::POST).payload(format, payload)
-    }
-
-    /// FETCH with this payload (RFC 8132).
-    pub fn fetch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.method(Code::FETCH).payload(format, payload)
-    }
-
-    /// PATCH with this payload (RFC 8132).
-    pub fn patch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.method(Code::PATCH).payload(format, payload)
-    }
-
-    /// iPATCH with this payload (RFC 8132).
-    pub fn ipatch(self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.method(Code::IPATCH).payload(format, payload)
-    }
-
-    /// This method, without payload.
-    pub fn method(mut self, method: Code) -> Self {
-        self.request.method = method;
-        self
-    }
-
-    /// This payload.
-    pub fn payload(mut self, format: ContentFormat, payload: impl Into<Vec<u8>>) -> Self {
-        self.request = self.request.payload(format, payload);
-        self
-    }
-
-    /// Method, payload and options of this request, in addition to those of the URI.
-    pub fn request(mut self, request: Request) -> Self {
-        self.request = request;
-        self
-    }
-
-    /// Representations in this format are wanted (Accept).
-    pub fn accept(mut self, format: ContentFormat) -> Self {
-        self.request.options.remove(OptionNumber::ACCEPT);
-        self.request
-            .options
-            .push_uint(OptionNumber::ACCEPT, u32::from(format.0));
-        self
-    }
-
-    /// Any option, in addition to those of the URI.
-    pub fn option(mut self, number: OptionNumber, value: &[u8]) -> Self {
-        self.request.options.push(number, value);
-        self
-    }
+    what_is_asked! {}
 
     /// The request is protected: for a [member](crate::GroupMember) of a security group alone, in pairwise mode; for the
     /// [group](crate::SecurityGroup), in group mode, when it is not known which member the peer is; or in an

@@ -1,8 +1,4 @@
 //! What `antiphon quickstart` claims, against what a packet capture sees: every request, every answer, and nothing else.
-//!
-//! The capture needs a network namespace of its own, made with `unshare`: as root, or where users may make
-//! namespaces. Where neither is so, this fails and says so.
-#![cfg(target_os = "linux")]
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -14,16 +10,15 @@ use antiphon_wire::{Code, Message, OptionNumber, Token, Type};
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket};
 
-/// Set in the process that runs inside of the namespace.
-const INSIDE: &str = "ANTIPHON_TEST_INSIDE";
+use super::program::{command, in_a_namespace, is_inside};
 
 /// ETH_P_IP: a packet socket for this protocol sees what comes in, and on the loopback interface everything comes in, once.
 const ETH_P_IP: u16 = 0x0800;
 
 #[test]
 fn claims_are_what_a_capture_sees() {
-    if std::env::var_os(INSIDE).is_none() {
-        return inside_a_namespace("claims_are_what_a_capture_sees");
+    if !is_inside() {
+        return in_a_namespace("quickstart::claims_are_what_a_capture_sees", &[]);
     }
     let mut choices = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -48,8 +43,8 @@ fn claims_are_what_a_capture_sees() {
 
 #[test]
 fn of_a_secured_group_a_capture_sees_nothing() {
-    if std::env::var_os(INSIDE).is_none() {
-        return inside_a_namespace("of_a_secured_group_a_capture_sees_nothing");
+    if !is_inside() {
+        return in_a_namespace("quickstart::of_a_secured_group_a_capture_sees_nothing", &[]);
     }
     let (claims, capture) = show(&[6, 1, 1, 5], &[]);
     let start = &claims[0];
@@ -149,7 +144,7 @@ fn of_a_secured_group_a_capture_sees_nothing() {
 #[test]
 fn the_same_seed_gives_the_same_group() {
     let start = |seed: &str| -> Value {
-        let output = antiphon()
+        let output = quickstart()
             .args(["--json", "--members", "4", "--seed", seed])
             .stdin(Stdio::null())
             .output()
@@ -172,7 +167,7 @@ fn the_same_seed_gives_the_same_group() {
 #[test]
 fn people_see_the_missing_the_completed_and_what_to_try_next() {
     let started = std::time::Instant::now();
-    let output = antiphon().stdin(Stdio::null()).output().unwrap();
+    let output = quickstart().stdin(Stdio::null()).output().unwrap();
     assert!(
         started.elapsed() < Duration::from_secs(20),
         "it ends by itself within 20 s"
@@ -198,7 +193,7 @@ fn people_see_the_missing_the_completed_and_what_to_try_next() {
     ] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
-    let open = antiphon()
+    let open = quickstart()
         .arg("--nosec")
         .stdin(Stdio::null())
         .output()
@@ -215,7 +210,7 @@ fn people_see_the_missing_the_completed_and_what_to_try_next() {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
     assert!(!text.contains("signed by"));
-    let refused = antiphon()
+    let refused = quickstart()
         .args(["--members", "3", "--deaf", "2", "--dead", "2"])
         .output()
         .unwrap();
@@ -226,44 +221,10 @@ fn people_see_the_missing_the_completed_and_what_to_try_next() {
     );
 }
 
-fn antiphon() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
+fn quickstart() -> Command {
+    let mut command = command();
     command.arg("quickstart");
     command
-}
-
-/// Runs one test of this file again, in a network namespace where only the loopback interface is.
-fn inside_a_namespace(test: &str) {
-    let this = std::env::current_exe().unwrap();
-    let script = format!(
-        "ip link set lo up && exec '{}' --exact {test} --nocapture",
-        this.display()
-    );
-    let mut failures = Vec::new();
-    // Root needs no user namespace and may not be allowed one.
-    for flags in ["-n", "-rn"] {
-        let output = Command::new("unshare")
-            .args([flags, "sh", "-c", &script])
-            .env(INSIDE, "1")
-            .output()
-            .expect("unshare (package util-linux) and ip (package iproute2) are needed");
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        if output.status.success() {
-            assert!(text.contains("1 passed"), "{text}");
-            println!("{text}");
-            return;
-        }
-        assert!(
-            !text.contains("running 1 test"),
-            "inside of the namespace:\n{text}"
-        );
-        failures.push(text);
-    }
-    panic!("no network namespace can be made here, which this test needs: {failures:?}");
 }
 
 /// One datagram on the loopback interface.
@@ -280,7 +241,7 @@ fn show(numbers: &[u64; 4], more: &[&str]) -> (Vec<Value>, Vec<Datagram>) {
     let mut capture = Socket::new(Domain::PACKET, socket2::Type::DGRAM, Some(protocol)).unwrap();
     capture.set_recv_buffer_size(1 << 22).unwrap();
     capture.set_nonblocking(true).unwrap();
-    let mut command = antiphon();
+    let mut command = quickstart();
     for (name, number) in ["--members", "--deaf", "--dead", "--seed"]
         .iter()
         .zip(numbers)

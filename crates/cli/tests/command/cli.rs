@@ -1,61 +1,11 @@
 //! The binary from outside: what it prints, and what it ends with.
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
-fn antiphon(args: &[&str]) -> Output {
-    with_input(args, b"")
-}
-
-fn with_input(args: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_antiphon"))
-        .args(args)
-        .env_remove("ANTIPHON_UNSECURED")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A child that does not read its input closes the pipe: not our concern.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
+use super::program::{Folder, antiphon, code, err, out, with_input};
 
 fn json(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", out(output)))
-}
-
-/// A file of its own for one test, gone afterwards.
-struct File(std::path::PathBuf);
-
-impl File {
-    fn new(name: &str, content: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("antiphon-{}-{name}", std::process::id()));
-        std::fs::write(&path, content).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 #[test]
@@ -256,7 +206,8 @@ fn dry_run_of_the_other_kinds() {
 
 #[test]
 fn what_cannot_be_meant_is_refused_before_anything_is_sent() {
-    let members = File::new("members.txt", "a 10.0.0.1\nb 10.0.0.300\n");
+    let folder = Folder::new("members");
+    let members = folder.write("members.txt", "a 10.0.0.1\nb 10.0.0.300\n");
     for (args, part) in [
         (&["get"][..], "required arguments were not provided"),
         (
@@ -311,7 +262,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_sent() {
             "the member \"a\" is expected twice",
         ),
         (
-            &["get", "coap://x/", "--members", members.path()],
+            &["get", "coap://x/", "--members", &members],
             "members.txt:2: \"10.0.0.300\" is no IP address",
         ),
         (
@@ -349,12 +300,13 @@ fn what_cannot_be_meant_is_refused_before_anything_is_sent() {
 
 #[test]
 fn serve_checks_its_configuration() {
-    let good = File::new(
+    let folder = Folder::new("serve");
+    let good = folder.write(
         "good.toml",
         "[server]\nunsecured = true\n[[group]]\nname = \"floor\"\naddress = \"224.0.1.187\"\ninterfaces = [\"lo\"]\nunsecured = true\n\
          [[resource]]\npath = \"/light\"\nvalue = \"off\"\nwritable = true\naccess = \"unsecured\"\non-group = \"respond\"\n",
     );
-    let shown = antiphon(&["serve", "--check", "--config", good.path()]);
+    let shown = antiphon(&["serve", "--check", "--config", &good]);
     assert_eq!(code(&shown), 0, "{}", err(&shown));
     for part in [
         "listens on  0.0.0.0:5683\n",
@@ -369,19 +321,15 @@ fn serve_checks_its_configuration() {
         );
     }
     let as_json = json(&antiphon(&[
-        "serve",
-        "--check",
-        "--json",
-        "--config",
-        good.path(),
+        "serve", "--check", "--json", "--config", &good,
     ]));
     assert_eq!(as_json["resources"][0]["access"], "unsecured");
 
-    let bad = File::new(
+    let bad = folder.write(
         "bad.toml",
         "[server]\nlisten = []\n\n[[resource]]\npath = \"/x\"\nvalu = \"1\"\n",
     );
-    let refused = antiphon(&["serve", "--check", "--config", bad.path()]);
+    let refused = antiphon(&["serve", "--check", "--config", &bad]);
     assert_eq!(code(&refused), 2);
     assert!(
         err(&refused).contains("bad.toml:6: unknown field `valu`"),

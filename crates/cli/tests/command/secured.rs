@@ -1,80 +1,33 @@
 //! A secured group from nothing: keys, files, members that serve, questions, and who is proven to have answered.
-#![cfg(target_os = "linux")]
 
-use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::Output;
 
-fn antiphon(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_antiphon"))
-        .args(args)
-        .env_remove("ANTIPHON_UNSECURED")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
+use super::program::{Folder, Member, antiphon, code, err, free_port, lines, of_event, out};
 
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn lines(output: &Output) -> Vec<serde_json::Value> {
-    out(output)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
-        .collect()
-}
-
-fn of_event<'a>(lines: &'a [serde_json::Value], name: &str) -> Vec<&'a serde_json::Value> {
-    lines.iter().filter(|line| line["event"] == name).collect()
-}
+const MEMBERS: [&str; 4] = ["switch", "lamp-1", "lamp-2", "lamp-3"];
 
 /// A folder with a group of four, addresses and a port that no other test uses.
 struct Place {
-    folder: PathBuf,
+    folder: Folder,
     port: u16,
 }
 
 impl Place {
     fn new() -> Self {
-        let port = UdpSocket::bind(("127.0.0.1", 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let folder =
-            std::env::temp_dir().join(format!("antiphon-group-{}-{port}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir(&folder).unwrap();
+        let port = free_port();
+        let folder = Folder::new(&format!("group-{port}"));
         let place = Self { folder, port };
         place.new_group("lights", &[]);
         place
     }
 
     fn new_group(&self, name: &str, more: &[&str]) {
-        let folder = self.path(name);
-        let members = ["switch", "lamp-1", "lamp-2", "lamp-3"];
-        let members = members.iter().flat_map(|name| ["--member", name]);
-        let args: Vec<&str> = ["oscore", "new-group", "lights", "--out", &folder]
-            .into_iter()
-            .chain(members)
-            .chain(more.iter().copied())
-            .collect();
-        let made = antiphon(&args);
-        assert_eq!(code(&made), 0, "{}", err(&made));
+        self.folder.new_group(name, &MEMBERS, more);
     }
 
     fn path(&self, name: &str) -> String {
-        self.folder.join(name).to_str().unwrap().to_owned()
+        self.folder.path(name)
     }
 
     fn member(&self, i: u8) -> String {
@@ -88,10 +41,9 @@ impl Place {
     }
 
     /// Lamp `i` with these keys.
-    fn serve(&self, i: u8, keys: &str) -> Serving {
-        let config = self.path(&format!("serve-{i}.toml"));
+    fn serve(&self, i: u8, keys: &str) -> Member {
         let [high, low] = self.port.to_be_bytes();
-        let text = format!(
+        let config = format!(
             "[server]\ngroup = \"{keys}\"\nlisten = [\"{}\"]\ndiscoverable = \"groups\"\nleisure = \"100ms\"\n\
              [[group]]\nname = \"floor\"\naddress = \"239.{high}.{low}.1:{}\"\ninterfaces = [\"127.0.0.1\"]\nsecured-by = [\"lights\"]\n\
              [[resource]]\npath = \"/light\"\nrt = [\"light\"]\nvalue = \"off\"\nwritable = true\non-group = \"respond\"\n\
@@ -99,18 +51,7 @@ impl Place {
             self.member(i),
             self.port
         );
-        std::fs::write(&config, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_antiphon"))
-            .args(["serve", "--json", "--config", &config])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        log.read_line(&mut first).unwrap();
-        assert!(first.contains("\"serving\""), "{first}");
-        Serving { child, log }
+        Member::serve(&self.folder, &format!("serve-{i}.toml"), &config)
     }
 
     /// A question with the keys of the switch, and short times.
@@ -132,44 +73,6 @@ impl Place {
             "1500ms",
         ];
         self.ask(&[method, &times[..], more].concat())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// A member that runs; ended when it goes out of scope.
-struct Serving {
-    child: Child,
-    log: BufReader<ChildStdout>,
-}
-
-impl Serving {
-    /// Ends it as an operator would, and gives the rest of its log.
-    fn stop(mut self) -> Vec<serde_json::Value> {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        (&mut self.log)
-            .lines()
-            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
-            .collect()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

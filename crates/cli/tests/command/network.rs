@@ -1,50 +1,27 @@
 //! The commands that talk: members that `antiphon serve` runs, on the loopback interface and on ports of their own.
-#![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-fn antiphon(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_antiphon"))
-        .args(args)
-        .env_remove("ANTIPHON_UNSECURED")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
+use serde_json::Value;
 
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// Each line of the output as JSON.
-fn lines(output: &Output) -> Vec<serde_json::Value> {
-    out(output)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
-        .collect()
-}
+use super::program::{
+    Folder, Member, antiphon, code, command, err, free_port, lines, of_event, out,
+};
 
 /// The line of this event.
-fn event<'a>(lines: &'a [serde_json::Value], name: &str) -> &'a serde_json::Value {
-    lines
-        .iter()
-        .find(|line| line["event"] == name)
+fn event<'a>(lines: &'a [Value], name: &str) -> &'a Value {
+    let events = of_event(lines, name);
+    events
+        .first()
         .unwrap_or_else(|| panic!("no {name} in {lines:?}"))
 }
 
-/// Addresses and a port that no other test of this file, and no other run of it, uses.
+/// A folder, addresses and a port that no other test, and no other run of it, uses.
 struct Place {
+    folder: Folder,
     net: [u8; 2],
     port: u16,
 }
@@ -53,16 +30,12 @@ impl Place {
     fn new() -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(1);
         let process = std::process::id();
-        let net = [
-            1 + (process % 250) as u8,
-            NEXT.fetch_add(1, Ordering::Relaxed),
-        ];
-        let port = UdpSocket::bind(("127.0.0.1", 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        Self { net, port }
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            folder: Folder::new(&format!("network-{number}")),
+            net: [1 + (process % 250) as u8, number],
+            port: free_port(),
+        }
     }
 
     fn member(&self, i: u8) -> String {
@@ -76,67 +49,18 @@ impl Place {
     fn group_uri(&self, path: &str) -> String {
         format!("coap://{}{path}", self.group())
     }
-}
 
-/// A member that runs; ended when it goes out of scope.
-struct Member {
-    child: Child,
-    log: BufReader<ChildStdout>,
-    config: std::path::PathBuf,
-}
-
-impl Member {
-    /// Serves these resources at address `i`, and waits until it does.
-    fn serve(place: &Place, i: u8, resources: &str) -> Self {
-        let config = std::env::temp_dir().join(format!(
-            "antiphon-member-{}-{}-{i}.toml",
-            place.net[1],
-            std::process::id()
-        ));
-        let text = format!(
+    /// Serves these resources at address `i`.
+    fn serve(&self, i: u8, resources: &str) -> Member {
+        let config = format!(
             "[server]\nlisten = [\"{}\"]\nunsecured = true\ndiscoverable = \"groups\"\nleisure = \"100ms\"\n\
              [[group]]\naddress = \"{}\"\ninterfaces = [\"127.0.0.1\"]\nunsecured = true\n{resources}",
-            place.member(i),
-            place.group()
+            self.member(i),
+            self.group()
         );
-        std::fs::write(&config, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_antiphon"))
-            .args(["serve", "--json", "--config", config.to_str().unwrap()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        log.read_line(&mut first).unwrap();
-        let first: serde_json::Value =
-            serde_json::from_str(&first).unwrap_or_else(|e| panic!("{e}: {first}"));
-        assert_eq!(first["event"], "serving");
-        assert_eq!(first["addresses"][0], place.member(i));
-        Self { child, log, config }
-    }
-
-    /// Ends it as an operator would, and gives the rest of its log.
-    fn stop(mut self) -> Vec<serde_json::Value> {
-        let ended = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(ended.success());
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        let mut rest = Vec::new();
-        for line in (&mut self.log).lines() {
-            rest.push(serde_json::from_str(&line.unwrap()).unwrap());
-        }
-        rest
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.config);
+        let member = Member::serve(&self.folder, &format!("member-{i}.toml"), &config);
+        assert_eq!(member.serving["addresses"][0], self.member(i));
+        member
     }
 }
 
@@ -145,10 +69,7 @@ const LIGHT: &str = "[[resource]]\npath = \"/light\"\nrt = [\"light\"]\nvalue = 
 #[test]
 fn a_group_is_asked_and_the_missing_are_named() {
     let place = Place::new();
-    let _members = [
-        Member::serve(&place, 1, LIGHT),
-        Member::serve(&place, 2, LIGHT),
-    ];
+    let _members = [place.serve(1, LIGHT), place.serve(2, LIGHT)];
     let (one, two, three) = (
         format!("one={}", place.member(1)),
         format!("two={}", place.member(2)),
@@ -254,9 +175,9 @@ fn a_group_is_asked_and_the_missing_are_named() {
 #[test]
 fn lights_are_switched_and_silence_is_asked_in_person() {
     let place = Place::new();
-    let hearing = Member::serve(&place, 1, LIGHT);
+    let hearing = place.serve(1, LIGHT);
     // A member that ignores the group and answers in person.
-    let _shy = Member::serve(&place, 2, &LIGHT.replace("on-group = \"respond\"\n", ""));
+    let _shy = place.serve(2, &LIGHT.replace("on-group = \"respond\"\n", ""));
     let (one, two) = (
         format!("one={}", place.member(1)),
         format!("two={}", place.member(2)),
@@ -355,8 +276,7 @@ fn lights_are_switched_and_silence_is_asked_in_person() {
 #[test]
 fn a_single_member_is_asked_in_every_way() {
     let place = Place::new();
-    let _member = Member::serve(
-        &place,
+    let _member = place.serve(
         1,
         "[[resource]]\npath = \"/cbor\"\nvalue = \"{\\\"on\\\": false}\"\ncontent-format = \"cbor\"\nwritable = true\naccess = \"unsecured\"\n\
          [[resource]]\npath = \"/count\"\ncounter = 3\nwritable = true\naccess = \"unsecured\"\n\
@@ -434,8 +354,8 @@ fn what_is_offered_is_found() {
         "{LIGHT}[[resource]]\npath = \"/a b\"\nvalue = \"x\"\naccess = \"public\"\nhidden = true\n"
     );
     let _members = [
-        Member::serve(&place, 1, &light),
-        Member::serve(&place, 2, &LIGHT.replace("[\"light\"]", "[\"switch\"]")),
+        place.serve(1, &light),
+        place.serve(2, &LIGHT.replace("[\"light\"]", "[\"switch\"]")),
     ];
     let found = antiphon(&[
         "get",
@@ -537,12 +457,12 @@ fn nothing_is_sent_that_was_not_stated() {
 #[test]
 fn ctrl_c_prints_the_outcome_so_far() {
     let place = Place::new();
-    let _member = Member::serve(&place, 1, LIGHT);
+    let _member = place.serve(1, LIGHT);
     let (one, two) = (
         format!("one={}", place.member(1)),
         format!("two={}", place.member(2)),
     );
-    let mut child = Command::new(env!("CARGO_BIN_EXE_antiphon"))
+    let mut child = command()
         .args([
             "get",
             &place.group_uri("/light"),

@@ -1,27 +1,8 @@
 //! `antiphon oscore`: keys, groups, state files.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
 
-fn antiphon(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_antiphon"))
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
+use super::program::{Folder, antiphon, code, err, out};
 
 /// What the command prints as JSON; it must succeed.
 fn json(args: &[&str]) -> serde_json::Value {
@@ -30,45 +11,7 @@ fn json(args: &[&str]) -> serde_json::Value {
     serde_json::from_str(&out(&output)).unwrap()
 }
 
-/// A folder that is removed when it goes out of scope.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("antiphon-oscore-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-
-    /// A group of three in the folder `name`.
-    fn group(&self, name: &str, more: &[&str]) -> String {
-        let folder = self.path(name);
-        let members = [
-            "--member", "switch", "--member", "lamp-1", "--member", "lamp-2",
-        ];
-        let args = [
-            &["oscore", "new-group", "lights", "--out", &folder],
-            &members[..],
-            more,
-        ]
-        .concat();
-        let made = antiphon(&args);
-        assert_eq!(code(&made), 0, "{}", err(&made));
-        folder
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+const MEMBERS: [&str; 3] = ["switch", "lamp-1", "lamp-2"];
 
 #[cfg(unix)]
 fn mode(path: &str) -> u32 {
@@ -78,7 +21,7 @@ fn mode(path: &str) -> u32 {
 
 #[test]
 fn a_key_is_made_for_its_owner_alone_and_never_shown() {
-    let folder = Folder::new("keygen");
+    let folder = Folder::new("oscore-keygen");
     for curve in ["ed25519", "x25519", "p256"] {
         let file = folder.path(curve);
         let made = antiphon(&[
@@ -126,8 +69,8 @@ fn a_key_is_made_for_its_owner_alone_and_never_shown() {
 
 #[test]
 fn a_whole_group_is_made_and_put_into_state_files() {
-    let folder = Folder::new("group");
-    let files = folder.group("lights", &[]);
+    let folder = Folder::new("oscore-group");
+    let files = folder.new_group("lights", &MEMBERS, &[]);
     for name in ["switch", "lamp-1", "lamp-2"] {
         let (toml, key) = (
             format!("{files}/{name}.toml"),
@@ -218,8 +161,8 @@ fn a_whole_group_is_made_and_put_into_state_files() {
 
 #[test]
 fn what_would_begin_sequence_numbers_again_is_refused() {
-    let folder = Folder::new("again");
-    let files = folder.group("lights", &["--gid", "47110000"]);
+    let folder = Folder::new("oscore-again");
+    let files = folder.new_group("lights", &MEMBERS, &["--gid", "47110000"]);
     let state = folder.path("state");
     let toml = format!("{files}/lamp-1.toml");
     let context = |toml: &str| antiphon(&["oscore", "context", toml, "--state", &state, "--json"]);
@@ -265,7 +208,7 @@ fn what_would_begin_sequence_numbers_again_is_refused() {
     );
 
     // New keys replace the old ones, which do not come back.
-    let newer = folder.group("newer", &["--generation", "1"]);
+    let newer = folder.new_group("newer", &MEMBERS, &["--generation", "1"]);
     let newer = context(&format!("{newer}/lamp-1.toml"));
     assert!(out(&newer).contains("\"new-keys\""), "{}", err(&newer));
     let older = context(&toml);
@@ -275,8 +218,8 @@ fn what_would_begin_sequence_numbers_again_is_refused() {
 
 #[test]
 fn members_come_and_go() {
-    let folder = Folder::new("members");
-    let files = folder.group("lights", &[]);
+    let folder = Folder::new("oscore-members");
+    let files = folder.new_group("lights", &MEMBERS, &[]);
     let state = folder.path("state");
     let toml = format!("{files}/lamp-1.toml");
     let original = std::fs::read_to_string(&toml).unwrap();
@@ -306,8 +249,8 @@ fn members_come_and_go() {
 
 #[test]
 fn a_state_file_that_is_not_in_order_is_told() {
-    let folder = Folder::new("tampered");
-    let files = folder.group("lights", &[]);
+    let folder = Folder::new("oscore-tampered");
+    let files = folder.new_group("lights", &MEMBERS, &[]);
     let state = folder.path("state");
     let toml = format!("{files}/lamp-1.toml");
     let context = || antiphon(&["oscore", "context", &toml, "--state", &state]);

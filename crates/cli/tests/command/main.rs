@@ -1,0 +1,13 @@
+//! The binary `antiphon` from outside: what it prints, what it sends, and what it ends with.
+
+mod cli;
+#[cfg(target_os = "linux")]
+mod discover;
+#[cfg(target_os = "linux")]
+mod network;
+mod oscore;
+mod program;
+#[cfg(target_os = "linux")]
+mod quickstart;
+#[cfg(target_os = "linux")]
+mod secured;
