@@ -1,8 +1,8 @@
 //! Threads for what takes long: bounded in number, started when there is work, ended when there is none.
 //!
-//! There are two pools in a process, whatever number of clients and servers it has. What computes has one thread less than there are
-//! processors, so that a flood of messages to be verified takes nothing from those that receive. What waits, for a disk or a secure
-//! element, has threads of its own, so that a slow one holds up nobody else.
+//! There are two pools in a process, whatever number of clients and servers it has. What computes has a thread for each
+//! processor, of the lowest priority, so that a flood of messages to be verified takes nothing from those that receive. What waits,
+//! for a disk or a secure element, has threads of its own, so that a slow one holds up nobody else.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -25,6 +25,8 @@ const TURN: usize = 32;
 pub(crate) struct Pool {
     name: &'static str,
     width: usize,
+    /// Its threads run when nobody else wants to.
+    yielding: bool,
     state: Mutex<State>,
     more: Condvar,
 }
@@ -37,10 +39,11 @@ struct State {
 }
 
 impl Pool {
-    const fn new(name: &'static str, width: usize) -> Self {
+    const fn new(name: &'static str, width: usize, yielding: bool) -> Self {
         Self {
             name,
             width,
+            yielding,
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 threads: 0,
@@ -55,15 +58,17 @@ impl Pool {
         static POOL: OnceLock<Pool> = OnceLock::new();
         POOL.get_or_init(|| {
             let processors = std::thread::available_parallelism().map_or(1, usize::from);
-            // One is left to those that receive: else they wait for their turn, some milliseconds each time.
-            let width = processors.saturating_sub(1).clamp(1, COMPUTING);
-            Pool::new("antiphon-verify", width)
+            // Where priorities cannot be given, a processor is left to those that receive: else they wait for their
+            // turn, some milliseconds each time.
+            let kept = usize::from(!CAN_YIELD);
+            let width = processors.saturating_sub(kept).clamp(1, COMPUTING);
+            Pool::new("antiphon-verify", width, true)
         })
     }
 
     /// The threads that wait for disks and private keys.
     pub(crate) fn patient() -> &'static Self {
-        static POOL: Pool = Pool::new("antiphon-wait", PATIENT);
+        static POOL: Pool = Pool::new("antiphon-wait", PATIENT, false);
         &POOL
     }
 
@@ -98,6 +103,9 @@ impl Pool {
     }
 
     fn work(&self) {
+        if self.yielding {
+            yield_to_others();
+        }
         let mut state = self.state();
         loop {
             while let Some(job) = state.waiting.pop_front() {
@@ -121,6 +129,18 @@ impl Pool {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has a thread a priority of its own on this system?
+const CAN_YIELD: bool = cfg!(target_os = "linux");
+
+/// Gives this thread the lowest priority.
+fn yield_to_others() {
+    // On Linux this is of the thread, whatever the name says. To lower it needs no permission.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(19) {
+        tracing::debug!(%error, "the threads that verify keep their priority");
     }
 }
 
@@ -194,10 +214,23 @@ mod tests {
     use super::*;
 
     fn pool(width: usize) -> &'static Pool {
-        Box::leak(Box::new(Pool::new("test", width)))
+        Box::leak(Box::new(Pool::new("test", width, true)))
     }
 
     const SOON: Duration = Duration::from_secs(20);
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_verifies_runs_when_nobody_else_wants_to() {
+        let (told, priority) = mpsc::channel();
+        let own = rustix::process::getpriority_process(None).unwrap();
+        pool(1).submit(Box::new(move || {
+            let _ = told.send(rustix::process::getpriority_process(None).unwrap());
+        }));
+        assert_eq!(priority.recv_timeout(SOON).unwrap(), 19.min(own + 19));
+        // The thread that asked for it keeps its own.
+        assert_eq!(rustix::process::getpriority_process(None).unwrap(), own);
+    }
 
     #[test]
     fn as_many_jobs_run_at_once_as_the_pool_is_wide_and_no_more() {
