@@ -148,8 +148,8 @@ struct Origin {
 }
 
 impl Incoming {
-    /// What the entity tags of a request take, at most.
-    const ETAGS: usize = crate::server::ETAGS_KEPT * 9 * 2;
+    /// What the entity tags of a request and the note of its operation take, at most.
+    const NOTED: usize = crate::server::ETAGS_KEPT * 9 * 2 + crate::server::NotedOperation::MEMORY;
 }
 
 struct Incoming {
@@ -310,6 +310,7 @@ impl Endpoint {
             self.pending_shares.give_back(asker.origin.path.peer);
             self.send_group_answer(now, asker, &response);
         }
+        self.server.forget_stale_bodies(now);
         self.acknowledge_slow_handlers(now);
         self.handle_work_timeout(now);
     }
@@ -500,6 +501,7 @@ impl Endpoint {
             self.pending.first_key_value().map(|((due, _), _)| *due),
             self.next_work_timeout(),
             self.server.memberships().next_timeout(),
+            self.server.next_timeout(),
             handlers,
         ]
         .into_iter()

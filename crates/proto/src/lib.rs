@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 mod attributes;
+mod block;
 mod collection;
 mod config;
 mod dedup;
@@ -41,6 +42,7 @@ mod tokens;
 mod work;
 
 pub use attributes::Attributes;
+pub use block::{BlockSize, BodyFailure, BodyProgress, ServerBlocks, TransferLimits};
 pub use collection::{
     Again, Answer, AnswerLimits, AnswerPolicy, AnsweredBy, Asking, CollectError, CollectionConfig,
     CollectionEvent, CollectionId, Collections, Completion, CompletionRequest, Delivery, Dropped,

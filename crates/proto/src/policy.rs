@@ -274,8 +274,11 @@ impl Leisure {
 /// What happens to an answer that is too large for a group request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Oversize {
-    /// It is not sent, and counted. The default.
+    /// To GET and FETCH its first block is sent, as large as the limit and the allowed amplification let it be; the client
+    /// fetches the others by unicast (groupcomm-bis-18 section 3.8). To other methods nothing is sent. The default.
     #[default]
+    Blocks,
+    /// It is not sent, and counted.
     Suppress,
     /// 5.01 without the representation tells the client to ask by unicast.
     Tell,
@@ -322,7 +325,7 @@ impl GroupPolicy {
             no_response: false,
             leisure: None,
             limit: None,
-            oversize: Oversize::Suppress,
+            oversize: Oversize::Blocks,
             amplification: None,
         }
     }

@@ -6,6 +6,7 @@
 
 mod admission;
 mod asked;
+mod block;
 mod config;
 mod disposition;
 mod negotiate;
@@ -20,6 +21,7 @@ use core::time::Duration;
 
 use antiphon_wire::{Code, Message, OptionNumber, Type};
 
+use crate::block::{IncompleteBodies, KeptBodies};
 use crate::discovery::{self, Query};
 use crate::identity::{Arrival, SecurityMode, Sender, Standing};
 use crate::membership::{
@@ -34,15 +36,17 @@ use crate::resource::table::Resources;
 use crate::resource::{
     ETag, Entry, Incoming, Methods, Operation, Resource, ResourceError, ResourceId,
 };
-use crate::rng::Rng;
+use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 
 pub use admission::{Admission, Demanded, GroupModeByUnicast, Known, Reachability};
 use admission::{EchoValue, Echoes, is_redirected};
 use asked::{Asked, success};
+pub(crate) use block::NotedOperation;
+use block::{Blocks, Known as KnownBy, Part};
 pub use config::{Discoverable, Onboarding, ServerConfig};
 pub use disposition::{Context, Deferred, Disposition, ServerCounters, SilenceReason};
-use negotiate::{blockwise, negotiate};
+use negotiate::negotiate;
 pub(crate) use response::encoded_len;
 use response::{represent, revalidate};
 use target::Target;
@@ -58,6 +62,10 @@ pub struct Server {
     discovery: Option<ResourceId>,
     counters: ServerCounters,
     echoes: Echoes,
+    incomplete: IncompleteBodies,
+    kept: KeptBodies,
+    /// Makes entity tags; no other server makes the same.
+    tags: KeyedHash,
     /// Draws the delays of answers to group requests.
     rng: Rng,
     scratch: String,
@@ -107,6 +115,9 @@ impl Server {
             groups: Vec::new(),
         }));
         Self {
+            incomplete: IncompleteBodies::new(config.blocks.clone()),
+            kept: KeptBodies::new(config.blocks.clone(), [(); 2].map(|()| rng.keyed_hash())),
+            tags: rng.keyed_hash(),
             config,
             memberships,
             resources,
@@ -311,7 +322,10 @@ impl Server {
         self.counters.requests += 1;
         self.counters.group_requests += u64::from(path.is_multicast());
         let disposition = match self.route(now, path, standing, message, response) {
-            Outcome::Processed(context) => self.conclude(&context, response),
+            Outcome::Processed(context) => {
+                let known = KnownBy::Request(Part::of(path, standing, message));
+                self.conclude(now, &context, &known, response)
+            }
             Outcome::Challenge(context) => self.challenge(&context, response),
             Outcome::Silence(reason) => Disposition::Silence(reason),
             Outcome::Deferred(deferred) => Disposition::Deferred(deferred),
@@ -323,11 +337,12 @@ impl Server {
     /// Applies policy to the response of a deferred handler.
     pub fn finish(
         &mut self,
-        _now: Instant,
+        now: Instant,
         context: &Context,
         response: &mut Response,
     ) -> Disposition {
-        let disposition = self.conclude(context, response);
+        let known = KnownBy::Noted(context.operation.as_deref());
+        let disposition = self.conclude(now, context, &known, response);
         self.counters.count(&disposition);
         disposition
     }
@@ -505,9 +520,14 @@ impl Server {
         if let Some((code, text)) = negotiate(resource, &asked, message) {
             return refuse(response, context, code, text);
         }
-        if let Some((code, text)) = blockwise(&asked, context.safe) {
-            return refuse(response, context, code, text);
-        }
+        let part = Part::of(path, standing, message);
+        let blocks = self.take_blocks(now, &part, &asked, &mut context, response);
+        let assembled = match &blocks {
+            Blocks::Answered => return Outcome::Processed(context),
+            Blocks::Assembled(bytes) => Message::parse(bytes).ok(),
+            Blocks::Whole => None,
+        };
+        let request = assembled.as_ref().unwrap_or(message);
 
         let arrival = Arrival {
             at: now,
@@ -521,21 +541,26 @@ impl Server {
         match self.resources.operation(id, method) {
             Some(Operation::Inline(handler)) => {
                 let incoming = Incoming {
-                    message,
+                    message: request,
                     arrival: &arrival,
                     resource: id,
                 };
                 handler.handle(&incoming, response);
             }
             Some(Operation::Deferred) => {
+                context.operation = self.note(&part);
                 return Outcome::Deferred(Box::new(Deferred {
                     resource: id,
                     arrival,
                     context,
+                    assembled: match blocks {
+                        Blocks::Assembled(bytes) => Some(bytes),
+                        _ => None,
+                    },
                 }));
             }
             Some(Operation::Discovery | Operation::Links) => {
-                self.write_links(id, message, path, response);
+                self.write_links(id, request, path, response);
             }
             None => response.reset(Code::METHOD_NOT_ALLOWED),
         }
@@ -543,17 +568,22 @@ impl Server {
     }
 
     /// The route of a response.
-    fn conclude(&mut self, context: &Context, response: &mut Response) -> Disposition {
+    fn conclude(
+        &mut self,
+        now: Instant,
+        context: &Context,
+        known: &KnownBy<'_, '_>,
+        response: &mut Response,
+    ) -> Disposition {
         if response.code == Code::EMPTY {
             return Disposition::Silence(SilenceReason::Handler);
         }
         if response.code.response_class().is_none() {
             response.reset(Code::INTERNAL_SERVER_ERROR);
         }
+        self.tag(context, response);
         revalidate(context, response);
-        if let Some(reason) = represent(context, response) {
-            return Disposition::Silence(reason);
-        }
+        represent(context, response);
         let empty = response.code == Code::CONTENT && response.payload.is_empty();
         if let Some(suppressed) = context.suppression.of(response.code, empty) {
             return Disposition::Silence(match suppressed {
@@ -562,6 +592,7 @@ impl Server {
                 Suppressed::Empty => SilenceReason::Empty,
             });
         }
+        self.cut(now, context, known, response);
         if context.group && response.payload.len() > context.limit {
             if response.code.response_class() != Some(antiphon_wire::Class::Success) {
                 // An error says what it has to say without its diagnostic text.
@@ -644,6 +675,9 @@ impl Server {
             accept: asked.accept,
             block1: asked.block1,
             block2: asked.block2,
+            size2: asked.size2,
+            cut: false,
+            operation: None,
             etags,
         }
     }

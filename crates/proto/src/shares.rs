@@ -57,10 +57,10 @@ impl Shares {
 
 /// Who has a share: an address, or the first address of the /64 prefix that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Holder(IpAddr);
+pub(crate) struct Holder(IpAddr);
 
 impl Holder {
-    fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(v6) if !is_common(v6) => {
                 Self(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into())

@@ -440,6 +440,7 @@ fn all_tables_together_are_stated() {
         totals.outbox,
         totals.message_ids,
         totals.security,
+        totals.bodies,
     ];
     assert_eq!(totals.sum(), parts.iter().sum::<usize>());
     assert!(parts.iter().all(|bytes| *bytes > 0));

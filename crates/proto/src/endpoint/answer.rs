@@ -79,10 +79,12 @@ impl Endpoint {
                 asker,
             },
         );
+        let assembled = deferred.assembled.as_deref();
+        let assembled = assembled.and_then(|bytes| Message::parse(bytes).ok());
         self.events.push_back(Event::Request {
             incoming: id,
             resource: deferred.resource,
-            request: Request::from(message),
+            request: Request::from(assembled.as_ref().unwrap_or(message)),
             arrival: deferred.arrival,
         });
     }

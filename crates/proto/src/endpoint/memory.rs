@@ -35,6 +35,8 @@ pub struct MemoryTotals {
     pub outbox: usize,
     /// Message IDs towards each peer.
     pub message_ids: usize,
+    /// Bodies of requests that are not complete, and representations kept for those who fetch them in blocks.
+    pub bodies: usize,
 }
 
 impl MemoryTotals {
@@ -48,6 +50,7 @@ impl MemoryTotals {
             + self.security
             + self.outbox
             + self.message_ids
+            + self.bodies
     }
 }
 
@@ -71,7 +74,7 @@ impl EndpointConfig {
                 + self.parking.bytes
                 + self.parking.messages * (QUEUE * size_of::<Work>() + JOB),
             incoming: limits.incoming
-                * (TREE * size_of::<(IncomingId, Incoming)>() + Incoming::ETAGS + Asker::KEPT)
+                * (TREE * size_of::<(IncomingId, Incoming)>() + Incoming::NOTED + Asker::KEPT)
                 + Shares::memory_total(limits.incoming),
             pending_answers: limits.pending_answers * (TREE * waiting + response + Asker::KEPT)
                 + Shares::memory_total(limits.pending_answers),
@@ -85,6 +88,7 @@ impl EndpointConfig {
             security: 0,
             outbox: Outbox::memory_total(limits.outbox, limits.datagram),
             message_ids: MessageIds::memory_total(MessageIds::DEFAULT_LIMIT),
+            bodies: self.server.blocks.memory_total(),
         }
     }
 }
@@ -92,6 +96,7 @@ impl EndpointConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::ServerBlocks;
 
     #[test]
     fn the_sum_counts_each_table_once() {
@@ -104,8 +109,9 @@ mod tests {
             outbox: 600_000,
             message_ids: 7_000_000,
             security: 80_000_000,
+            bodies: 900_000_000,
         };
-        assert_eq!(totals.sum(), 87_654_321);
+        assert_eq!(totals.sum(), 987_654_321);
     }
 
     #[test]
@@ -118,6 +124,7 @@ mod tests {
         config.limits.datagram = 1_000;
         config.parking.messages = 13;
         config.parking.bytes = 17;
+        config.server.blocks.kept_bytes = 19;
         let totals = config.memory_totals();
         assert_eq!(totals.dedup, config.dedup.memory_total());
         let place = ParkingLot::<Parked>::PLACE;
@@ -126,7 +133,7 @@ mod tests {
             totals.parking,
             config.parking.memory_total(place) + 17 + 13 * parked
         );
-        let incoming = 3 * size_of::<(IncomingId, Incoming)>() + Incoming::ETAGS + Asker::KEPT;
+        let incoming = 3 * size_of::<(IncomingId, Incoming)>() + Incoming::NOTED + Asker::KEPT;
         assert_eq!(totals.incoming, 3 * incoming + Shares::memory_total(3));
         let waiting = size_of::<((Instant, u64), Pending)>();
         assert_eq!(
@@ -137,6 +144,11 @@ mod tests {
             totals.confirmables,
             Confirmables::<IncomingId>::memory_total(7, 1_000) + Shares::memory_total(7)
         );
+        let blocks = ServerBlocks {
+            kept_bytes: 19,
+            ..ServerBlocks::default()
+        };
+        assert_eq!(totals.bodies, blocks.memory_total());
         assert_eq!(totals.outbox, Outbox::memory_total(11, 1_000));
         assert_eq!(totals.message_ids, MessageIds::memory_total(4_096));
     }

@@ -14,6 +14,8 @@ pub(super) struct Asked<'m> {
     pub(super) no_response: Option<NoResponse>,
     pub(super) block1: Option<BlockValue>,
     pub(super) block2: Option<BlockValue>,
+    /// The size of the representation is asked for.
+    pub(super) size2: bool,
     pub(super) q_block: bool,
     pub(super) proxy: bool,
     pub(super) if_match: bool,
@@ -65,6 +67,7 @@ impl<'m> Asked<'m> {
                 self.block2 = BlockValue::decode(value);
                 return self.block2.is_some();
             }
+            OptionNumber::SIZE2 => self.size2 = true,
             OptionNumber::Q_BLOCK1 | OptionNumber::Q_BLOCK2 => {
                 self.q_block = true;
                 return false;

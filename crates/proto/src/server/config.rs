@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::admission::{GroupModeByUnicast, Reachability};
+use crate::block::ServerBlocks;
 use crate::config::Profile;
 use crate::membership::MembershipLimits;
 use crate::policy::{Amplification, GroupPolicy, Leisure, NoSecPolicy, NoSecSources, Prefix};
@@ -92,6 +93,8 @@ pub struct ServerConfig {
     pub resources: usize,
     /// Limits of the table of groups.
     pub memberships: MembershipLimits,
+    /// Bodies that are larger than a block.
+    pub blocks: ServerBlocks,
 }
 
 impl Default for ServerConfig {
@@ -119,6 +122,7 @@ impl Default for ServerConfig {
             names: Vec::new(),
             resources: 1_024,
             memberships: MembershipLimits::default(),
+            blocks: ServerBlocks::default(),
         }
     }
 }

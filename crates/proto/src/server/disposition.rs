@@ -7,6 +7,7 @@ use core::time::Duration;
 use antiphon_wire::BlockValue;
 
 use super::admission::EchoValue;
+use super::block::NotedOperation;
 use crate::identity::Arrival;
 use crate::policy::{Oversize, Suppression};
 use crate::resource::ResourceId;
@@ -43,6 +44,8 @@ pub struct Deferred {
     pub arrival: Arrival,
     /// What [`Server::finish`](crate::Server::finish) needs.
     pub context: Context,
+    /// The request put together, as a message, if it came in blocks.
+    pub assembled: Option<Vec<u8>>,
 }
 
 /// What policy needs to know of a request when its response is there.
@@ -68,6 +71,12 @@ pub struct Context {
     pub(super) accept: Option<u32>,
     pub(super) block1: Option<BlockValue>,
     pub(super) block2: Option<BlockValue>,
+    /// The size of the representation is asked for.
+    pub(super) size2: bool,
+    /// The response is a block, or about blocks, already.
+    pub(super) cut: bool,
+    /// What the response is kept under, if it is made later.
+    pub(super) operation: Option<Box<NotedOperation>>,
     /// The entity tags of the request, each with its length before it.
     pub(super) etags: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! What a request asks for that its resource does not give: formats, preconditions, blocks.
+//! What a request asks for that its resource does not give: formats and preconditions.
 
 use antiphon_wire::{Code, Message, OptionNumber};
 
@@ -40,30 +40,4 @@ pub(super) fn negotiate(
     let fails = asked.if_none_match
         || (asked.if_match && !message.options_of(OptionNumber::IF_MATCH).any(matches));
     fails.then_some((Code::PRECONDITION_FAILED, ""))
-}
-
-/// What of block-wise transfer is served: bodies that fit one block. Anything else is an error that says so.
-pub(super) fn blockwise(asked: &Asked<'_>, safe: bool) -> Option<(Code, &'static str)> {
-    match asked.block1 {
-        Some(block) if block.num() > 0 => {
-            return Some((
-                Code::REQUEST_ENTITY_INCOMPLETE,
-                "block-wise requests are not served",
-            ));
-        }
-        Some(block) if block.more() => {
-            return Some((
-                Code::REQUEST_ENTITY_TOO_LARGE,
-                "block-wise requests are not served",
-            ));
-        }
-        _ => {}
-    }
-    match asked.block2 {
-        Some(block) if block.num() > 0 => {
-            Some((Code::BAD_OPTION, "Block2: only block 0 is served"))
-        }
-        Some(_) if !safe => Some((Code::BAD_OPTION, "Block2: only with GET and FETCH")),
-        _ => None,
-    }
 }

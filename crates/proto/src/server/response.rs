@@ -1,8 +1,8 @@
 //! The last look at a response before policy: is it what the request asked for?
 
-use antiphon_wire::{Code, OptionNumber, UintValue, decode_uint, encode_uint};
+use antiphon_wire::{Code, OptionNumber, decode_uint};
 
-use super::disposition::{Context, SilenceReason};
+use super::disposition::Context;
 use crate::message::Response;
 
 /// A 2.05 whose tag the request has becomes 2.03 without the representation (RFC 7252 section 5.10.6.2).
@@ -28,12 +28,8 @@ pub(super) fn revalidate(context: &Context, response: &mut Response) {
     }
 }
 
-/// Holds the representation against Accept and Block2; a reason if a group request gets no answer for it.
-pub(super) fn represent(context: &Context, response: &mut Response) -> Option<SilenceReason> {
-    let refuse = |response: &mut Response, code, text: &str| {
-        response.reset(code);
-        response.payload.extend_from_slice(text.as_bytes());
-    };
+/// Holds the representation against Accept, and acknowledges the last block of a request.
+pub(super) fn represent(context: &Context, response: &mut Response) {
     if response.code == Code::CONTENT && context.safe {
         let format = response
             .options
@@ -42,40 +38,16 @@ pub(super) fn represent(context: &Context, response: &mut Response) -> Option<Si
         if let (Some(accept), Some(format)) = (context.accept, format)
             && accept != format
         {
-            refuse(response, Code::NOT_ACCEPTABLE, "");
-        }
-    }
-    if response.code == Code::CONTENT
-        && let Some(block) = context.block2
-    {
-        if response.payload.len() <= block.size() {
-            response
-                .options
-                .set(OptionNumber::BLOCK2, block_zero(block.szx()).as_bytes());
-        } else if context.group {
-            return Some(SilenceReason::TooLarge);
-        } else {
-            refuse(
-                response,
-                Code::BAD_OPTION,
-                "Block2: the representation does not fit the block",
-            );
+            response.reset(Code::NOT_ACCEPTABLE);
         }
     }
     if let Some(block) = context.block1
-        && block.num() == 0
         && !block.more()
     {
         response
             .options
-            .set(OptionNumber::BLOCK1, block_zero(block.szx()).as_bytes());
+            .set(OptionNumber::BLOCK1, block.encode().as_bytes());
     }
-    None
-}
-
-/// The block value of a body that is complete in its first block of this size.
-fn block_zero(szx: u8) -> UintValue {
-    encode_uint(u32::from(szx))
 }
 
 /// How many bytes the response takes as a message.

@@ -19,6 +19,7 @@ use crate::policy::{Amplification, NoSecSources, Permissions, Prefix};
 
 mod access;
 mod admission;
+mod blocks;
 mod discovery;
 mod dispatch;
 mod groups;

@@ -532,12 +532,24 @@ fn a_group_answer_to_discovery_may_have_a_kibibyte() {
     assert_eq!(all.text().len(), 120 * 8 - 1);
     server.add(open(&"z".repeat(1_024 - 120 * 8 - 3))).unwrap();
     assert_eq!(server.ask(&discover("").to(ALL_NODES)).text().len(), 1_024);
-    server.add(open("/")).unwrap();
     assert_eq!(
-        server.ask(&discover("").to(ALL_NODES)).silence(),
-        SilenceReason::TooLarge
+        server
+            .ask(&discover("").to(ALL_NODES))
+            .response()
+            .options
+            .get(OptionNumber::BLOCK2),
+        None
     );
-    assert!(server.ask(&discover("")).text().ends_with(",</>"));
+    // What is larger begins with a block of that size.
+    server.add(open("/")).unwrap();
+    let first = server.ask(&discover("").to(ALL_NODES));
+    assert_eq!(first.text().len(), 1_024);
+    assert_eq!(
+        first.response().options.get(OptionNumber::BLOCK2),
+        Some(&[0x0e][..])
+    );
+    let behind = discover("").option(OptionNumber::BLOCK2, &[0x16]);
+    assert_eq!(server.ask(&behind).text(), ",</>");
 }
 
 #[test]

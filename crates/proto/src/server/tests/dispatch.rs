@@ -412,102 +412,6 @@ fn a_tag_that_the_client_has_is_answered_with_valid() {
     assert_eq!((post.code(), post.text()), (Code::CHANGED, "body"));
 }
 
-fn block(num: u32, more: bool, szx: u8) -> Vec<u8> {
-    let value = BlockValue::new(num, more, szx).unwrap();
-    value.encode().as_bytes().to_vec()
-}
-
-#[test]
-fn block2_is_answered_truthfully_or_refused() {
-    let mut server = server();
-    let sized = |length: usize| {
-        move |_: &Incoming<'_>, response: &mut Response| response.payload.resize(length, b'x')
-    };
-    let policy = GroupPolicy::respond()
-        .limit(100)
-        .amplification(Amplification::Unlimited);
-    for (path, length) in [("/64", 64), ("/65", 65)] {
-        let resource = Resource::at(path)
-            .get(sized(length))
-            .put(sized(0))
-            .access(Access::Unsecured)
-            .group_policy(policy.clone());
-        server.add(resource).unwrap();
-    }
-    let ask_block = |path: &str, block: &[u8]| get(path).option(OptionNumber::BLOCK2, block);
-    let whole = server.ask(&ask_block("/64", &block(0, false, 2)));
-    assert_eq!((whole.code(), whole.text().len()), (Code::CONTENT, 64));
-    assert_eq!(
-        whole.response().options.get(OptionNumber::BLOCK2),
-        Some(&[0x02][..])
-    );
-    let refused = server.ask(&ask_block("/65", &block(0, false, 2)));
-    assert_eq!(refused.code(), Code::BAD_OPTION);
-    assert!(refused.text().contains("Block2"));
-    assert_eq!(
-        server.ask(&ask_block("/64", &block(1, false, 2))).code(),
-        Code::BAD_OPTION
-    );
-    let unsafe_method = ask(Code::PUT, "/64").option(OptionNumber::BLOCK2, &block(0, false, 2));
-    assert_eq!(server.ask(&unsafe_method).code(), Code::BAD_OPTION);
-
-    let group = server.ask(&ask_block("/64", &block(0, false, 2)).to(ALL_NODES));
-    assert_eq!(
-        group.response().options.get(OptionNumber::BLOCK2),
-        Some(&[0x02][..])
-    );
-    let silent = server.ask(&ask_block("/65", &block(0, false, 2)).to(ALL_NODES));
-    assert_eq!(silent.silence(), SilenceReason::TooLarge);
-    assert_eq!(
-        server
-            .ask(&get("/65"))
-            .response()
-            .options
-            .get(OptionNumber::BLOCK2),
-        None
-    );
-}
-
-#[test]
-fn block1_is_refused_by_unicast_unless_it_is_the_whole_body_and_ignored_through_groups() {
-    let mut server = server();
-    let (handler, count) = counted("");
-    let policy = GroupPolicy::respond().answer(Class::ClientError);
-    let resource = Resource::at("/a")
-        .put(handler)
-        .access(Access::Unsecured)
-        .group_policy(policy);
-    server.add(resource).unwrap();
-    let put = |block: &[u8]| ask(Code::PUT, "/a").option(OptionNumber::BLOCK1, block);
-    let whole = server.ask(&put(&block(0, false, 6)));
-    assert_eq!(whole.code(), Code::CHANGED);
-    assert_eq!(
-        whole.response().options.get(OptionNumber::BLOCK1),
-        Some(&[0x06][..])
-    );
-    assert_eq!(
-        server.ask(&put(&block(0, true, 6))).code(),
-        Code::REQUEST_ENTITY_TOO_LARGE
-    );
-    assert_eq!(
-        server.ask(&put(&block(1, false, 6))).code(),
-        Code::REQUEST_ENTITY_INCOMPLETE
-    );
-    assert_eq!(runs(&count), 1);
-    for value in [block(0, false, 6), block(0, true, 6), block(3, false, 6)] {
-        let reply = server.ask(&put(&value).to(ALL_NODES));
-        assert_eq!(reply.silence(), SilenceReason::BlockwiseGroupRequest);
-    }
-    let q_block2 = ask(Code::PUT, "/a")
-        .option(OptionNumber::Q_BLOCK2, b"")
-        .to(ALL_NODES);
-    assert_eq!(
-        server.ask(&q_block2).silence(),
-        SilenceReason::BlockwiseGroupRequest
-    );
-    assert_eq!(runs(&count), 1);
-}
-
 #[test]
 fn a_handler_may_have_nothing_to_say_and_must_say_a_response() {
     let mut server = server();
@@ -550,7 +454,9 @@ fn a_deferred_response_meets_the_same_policy() {
         resource,
         arrival,
         context,
+        assembled,
     } = *deferred;
+    assert_eq!(assembled, None);
     assert_eq!(resource, id);
     assert_eq!(arrival.at, NOW);
     assert!(arrival.is_group());

@@ -1,0 +1,244 @@
+//! Block-wise transfer (RFC 7959): bodies that are larger than a datagram, in numbered blocks.
+//!
+//! A server keeps two tables: bodies of requests that are not complete ([`incomplete`]), and responses of which a peer
+//! has had the first block ([`kept`]). A client has one transfer for each operation. All three know operations by
+//! their [`key`], and nothing of messages, tokens and timers.
+//!
+//! Under OSCORE and Group OSCORE blocks are *inner* ones: each block is protected as a message of its own, and bodies are
+//! cut before and put together after protection. Outer blocks (RFC 8613 section 4.1.3.4.2), which only proxies make, are
+//! not put together: the Block options are not understood outside.
+
+mod incomplete;
+mod kept;
+mod key;
+
+use core::fmt;
+use core::time::Duration;
+
+use antiphon_wire::BlockValue;
+
+use crate::config::ConfigError;
+
+pub(crate) use incomplete::{IncompleteBodies, Taken};
+pub(crate) use kept::{KeptBodies, cut};
+pub(crate) use key::OperationKey;
+
+/// The size of a block: a power of two from 16 to 1024 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BlockSize {
+    exponent: u8,
+}
+
+impl BlockSize {
+    /// 16 bytes, the smallest.
+    pub const SMALLEST: Self = Self { exponent: 0 };
+    /// 64 bytes: what fits into one frame of IEEE 802.15.4 together with its headers.
+    pub const SIXLOWPAN: Self = Self { exponent: 2 };
+    /// 1024 bytes, the largest. The default.
+    pub const LARGEST: Self = Self { exponent: 6 };
+
+    /// The size of so many bytes.
+    ///
+    /// # Errors
+    /// It is not a power of two from 16 to 1024.
+    pub const fn new(bytes: usize) -> Result<Self, ConfigError> {
+        let problem = match bytes {
+            0..16 => "is below its lower limit",
+            1_025.. => "is above its upper limit",
+            _ if !bytes.is_power_of_two() => "is no power of two",
+            _ => {
+                return Ok(Self {
+                    exponent: (bytes.ilog2() - 4) as u8,
+                });
+            }
+        };
+        Err(ConfigError {
+            parameter: "block size",
+            problem,
+        })
+    }
+
+    /// The size that a Block option states.
+    pub const fn of(block: BlockValue) -> Self {
+        Self {
+            exponent: block.szx(),
+        }
+    }
+
+    /// The largest size of at most so many bytes; `None` below 16.
+    pub const fn at_most(bytes: usize) -> Option<Self> {
+        match bytes {
+            0..16 => None,
+            1_024.. => Some(Self::LARGEST),
+            _ => Some(Self {
+                exponent: (bytes.ilog2() - 4) as u8,
+            }),
+        }
+    }
+
+    /// In bytes.
+    pub const fn bytes(self) -> usize {
+        16 << self.exponent
+    }
+
+    /// The next smaller size.
+    pub(crate) const fn smaller(self) -> Option<Self> {
+        match self.exponent.checked_sub(1) {
+            Some(exponent) => Some(Self { exponent }),
+            None => None,
+        }
+    }
+
+    /// The option value of the block that begins there; `None` if it has no number, because it does not begin at a
+    /// multiple of the size or lies too far behind.
+    pub(crate) fn block_at(self, start: usize, more: bool) -> Option<BlockValue> {
+        if !start.is_multiple_of(self.bytes()) {
+            return None;
+        }
+        let number = u32::try_from(start / self.bytes()).ok()?;
+        BlockValue::new(number, more, self.exponent)
+    }
+}
+
+impl Default for BlockSize {
+    fn default() -> Self {
+        Self::LARGEST
+    }
+}
+
+impl fmt::Display for BlockSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.bytes())
+    }
+}
+
+/// What a server does about bodies that are larger than a block, and what that may take.
+///
+/// Each table is for all peers together; one address (in IPv6 one /64 prefix) gets half of its bytes at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerBlocks {
+    /// The largest block that is sent or asked for; default 1024 bytes. Clients may ask for smaller ones.
+    pub size: BlockSize,
+    /// The largest body of a request in bytes; default 1 MiB. A larger one is refused with 4.13 and Size1.
+    pub body: usize,
+    /// Bodies of requests that are not complete yet; default 64. Beyond that a new one is refused with 5.03 and Max-Age.
+    pub incomplete: usize,
+    /// Of these, bodies from one address; default 8.
+    pub incomplete_per_address: usize,
+    /// Bytes that they take together; default 4 MiB.
+    pub incomplete_bytes: usize,
+    /// How long the next block of a request is waited for; default 247 s, EXCHANGE_LIFETIME (RFC 7959 section 2.5).
+    pub incomplete_for: Duration,
+    /// Representations that are kept so that all blocks which a client fetches are from the same one; default 64. Without
+    /// room the handler is asked for each block anew, and the entity tag tells the client if the representation changed.
+    pub kept: usize,
+    /// Of these, representations for one address; default 8.
+    pub kept_per_address: usize,
+    /// Bytes that they take together; default 2 MiB.
+    pub kept_bytes: usize,
+    /// How long a representation is kept after a block of it was asked for; default 247 s (RFC 7959 section 2.4).
+    pub kept_for: Duration,
+}
+
+impl Default for ServerBlocks {
+    fn default() -> Self {
+        let lifetime = Duration::from_secs(247);
+        Self {
+            size: BlockSize::LARGEST,
+            body: 1 << 20,
+            incomplete: 64,
+            incomplete_per_address: 8,
+            incomplete_bytes: 4 << 20,
+            incomplete_for: lifetime,
+            kept: 64,
+            kept_per_address: 8,
+            kept_bytes: 2 << 20,
+            kept_for: lifetime,
+        }
+    }
+}
+
+impl ServerBlocks {
+    /// The most memory that both tables take with these limits.
+    pub(crate) fn memory_total(&self) -> usize {
+        // A body grows by doubling; for a moment both copies are there, and the whole message made of it.
+        let bodies = 4 * self.incomplete_bytes + 2 * self.kept_bytes;
+        let places =
+            2 * (self.incomplete * IncompleteBodies::PLACE + self.kept * KeptBodies::PLACE);
+        bodies + places
+    }
+}
+
+/// How a client transfers bodies that are larger than a block, and what that may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransferLimits {
+    /// The largest block that is sent or asked for. `None` (default): 1024 bytes, or 64 where the link profile is
+    /// [`SixLowpan`](crate::LinkProfile::SixLowpan). Below 1024, a GET or FETCH says so from the beginning.
+    pub size: Option<BlockSize>,
+    /// The largest body that is sent or put together, in bytes; default 1 MiB.
+    pub body: usize,
+    /// Bytes that all transfers of the endpoint take together; default 16 MiB.
+    pub bytes: usize,
+    /// How long a transfer may take as a whole; default 10 min.
+    pub patience: Duration,
+    /// How often a transfer begins anew because the representation changed meanwhile, or the server lost what it had; default 2.
+    pub restarts: u8,
+    /// How many members' answers to group requests are fetched at the same time; default 16. Towards each member NSTART holds.
+    pub at_once: usize,
+}
+
+impl Default for TransferLimits {
+    fn default() -> Self {
+        Self {
+            size: None,
+            body: 1 << 20,
+            bytes: 16 << 20,
+            patience: Duration::from_secs(600),
+            restarts: 2,
+            at_once: 16,
+        }
+    }
+}
+
+/// Why a body could not be transferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFailure {
+    /// It is larger than this many bytes, which is the most that is allowed.
+    TooLarge(usize),
+    /// The representation changed whenever some of it was there.
+    Changed,
+    /// The blocks do not fit together: wrong number, size or sender, an end that is none, or none of the options that say so.
+    Inconsistent,
+    /// It took longer than is allowed as a whole.
+    TimedOut,
+    /// All transfers together take as much memory as is allowed.
+    Crowded,
+}
+
+impl fmt::Display for BodyFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
+            Self::Changed => f.write_str("the representation changed during the transfer"),
+            Self::Inconsistent => f.write_str("the blocks do not fit together"),
+            Self::TimedOut => f.write_str("the transfer took too long"),
+            Self::Crowded => f.write_str("too many bodies are being transferred"),
+        }
+    }
+}
+
+impl core::error::Error for BodyFailure {}
+
+/// How far a transfer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyProgress {
+    /// The body of the request is being sent; else that of the response is being received.
+    pub sending: bool,
+    /// Bytes that have arrived.
+    pub bytes: usize,
+    /// How many there will be, if that is known: from Size2 it is what the server says.
+    pub total: Option<usize>,
+}
+
+#[cfg(test)]
+mod tests;
