@@ -165,6 +165,12 @@ type Separate = (IncomingId, SocketAddr);
 /// What an exchange for the completion of a collection belongs to.
 type Completing = (CollectionId, Asking);
 
+/// Makes a large part of the endpoint. Not inlined, so that on small devices the stack holds one at a time.
+#[inline(never)]
+fn boxed<T>(make: impl FnOnce() -> T) -> Box<T> {
+    Box::new(make())
+}
+
 /// The endpoint of CoAP group communication: client and server in one.
 ///
 /// # How to drive it
@@ -186,19 +192,19 @@ pub struct Endpoint {
     confirmables: Confirmables<Sent<Separate>>,
     separate_shares: Shares,
     exchanges: Exchanges<Completing>,
-    collections: Collections,
-    server: Server,
+    collections: Box<Collections>,
+    server: Box<Server>,
     parking: ParkingLot<Parked>,
     #[cfg(feature = "oscore")]
-    guard: Guard,
+    guard: Box<Guard>,
     incoming: BTreeMap<IncomingId, Incoming>,
     incoming_shares: Shares,
-    /// Group answers by the time they are due.
-    pending: BTreeMap<(Instant, u64), Pending>,
+    /// Group answers by the time they are due. In boxes, as the first node of a tree has eleven places.
+    pending: BTreeMap<(Instant, u64), Box<Pending>>,
     pending_shares: Shares,
     outbox: Outbox,
     work: VecDeque<Work>,
-    memberships_at_work: BTreeMap<WorkId, Task>,
+    memberships_at_work: BTreeMap<WorkId, Box<Task>>,
     /// The exchanges by which silent members are asked in person.
     completing: BTreeMap<Completing, ExchangeId>,
     events: VecDeque<Event>,
@@ -222,11 +228,11 @@ impl Endpoint {
                 config.limits.exchanges,
                 &mut rng,
             ),
-            collections: Collections::new(config.collections.clone(), &mut rng),
-            server: Server::new(config.server.clone(), &mut rng),
+            collections: boxed(|| Collections::new(config.collections.clone(), &mut rng)),
+            server: boxed(|| Server::new(config.server.clone(), &mut rng)),
             parking: ParkingLot::new(config.parking.clone(), &mut rng),
             #[cfg(feature = "oscore")]
-            guard: Guard::new(config.security.clone(), &mut rng),
+            guard: boxed(|| Guard::new(config.security.clone(), &mut rng)),
             outbox: Outbox::new(config.limits.outbox),
             sockets: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -306,7 +312,7 @@ impl Endpoint {
             if entry.key().0 > now {
                 break;
             }
-            let Pending { asker, response } = entry.remove();
+            let Pending { asker, response } = *entry.remove();
             self.pending_shares.give_back(asker.origin.path.peer);
             self.send_group_answer(now, asker, &response);
         }
@@ -463,7 +469,7 @@ impl Endpoint {
         let task = self.server.memberships_mut().poll_task(now)?;
         let id = self.fresh_work_id();
         if let Some(same) = task.of_membership() {
-            self.memberships_at_work.insert(id, same);
+            self.memberships_at_work.insert(id, Box::new(same));
         }
         Some(Work { id, task })
     }

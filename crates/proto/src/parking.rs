@@ -4,6 +4,7 @@
 //! network had lost the message. A message that waits too long leaves the same way. What comes in, which others
 //! decide, never takes the places kept for what goes out.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -68,7 +69,7 @@ struct Slot<T> {
 /// By the ids of their work. These only grow, so the first is always the one that has waited longest.
 pub(crate) struct ParkingLot<T> {
     limits: ParkingLimits,
-    slots: BTreeMap<WorkId, Slot<T>>,
+    slots: BTreeMap<WorkId, Box<Slot<T>>>,
     of_peer: HashMap<IpAddr, usize, KeyedHash>,
     incoming: usize,
     incoming_bytes: usize,
@@ -122,7 +123,7 @@ impl<T> ParkingLot<T> {
             direction,
             ticket,
         };
-        self.slots.insert(id, slot);
+        self.slots.insert(id, Box::new(slot));
         Ok(())
     }
 

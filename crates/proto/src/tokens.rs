@@ -4,9 +4,10 @@
 //! A token is a counter behind a secret permutation. So no value comes back before every other one has
 //! been used: with the default of 8 bytes, never in the life of an endpoint. Shorter tokens come back,
 //! and then the time since their last use counts. That is remembered for 256 blocks of the counter, not
-//! for each token, so that the memory is constant (8 KiB) and no flood of requests fills a table.
+//! for each token, so that the memory is bounded (32 bytes for each block that was begun, 8 KiB at most; with tokens
+//! of 8 bytes one block is enough for ever) and no flood of requests fills a table.
 
-use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
@@ -55,7 +56,8 @@ pub struct Tokens {
     len: usize,
     binding: Binding,
     key: KeyedHash,
-    blocks: Box<[Block; BLOCKS]>,
+    /// Those that were begun. They are begun in their order.
+    blocks: Vec<Block>,
     current: usize,
     used_of_current: u64,
 }
@@ -70,20 +72,23 @@ struct Block {
     touched: bool,
 }
 
+impl Block {
+    const UNUSED: Self = Self {
+        live: 0,
+        taken_until: None,
+        touched: false,
+    };
+}
+
 impl Tokens {
     /// Tokens of `len` bytes (1 to 8; others are brought into these limits).
     pub(crate) fn new(len: usize, binding: Binding, rng: &mut Rng) -> Self {
         let len = len.clamp(1, Token::MAX_LEN);
-        let unused = Block {
-            live: 0,
-            taken_until: None,
-            touched: false,
-        };
         Self {
             len,
             binding,
             key: rng.keyed_hash(),
-            blocks: Box::new([unused; BLOCKS]),
+            blocks: Vec::new(),
             current: BLOCKS - 1,
             used_of_current: block_len(len),
         }
@@ -100,6 +105,9 @@ impl Tokens {
         }
         let counter = (self.current as u64) * block_len(self.len) + self.used_of_current;
         self.used_of_current += 1;
+        if self.blocks.len() <= self.current {
+            self.blocks.resize(self.current + 1, Block::UNUSED);
+        }
         if let Some(block) = self.blocks.get_mut(self.current) {
             block.live += 1;
             block.touched = true;
@@ -153,7 +161,7 @@ impl Tokens {
         let mut remaining = None;
         for index in (1..=BLOCKS).map(|step| (self.current + step) % BLOCKS) {
             let Some(block) = self.blocks.get(index) else {
-                continue;
+                return Ok(index);
             };
             if block.live > 0 || (block.touched && self.binding == Binding::Unbound) {
                 continue;

@@ -34,7 +34,7 @@ const PROGRAMS: [Program; 2] = [
     Program {
         name: "endpoint",
         flash: 332 * 1024,
-        ram: 56 * 1024,
+        ram: 40 * 1024,
     },
 ];
 

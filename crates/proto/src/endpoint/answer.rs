@@ -185,8 +185,8 @@ impl Endpoint {
         }
         self.serial += 1;
         let response = response.clone();
-        self.pending
-            .insert((now + leisure, self.serial), Pending { asker, response });
+        let pending = Box::new(Pending { asker, response });
+        self.pending.insert((now + leisure, self.serial), pending);
     }
 
     /// An answer whose leisure is over. This is the moment at which it is protected.
