@@ -142,6 +142,14 @@ fn threat_20_a_challenge_is_for_one_client_and_ends_with_the_keys() {
     // Member 2 has the value too, and gets no further with it.
     let (stolen, _) = floor.ask(2, To::Member(kid(1)), &with_echo("lock", &value));
     challenged(&mut floor.members[1], &stolen);
+    // The control: from the client that it was sent to the same value is taken.
+    let mut same = Floor::new(3, Suite::default());
+    same.members[1].group().windows_unknown();
+    let (first, mut asked) = same.ask(0, To::Member(kid(1)), &get(1, &[0xaa], "lock"));
+    let to_it = challenged(&mut same.members[1], &first);
+    let value = challenge(&mut same, to_it, [1; 8], &mut asked);
+    let (own, _) = same.ask(0, To::Member(kid(1)), &with_echo("lock", &value));
+    assert!(same.hear(1, &own).unwrap().fresh);
     // A second challenge, and then new keys: the old value is gone with the old keys, and there is none to be sent.
     let (second, _) = floor.ask(0, To::Member(kid(1)), &get(2, &[0xaa], "lock"));
     let late = challenged(&mut floor.members[1], &second);

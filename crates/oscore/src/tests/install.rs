@@ -439,11 +439,14 @@ fn threat_14_stale_members_are_gone_before_the_new_keys_come() {
     assert!(!group.is_lost());
     assert!(group.peer(kid(2)).is_none());
     assert!(group.peer(kid(3)).unwrap().window().is_valid());
-    for other in [0, 2] {
+    // The evicted one has even got the new keys; member 3 has not got the list of who is stale.
+    for other in [0, 2, 3] {
         install(&mut floor.members[other], seconds(1000));
     }
     let (evicted, _) = floor.ask(2, To::Group, &request);
     let (member, _) = floor.ask(0, To::Group, &request);
     assert_eq!(floor.hear(1, &evicted).unwrap_err(), Reason::NoContext);
     assert!(floor.hear(1, &member).is_ok());
+    // The control: without the list it is heard.
+    assert!(floor.hear(3, &evicted).is_ok());
 }
