@@ -14,7 +14,7 @@ use antiphon_oscore::nonce::PartialIv;
 use antiphon_oscore::option::OscoreOption;
 use antiphon_oscore::secret::Secret;
 use antiphon_oscore::suite::{Aead, GroupEncryption, Hkdf, SignatureAlgorithm, Suite};
-use antiphon_oscore::{Contexts, Protecting, Settings, To};
+use antiphon_oscore::{Contexts, Proof, Protecting, Settings, SignJob, To};
 use antiphon_wire::Message;
 
 use crate::measure::median;
@@ -179,30 +179,32 @@ fn group_mode_of(curve: Curve, suite: Suite, encryption: &str) {
     let made = client
         .contexts
         .protect_request(NOW, client.place, &message, To::Group);
-    let asked = to_be_signed(made.ok());
+    let asked = signing(made.ok());
     let mut opened = server.hear(&client.ask(&request, To::Group).0);
     let message = Message::parse(&response).expect("well formed");
     let received = &mut opened.received;
     let made = server
         .contexts
         .protect_response(NOW, &message, received, None);
-    let answered = to_be_signed(made.ok());
+    let answered = signing(made.ok());
 
     let secret = Secret::copy_of(&[0x33; 16]);
     let key = &client.key;
     let public = &key.public();
-    let bare_sign = |text| -> Turn<'_> {
-        Box::new(move || timed(SIGNED, || (), |()| key.sign(algorithm, black_box(text))))
-    };
+    fn bare_sign<'a>(job: &'a SignJob, key: &'a dyn PrivateKey) -> Turn<'a> {
+        Box::new(move || timed(SIGNED, || (), |()| black_box(job).run(key)))
+    }
     // How long it takes depends on the signature: as with the messages, each is another one.
     let mut made = 0_u64;
-    let bare_verify = |mut text: Vec<u8>| -> Turn<'_> {
+    let bare_verify = |job: &SignJob| -> Turn<'_> {
+        // As long as that, with the heads of two byte strings and a number.
+        let length = job.to_be_signed().bytes().len();
+        let text = vec![0x5a; length.saturating_sub(11)];
         let another = move || {
             made += 1;
-            text.truncate(text.len() - 8);
-            text.extend_from_slice(&made.to_be_bytes());
-            let signature = key.sign(algorithm, &text).expect("it signs");
-            (text.clone(), signature)
+            let proof = Proof::of_manager(&text, &made.to_be_bytes());
+            let signature = proof.make(&suite, key, public).expect("it signs");
+            (proof.as_bytes().to_vec(), signature)
         };
         let mut another = another;
         Box::new(move || {
@@ -212,13 +214,13 @@ fn group_mode_of(curve: Curve, suite: Suite, encryption: &str) {
         })
     };
     let times = interleaved(&mut [
-        bare_sign(&asked),
+        bare_sign(&asked, key),
         protect_requests(members(), SIGNED, To::Group),
-        bare_sign(&answered),
+        bare_sign(&answered, key),
         protect_responses(members(), SIGNED, To::Group),
-        bare_verify(asked.clone()),
+        bare_verify(&asked),
         open_requests(members(), SIGNED, To::Group),
-        bare_verify(answered.clone()),
+        bare_verify(&answered),
         open_responses(members(), SIGNED, To::Group),
         Box::new(|| timed(SEALED, || (), |()| keystream_alone(&secret, algorithm))),
     ]);
@@ -247,9 +249,9 @@ fn keystream_alone(key: &Secret, algorithm: SignatureAlgorithm) -> bool {
     keystream(Hkdf::Sha256, black_box(key), algorithm, &message).is_ok()
 }
 
-fn to_be_signed(made: Option<Protecting>) -> Vec<u8> {
+fn signing(made: Option<Protecting>) -> SignJob {
     match made {
-        Some(Protecting::Sign(signing)) => signing.to_be_signed().to_vec(),
+        Some(Protecting::Sign(signing)) => signing.job(),
         _ => panic!("a message in group mode is signed"),
     }
 }
@@ -329,6 +331,7 @@ fn pairwise_mode() {
             let mut value = Vec::new();
             option.write(&mut value).expect("short");
             let sender = if request { one } else { other };
+            let manager = floor::manager(Curve::Ed25519);
             let parts = GroupAad {
                 suite: &suite,
                 request_kid: one.as_bytes(),
@@ -337,7 +340,7 @@ fn pairwise_mode() {
                 request_kid_context: floor::GID,
                 oscore_option: &value,
                 sender_credential: &floor::credential_of(Curve::Ed25519, sender),
-                group_manager_credential: &floor::manager(Curve::Ed25519),
+                group_manager_credential: manager.as_bytes(),
             };
             let plain = if request {
                 floor::request()
@@ -412,13 +415,13 @@ fn first_contact() {
         let ccm = Aead::AesCcm16_128_128;
         let suite = floor::suite(curve, GroupEncryption::Aead(ccm), ccm);
         let key = floor::key(curve, 1);
-        let peer = floor::key(curve, 2).public();
         let credential = floor::credential_of(curve, kid(2));
         let (bytes, plain) = (credential.clone(), floor::request());
         let [mut client, _] = floor::members(suite, curve);
         let [mut asking, mut server] = floor::members(suite, curve);
+        let job = asking.agreement(&plain, kid(2));
         let times = interleaved(&mut [
-            Box::new(|| once(|| key.agree(black_box(&peer)))),
+            Box::new(|| once(|| key.agree(&black_box(&job).agreement()))),
             Box::new(|| {
                 client.meet_again(kid(2), floor::import(&credential));
                 once(|| client.ask(&plain, To::Member(kid(2))))

@@ -10,9 +10,9 @@ use antiphon_oscore::secret::Secret;
 use antiphon_oscore::sequence::{Sequence, SequenceSettings};
 use antiphon_oscore::suite::{Aead, Hkdf, Suite};
 use antiphon_oscore::{
-    Asked, ContextId, Contexts, Gid, Group, GroupId, Job, JobResult, Kid, Mode, Opened,
-    OpenedResponse, Opening, Own, Pair, PairId, PairParameters, PairSettings, Parameters,
-    ProtectError, Protected, Protecting, Reason, Received, Settings, Stale, Step, To,
+    Asked, ContextId, Contexts, Gid, Group, GroupId, GroupManagerCredential, Job, JobResult, Kid,
+    Mode, Opened, OpenedResponse, Opening, Own, Pair, PairId, PairParameters, PairSettings,
+    Parameters, ProtectError, Protected, Protecting, Reason, Received, Settings, Stale, Step, To,
 };
 use antiphon_wire::{Code, Message, MessageId, OptionNumber, Token, Type, Writer};
 
@@ -59,7 +59,7 @@ pub fn parameters(generation: u8) -> Parameters {
         master_salt: Secret::new(vec![0x7e; 8]),
         suite: Suite::default(),
         format: CredentialFormat::Ccs,
-        gm_credential: b"manager".to_vec(),
+        gm_credential: GroupManagerCredential::configured_by_hand(*b"manager"),
     }
 }
 

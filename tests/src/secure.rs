@@ -10,8 +10,8 @@ use antiphon_oscore::suite::{
     Aead, GroupEncryption, Hkdf, KeyAgreement, SignatureAlgorithm, Suite,
 };
 use antiphon_oscore::{
-    Asked, ContextId, Contexts, Gid, Group, GroupId, Job, JobResult, Kid, Own, Parameters,
-    Protected, Protecting, Settings, Step, To,
+    Asked, ContextId, Contexts, Gid, Group, GroupId, GroupManagerCredential, Job, JobResult, Kid,
+    Own, Parameters, Protected, Protecting, Settings, Step, To,
 };
 use antiphon_proto::Identity;
 use antiphon_wire::Message;
@@ -62,7 +62,7 @@ pub fn group(me: u8, peers: impl IntoIterator<Item = u8>, settings: Settings) ->
         master_salt: Secret::new(vec![0x53; 8]),
         suite: suite(),
         format: CredentialFormat::Ccs,
-        gm_credential: Vec::new(),
+        gm_credential: GroupManagerCredential::no_manager(),
     };
     let own = Own {
         sender_id: kid(me),

@@ -11,8 +11,9 @@ use antiphon_oscore::suite::{
     Aead, GroupEncryption, Hkdf, KeyAgreement, SignatureAlgorithm, Suite,
 };
 use antiphon_oscore::{
-    Asked, ContextId, Contexts, Gid, Group, Kid, Opened, OpenedRequest, OpenedResponse, Own, Pair,
-    PairId, PairParameters, PairSettings, Parameters, Protected, Protecting, Settings, Step, To,
+    AgreeJob, Asked, ContextId, Contexts, Gid, Group, GroupManagerCredential, Kid, Opened,
+    OpenedRequest, OpenedResponse, Own, Pair, PairId, PairParameters, PairSettings, Parameters,
+    Protected, Protecting, Settings, Step, To,
 };
 use antiphon_wire::{Code, EncodeError, Message, MessageId, OptionNumber, Token, Type, Writer};
 
@@ -73,8 +74,9 @@ fn sequence() -> Sequence {
     Sequence::exact(FIRST_NUMBER, MAX_NUMBER, SequenceSettings::default())
 }
 
-pub(crate) fn manager(curve: Curve) -> Vec<u8> {
-    Credential::build_ccs("manager", &key(curve, u16::MAX).public())
+pub(crate) fn manager(curve: Curve) -> GroupManagerCredential {
+    let credential = Credential::build_ccs("manager", &key(curve, u16::MAX).public());
+    GroupManagerCredential::configured_by_hand(credential)
 }
 
 /// A group in which `own` sends, without peers.
@@ -175,6 +177,16 @@ impl One {
         match self.place {
             ContextId::Pair(id) => id,
             ContextId::Group(_) => panic!("not a pair"),
+        }
+    }
+
+    /// What has to be agreed on before the first request to a peer.
+    pub(crate) fn agreement(&mut self, plain: &[u8], with: Kid) -> AgreeJob {
+        let message = Message::parse(plain).expect("well formed");
+        let to = To::Member(with);
+        match self.contexts.protect_request(NOW, self.place, &message, to) {
+            Ok(Protecting::Agree(job)) => job,
+            _ => panic!("the keys are not there yet"),
         }
     }
 

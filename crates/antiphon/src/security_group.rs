@@ -66,6 +66,7 @@ pub use antiphon_oscore::credential::{Credential, CredentialFormat, CredentialRe
 pub use antiphon_oscore::crypto::{Curve, KeyFailure, PrivateKey, PublicKey, SoftwareKey};
 pub use antiphon_oscore::secret::Secret;
 pub use antiphon_oscore::suite;
+pub use antiphon_oscore::{Grounds, GroupManagerCredential, Proof, ProofRefused};
 pub use builder::SecurityGroupBuilder;
 pub use error::SecurityError;
 pub use keeper::{CredentialSource, OwnKey};

@@ -11,8 +11,8 @@ use antiphon_oscore::record::{Established, Restored};
 use antiphon_oscore::secret::Secret;
 use antiphon_oscore::sequence::{Sequence, SequenceSettings};
 use antiphon_oscore::{
-    Contexts, Gid, Group, Job, JobResult, Kid, Member, Mode, Opened, Own, Pair, PairParameters,
-    PairSettings, Parameters, Protecting, Reason, Settings, Step, To,
+    Contexts, Gid, Group, GroupManagerCredential, Job, JobResult, Kid, Member, Mode, Opened, Own,
+    Pair, PairParameters, PairSettings, Parameters, Protecting, Reason, Settings, Step, To,
 };
 use antiphon_wire::{Message, OptionNumber};
 
@@ -276,7 +276,7 @@ fn group(file: &GroupFile, listening: bool) -> Result<Group, String> {
         master_salt: file.master_salt.clone(),
         suite: file.suite,
         format: file.format,
-        gm_credential: file.manager.clone(),
+        gm_credential: GroupManagerCredential::configured_by_hand(file.manager.clone()),
     };
     let own = match &file.own {
         Some(own) if !listening => Some(Own {

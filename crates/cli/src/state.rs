@@ -6,7 +6,9 @@ use std::path::Path;
 use antiphon::store::{Batch, Contents, FileDisk, Opened, Options, SealKey, Store, StoreError};
 use antiphon_oscore::record::{Established, InstallRefused, Loss, Paired, Record, Restored};
 use antiphon_oscore::sequence::{Sequence, SequenceSettings};
-use antiphon_oscore::{Gid, Group, GroupError, Kid, Own, Parameters, Settings};
+use antiphon_oscore::{
+    Gid, Group, GroupError, GroupManagerCredential, Kid, Own, Parameters, Settings,
+};
 
 use crate::failure::Failure;
 use crate::preconfigured::{GroupFile, Listed, PairFile, Preconfigured, name_of};
@@ -155,7 +157,7 @@ fn assemble(file: &GroupFile) -> Result<Group, Failure> {
         master_salt: file.master_salt.clone(),
         suite: file.suite,
         format: file.format,
-        gm_credential: file.manager.clone(),
+        gm_credential: GroupManagerCredential::configured_by_hand(file.manager.clone()),
     };
     let own = match &file.own {
         None => None,

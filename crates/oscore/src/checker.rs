@@ -11,6 +11,7 @@ use crate::aad::GroupFrame;
 use crate::credential::Credential;
 use crate::group_mode::{Binding, Countersigning};
 use crate::identity::{Gid, Kid, MAX_NAME, Member, Mode};
+use crate::manager::GroupManagerCredential;
 use crate::nonce::PartialIv;
 use crate::open::{Checked, VerifyJob};
 use crate::option::OscoreOption;
@@ -77,7 +78,7 @@ impl SignatureChecker {
         gid: Gid,
         suite: Suite,
         signature_encryption_key: Secret,
-        gm_credential: &[u8],
+        gm_credential: &GroupManagerCredential,
     ) -> Result<SignatureChecker, Reason> {
         if !suite.has_group_mode() {
             return Err(Reason::ModeUnavailable(Mode::Group));
@@ -90,7 +91,7 @@ impl SignatureChecker {
             gid,
             suite,
             signature_encryption_key,
-            frame: GroupFrame::new(&suite, gm_credential),
+            frame: GroupFrame::new(&suite, gm_credential.as_bytes()),
             members: BTreeMap::new(),
             last_ticket: 0,
         })

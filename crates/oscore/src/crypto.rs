@@ -7,11 +7,13 @@ mod cipher;
 mod kdf;
 mod private;
 mod public;
+mod purpose;
 
 pub use cipher::{AeadKey, GroupKey};
 pub use kdf::hkdf;
 pub use private::{KeyFailure, PrivateKey, SoftwareKey};
 pub use public::{Curve, EcY, KeyRefused, PublicKey, SignatureRefused, verify};
+pub use purpose::{Agreement, Purpose, SharedSecret, ToBeSigned};
 
 /// Why an operation with a symmetric key was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,6 +22,7 @@ use crate::credential::{Credential, CredentialFormat};
 use crate::crypto::CryptoError;
 use crate::echo::EchoStore;
 use crate::identity::{Gid, Kid, MAX_NAME, Member, Mode};
+use crate::manager::GroupManagerCredential;
 use crate::record::{Installed, OwnMember, Past, PeersKept, Record};
 use crate::replay::ReplayWindow;
 use crate::secret::Secret;
@@ -43,9 +44,9 @@ pub struct Parameters {
     pub suite: Suite,
     /// The Authentication Credential Format.
     pub format: CredentialFormat,
-    /// The Group Manager's authentication credential, as distributed; empty in a pre-configured group without one.
-    /// Whoever hands it in has proof that the Group Manager has its private key (draft section 2.1.6).
-    pub gm_credential: Vec<u8>,
+    /// The Group Manager's authentication credential, with the proof that it has the private key, or what stands in its
+    /// place (draft section 2.1.6).
+    pub gm_credential: GroupManagerCredential,
 }
 
 /// Under which ID and credential this endpoint sends.
@@ -225,7 +226,7 @@ impl Group {
             parameters.suite,
             parameters.master_secret.clone(),
             parameters.master_salt.clone(),
-            &parameters.gm_credential,
+            parameters.gm_credential.as_bytes(),
         )?)
     }
 

@@ -26,6 +26,7 @@ pub mod echo;
 mod group;
 mod group_mode;
 mod identity;
+mod manager;
 mod message;
 pub mod nonce;
 mod open;
@@ -47,11 +48,12 @@ pub use group::{
     PreparedSender, RestoreError, Settings, Stale,
 };
 pub use identity::{Gid, Kid, Member, Mode};
+pub use manager::{Grounds, GroupManagerCredential, Proof, ProofRefused};
 pub use message::{MessageRefused, OptionClass};
 pub use open::{
     AgreeJob, Agreed, Asked, Challenged, Checked, Job, JobResult, Opened, OpenedRequest,
     OpenedResponse, Opening, Received, Step, VerifyJob,
 };
 pub use pair::{Pair, PairError, PairParameters, PairSettings};
-pub use protect::{Protected, Protecting, Signing, To};
+pub use protect::{Protected, Protecting, SignJob, Signing, To};
 pub use refused::{ErrorAnswer, ProtectError, Reason, Refused};

@@ -334,7 +334,7 @@ impl Contexts {
         if sender != Some(with.sender) || peer != Some(with.recipient) {
             return Ok(());
         }
-        let agreed = context.agree(with.kid, &secret);
+        let agreed = context.agree(with.kid, secret.secret());
         agreed.map_err(|_| Reason::NotVerified)
     }
 

@@ -11,7 +11,7 @@ use core::fmt;
 
 use crate::context::Context;
 use crate::contexts::GroupId;
-use crate::crypto::{CryptoError, PrivateKey, PublicKey, verify};
+use crate::crypto::{CryptoError, KeyFailure, PrivateKey, PublicKey, ToBeSigned, verify};
 use crate::derive::Keystream;
 use crate::group::{Group, Settings};
 use crate::identity::Kid;
@@ -79,9 +79,18 @@ impl Signing {
         self.algorithm
     }
 
-    /// The bytes to be signed, for [`PrivateKey::sign`].
-    pub fn to_be_signed(&self) -> &[u8] {
-        &self.structure
+    /// What is to be signed, for [`PrivateKey::sign`].
+    pub fn to_be_signed(&self) -> ToBeSigned<'_> {
+        ToBeSigned::message(self.algorithm, &self.structure)
+    }
+
+    /// The same as work that can be done on another thread. Its result goes to [`finish`](Self::finish).
+    pub fn job(&self) -> SignJob {
+        SignJob {
+            group: self.group,
+            algorithm: self.algorithm,
+            bytes: self.structure.clone(),
+        }
     }
 
     /// Signs with a private key at once.
@@ -89,7 +98,7 @@ impl Signing {
     /// # Errors
     /// [`ProtectError::KeyFailure`].
     pub fn sign(self, key: &dyn PrivateKey) -> Result<Protected, ProtectError> {
-        let signature = key.sign(self.algorithm, &self.structure);
+        let signature = key.sign(&self.to_be_signed());
         self.finish(&signature.map_err(|_| ProtectError::KeyFailure)?)
     }
 
@@ -120,6 +129,42 @@ impl Signing {
 impl fmt::Debug for Signing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signing")
+            .field("group", &self.group)
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message in group mode that is to be countersigned. It is complete in itself and can be done on another thread.
+pub struct SignJob {
+    group: GroupId,
+    algorithm: SignatureAlgorithm,
+    bytes: Vec<u8>,
+}
+
+impl SignJob {
+    /// In which group: the own key of that group signs.
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// What is to be signed, for [`PrivateKey::sign`].
+    pub fn to_be_signed(&self) -> ToBeSigned<'_> {
+        ToBeSigned::message(self.algorithm, &self.bytes)
+    }
+
+    /// Does the work at once.
+    ///
+    /// # Errors
+    /// [`KeyFailure`].
+    pub fn run(&self, key: &dyn PrivateKey) -> Result<Vec<u8>, KeyFailure> {
+        key.sign(&self.to_be_signed())
+    }
+}
+
+impl fmt::Debug for SignJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignJob")
             .field("group", &self.group)
             .field("algorithm", &self.algorithm)
             .finish_non_exhaustive()

@@ -20,6 +20,7 @@ use core::fmt;
 use zeroize::Zeroizing;
 
 use crate::credential::CredentialFormat;
+use crate::manager::GroupManagerCredential;
 use crate::replay::ReplayWindow;
 use crate::secret::Secret;
 use crate::suite::{Aead, Hkdf, Suite};
@@ -127,6 +128,13 @@ pub struct Installed {
     pub past: Vec<Past>,
     /// A Recipient Context of this context was deleted. Only a condensed list needs it; else false.
     pub ever_deleted: bool,
+}
+
+impl Installed {
+    /// The Group Manager's credential, which was there on good grounds when this was installed.
+    pub fn group_manager(&self) -> GroupManagerCredential {
+        GroupManagerCredential::installed(self.manager.clone())
+    }
 }
 
 /// The endpoint as a member that can send.

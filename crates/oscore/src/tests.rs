@@ -7,6 +7,7 @@ mod exchange;
 mod floor;
 mod forgery;
 mod install;
+mod manager;
 mod messages;
 mod modes;
 mod protection;

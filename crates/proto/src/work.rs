@@ -101,35 +101,29 @@ impl PartialEq for Task {
     }
 }
 
-/// A message to be signed.
+/// A message to be signed, by the own private key in its group. Only the endpoint makes one.
 #[cfg(feature = "oscore")]
-pub struct SignJob {
-    /// With the own private key in this group.
-    pub group: antiphon_oscore::GroupId,
-    /// By this algorithm.
-    pub algorithm: antiphon_oscore::suite::SignatureAlgorithm,
-    /// These bytes.
-    pub message: alloc::vec::Vec<u8>,
-}
+#[derive(Debug)]
+pub struct SignJob(pub(crate) antiphon_oscore::SignJob);
 
 #[cfg(feature = "oscore")]
 impl SignJob {
+    /// In which group: the own key of that group signs.
+    pub fn group(&self) -> antiphon_oscore::GroupId {
+        self.0.group()
+    }
+
+    /// What is to be signed, for a key that is not in memory. The signature goes back as [`WorkResult::Signed`].
+    pub fn to_be_signed(&self) -> antiphon_oscore::crypto::ToBeSigned<'_> {
+        self.0.to_be_signed()
+    }
+
     /// Does the work at once.
     pub fn run(&self, key: &dyn antiphon_oscore::crypto::PrivateKey) -> WorkResult {
-        match key.sign(self.algorithm, &self.message) {
+        match self.0.run(key) {
             Ok(signature) => WorkResult::Signed(signature),
             Err(_) => WorkResult::Failed(WorkFailure::Key),
         }
-    }
-}
-
-#[cfg(feature = "oscore")]
-impl core::fmt::Debug for SignJob {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("SignJob")
-            .field("group", &self.group)
-            .field("algorithm", &self.algorithm)
-            .finish_non_exhaustive()
     }
 }
 

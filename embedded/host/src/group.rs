@@ -13,8 +13,8 @@ use antiphon_oscore::suite::{
     Aead, GroupEncryption, Hkdf, KeyAgreement, SignatureAlgorithm, Suite,
 };
 use antiphon_oscore::{
-    Asked, Contexts, Gid, Group, GroupId, Job, Kid, Member, OpenedResponse, Own, Parameters,
-    Protected, Protecting, Settings, Step, To,
+    Asked, Contexts, Gid, Group, GroupId, GroupManagerCredential, Job, Kid, Member, OpenedResponse,
+    Own, Parameters, Protected, Protecting, Settings, Step, To,
 };
 use antiphon_wire::Message;
 
@@ -141,7 +141,7 @@ impl Made {
             master_salt: Secret::copy_of(&self.master_salt),
             suite: self.suite,
             format: CredentialFormat::Ccs,
-            gm_credential: self.manager.bytes().to_vec(),
+            gm_credential: GroupManagerCredential::configured_by_hand(self.manager.bytes()),
         };
         let mut group = Group::new("lamps", parameters, Some(own), Settings::default(), None)
             .map_err(|error| format!("no group: {error:?}"))?;

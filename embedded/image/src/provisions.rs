@@ -139,7 +139,7 @@ fn parameters(group: &Installed) -> Result<Parameters, Failure> {
         master_salt: Secret::copy_of(&group.master_salt),
         suite: group.suite,
         format: group.format,
-        gm_credential: group.manager.clone(),
+        gm_credential: group.group_manager(),
     })
 }
 

@@ -8,7 +8,9 @@ use antiphon_oscore::record::{Established, Installed, Record, Restored};
 use antiphon_oscore::secret::Secret;
 use antiphon_oscore::sequence::{MAX_NUMBER, Sequence};
 use antiphon_oscore::suite::Suite;
-use antiphon_oscore::{Group, GroupError, Kid, Own, Parameters, RestoreError, Settings};
+use antiphon_oscore::{
+    Group, GroupError, GroupManagerCredential, Kid, Own, Parameters, RestoreError, Settings,
+};
 use antiphon_proto::SecurityGroupName;
 
 use super::held::{Held, Material};
@@ -36,7 +38,7 @@ pub struct SecurityGroupBuilder {
     master_salt: Secret,
     suite: Suite,
     format: CredentialFormat,
-    manager: Vec<u8>,
+    manager: GroupManagerCredential,
     own: Option<(Vec<u8>, Vec<u8>, OwnKey)>,
     peers: Vec<(Vec<u8>, Vec<u8>)>,
     settings: Settings,
@@ -53,7 +55,7 @@ impl SecurityGroupBuilder {
             master_salt: Secret::new(Vec::new()),
             suite: Suite::default(),
             format: CredentialFormat::Ccs,
-            manager: Vec::new(),
+            manager: GroupManagerCredential::no_manager(),
             own: None,
             peers: Vec::new(),
             settings: Settings::default(),
@@ -97,9 +99,9 @@ impl SecurityGroupBuilder {
         self
     }
 
-    /// The Group Manager's credential. Default: none, as in a group that has no manager.
-    pub fn manager_credential(mut self, credential: impl Into<Vec<u8>>) -> Self {
-        self.manager = credential.into();
+    /// The Group Manager's credential, with what speaks for it. Default: none, as in a group that has no manager.
+    pub fn manager_credential(mut self, credential: GroupManagerCredential) -> Self {
+        self.manager = credential;
         self
     }
 
@@ -436,7 +438,7 @@ fn restore(
             master_salt: Secret::copy_of(&installed.master_salt),
             suite: installed.suite,
             format,
-            gm_credential: installed.manager.clone(),
+            gm_credential: installed.group_manager(),
         },
         own,
         peers: Vec::new(), // they come with what is known of their windows

@@ -94,7 +94,7 @@ impl Desk {
                 }));
             }
             Task::Sign(job) => {
-                let key = match self.held(job.group.into()).and_then(|held| held.key()) {
+                let key = match self.held(job.group().into()).and_then(|held| held.key()) {
                     Some(key) => key.clone(),
                     None => return Some(WorkResult::Failed(WorkFailure::Key)),
                 };

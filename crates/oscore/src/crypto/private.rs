@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::kdf::hkdf;
 use super::public::{Curve, KeyRefused, PublicKey};
+use super::purpose::{Agreement, SharedSecret, ToBeSigned};
 use crate::secret::Secret;
 use crate::suite::{Hkdf, SignatureAlgorithm};
 
@@ -50,23 +51,100 @@ impl fmt::Display for KeyFailure {
 
 impl core::error::Error for KeyFailure {}
 
-/// A private key, wherever it lives. Both operations may be slow and may fail.
+/// A private key, wherever it lives: in memory, or in a secure element that somebody else implements this for.
+///
+/// A key that both signs and agrees is used for Group OSCORE alone: for its messages, and to prove that it is there (draft
+/// section 2.5). So neither operation takes bytes or public keys of the caller's choice:
+///
+/// ```
+/// use antiphon_oscore::crypto::{KeyFailure, PrivateKey, SoftwareKey};
+/// use antiphon_oscore::suite::Suite;
+/// use antiphon_oscore::{Proof, Signing};
+/// fn of_a_message(key: &SoftwareKey, signing: &Signing) -> Result<Vec<u8>, KeyFailure> {
+///     key.sign(&signing.to_be_signed())
+/// }
+/// fn of_possession(key: &SoftwareKey) -> Result<Vec<u8>, KeyFailure> {
+///     let manager = key.public();
+///     Proof::of_manager(b"challenge", b"nonce").make(&Suite::default(), key, &manager)
+/// }
+/// # let key = SoftwareKey::from_ed25519_seed(&[1; 32]);
+/// # assert_eq!(of_possession(&key).unwrap().len(), 64);
+/// ```
+///
+/// Other bytes are not signed:
+///
+/// ```compile_fail
+/// use antiphon_oscore::crypto::{PrivateKey, SoftwareKey};
+/// fn of_anything(key: &SoftwareKey) {
+///     let _ = key.sign(b"a contract");
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use antiphon_oscore::crypto::{PrivateKey, Purpose, SoftwareKey, ToBeSigned};
+/// use antiphon_oscore::suite::SignatureAlgorithm;
+/// fn of_anything(key: &SoftwareKey) {
+///     let (purpose, algorithm) = (Purpose::Message, SignatureAlgorithm::EdDsa);
+///     let _ = key.sign(&ToBeSigned { purpose, algorithm, bytes: b"a contract" });
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use antiphon_oscore::SignJob;
+/// use antiphon_oscore::crypto::{PrivateKey, SoftwareKey};
+/// fn of_anything(key: &SoftwareKey, job: SignJob) {
+///     let _ = SignJob { bytes: b"a contract".to_vec(), ..job }.run(key);
+/// }
+/// ```
+///
+/// No secret is agreed on with a key that is not in the group, and none comes out:
+///
+/// ```
+/// use antiphon_oscore::AgreeJob;
+/// use antiphon_oscore::crypto::{KeyFailure, PrivateKey, SharedSecret, SoftwareKey};
+/// fn with_a_member(key: &SoftwareKey, job: &AgreeJob) -> Result<SharedSecret, KeyFailure> {
+///     key.agree(&job.agreement())
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use antiphon_oscore::crypto::{PrivateKey, PublicKey, SoftwareKey};
+/// fn with_anybody(key: &SoftwareKey, peer: &PublicKey) {
+///     let _ = key.agree(peer);
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use antiphon_oscore::crypto::{Agreement, PrivateKey, PublicKey, SoftwareKey};
+/// fn with_anybody(key: &SoftwareKey, peer: &PublicKey) {
+///     let _ = key.agree(&Agreement { peer });
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use antiphon_oscore::crypto::SharedSecret;
+/// fn of_the_secret(shared: &SharedSecret) -> &[u8] {
+///     shared.secret().as_bytes()
+/// }
+/// ```
+///
+/// Both operations may be slow and may fail.
 pub trait PrivateKey: Send {
     /// The public key that belongs to it.
     fn public(&self) -> PublicKey;
 
-    /// Signs the message itself, never a hash of it that was made elsewhere.
+    /// Signs the bytes of `what`, by its algorithm.
     ///
     /// # Errors
     /// [`KeyFailure::Unsupported`] when the algorithm is not that of the key's curve; what keeps the key from being used.
-    fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyFailure>;
+    fn sign(&self, what: &ToBeSigned<'_>) -> Result<Vec<u8>, KeyFailure>;
 
     /// The shared secret with a peer, by cofactor Diffie-Hellman; Ed25519 keys agree as X25519 (draft, sections 2.5.1 and
     /// 2.5.2.1).
     ///
     /// # Errors
     /// [`KeyFailure::CurveMismatch`], [`KeyFailure::ZeroSecret`]; what keeps the key from being used.
-    fn agree(&self, peer: &PublicKey) -> Result<Secret, KeyFailure>;
+    fn agree(&self, with: &Agreement<'_>) -> Result<SharedSecret, KeyFailure>;
 }
 
 /// A private key in memory. It is overwritten when dropped, and absent from `Debug`.
@@ -250,7 +328,8 @@ impl PrivateKey for SoftwareKey {
         self.public.clone()
     }
 
-    fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyFailure> {
+    fn sign(&self, what: &ToBeSigned<'_>) -> Result<Vec<u8>, KeyFailure> {
+        let message = what.bytes();
         #[cfg(feature = "p256")]
         macro_rules! ecdsa {
             ($curve:ident, $key:expr) => {{
@@ -263,7 +342,7 @@ impl PrivateKey for SoftwareKey {
                 Ok(signature.to_bytes().to_vec())
             }};
         }
-        match (&self.scalar, algorithm) {
+        match (&self.scalar, what.algorithm()) {
             (Scalar::Ed25519(key), SignatureAlgorithm::EdDsa) => {
                 Ok(key.sign(message).to_bytes().to_vec())
             }
@@ -277,7 +356,8 @@ impl PrivateKey for SoftwareKey {
         }
     }
 
-    fn agree(&self, peer: &PublicKey) -> Result<Secret, KeyFailure> {
+    fn agree(&self, with: &Agreement<'_>) -> Result<SharedSecret, KeyFailure> {
+        let peer = with.peer();
         #[cfg(feature = "p256")]
         macro_rules! ecdh {
             ($key:expr, $peer:expr) => {
@@ -297,7 +377,24 @@ impl PrivateKey for SoftwareKey {
             #[cfg(feature = "p521")]
             Scalar::P521(key) => ecdh!(key, peer.as_p521()),
         };
-        refuse_zero(secret.ok_or(KeyFailure::CurveMismatch)?)
+        refuse_zero(secret.ok_or(KeyFailure::CurveMismatch)?).map(SharedSecret::new)
+    }
+}
+
+/// The bare operations, to try keys with.
+#[cfg(test)]
+impl SoftwareKey {
+    pub(crate) fn sign_bytes(
+        &self,
+        algorithm: SignatureAlgorithm,
+        bytes: &[u8],
+    ) -> Result<Vec<u8>, KeyFailure> {
+        self.sign(&ToBeSigned::message(algorithm, bytes))
+    }
+
+    pub(crate) fn agree_with(&self, peer: &PublicKey) -> Result<Secret, KeyFailure> {
+        let shared = self.agree(&Agreement::with(peer))?;
+        Ok(shared.secret().clone())
     }
 }
 

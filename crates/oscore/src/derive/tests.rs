@@ -1,5 +1,4 @@
 use super::*;
-use crate::crypto::PrivateKey;
 use crate::nonce::nonce;
 use crate::suite::GroupEncryption;
 use crate::test_vectors::{self as vectors, Value, bytes, hex, list, member, secret, text};
@@ -304,7 +303,7 @@ fn recorded_pairs(file: &Value) -> usize {
             text(pair, "peer")
         );
         let shared = vectors::private_key(file, owner)
-            .agree(&vectors::public_key(peer))
+            .agree_with(&vectors::public_key(peer))
             .unwrap();
         assert_eq!(shared, secret(pair, "shared_secret"), "{name}");
         let ids = (bytes(owner, "sender_id"), bytes(peer, "sender_id"));
@@ -372,7 +371,7 @@ fn both_curves_of_pairwise_mode() {
         let (client, server) = (member(&file, "client"), member(&file, "server1"));
         let key = |own: &Value, peer: &Value| {
             let shared = vectors::private_key(&file, own)
-                .agree(&vectors::public_key(peer))
+                .agree_with(&vectors::public_key(peer))
                 .unwrap();
             let (id, credential) = (bytes(client, "sender_id"), bytes(client, "cred"));
             let (sender_key, receiver) = (secret(client, "sender_key"), bytes(server, "cred"));

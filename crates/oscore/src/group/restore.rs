@@ -71,7 +71,7 @@ impl Group {
             master_salt: crate::secret::Secret::copy_of(&stored.master_salt),
             suite: stored.suite,
             format: stored.format,
-            gm_credential: stored.manager.clone(),
+            gm_credential: stored.group_manager(),
         };
         let mut group = Group::new(&stored.name, parameters, own, settings, None)?;
         let past = restored.installations.past.iter();

@@ -4,9 +4,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::contexts::GroupId;
-use crate::crypto::{KeyFailure, PrivateKey, PublicKey, verify};
+use crate::crypto::{Agreement, KeyFailure, PrivateKey, PublicKey, SharedSecret, verify};
 use crate::identity::Kid;
-use crate::secret::Secret;
 use crate::suite::SignatureAlgorithm;
 
 /// Work that may take long. It is complete in itself and can be done on another thread.
@@ -124,19 +123,19 @@ impl AgreeJob {
         self.with.kid
     }
 
-    /// The public key of the peer.
-    pub fn peer(&self) -> &PublicKey {
-        &self.peer
+    /// For [`PrivateKey::agree`].
+    pub fn agreement(&self) -> Agreement<'_> {
+        Agreement::with(&self.peer)
     }
 
     /// Does the work with the own private key.
     pub fn run(self, key: &dyn PrivateKey) -> Agreed {
-        let secret = key.agree(&self.peer);
+        let secret = key.agree(&self.agreement());
         self.done(secret)
     }
 
     /// The work was done elsewhere, with this result of [`PrivateKey::agree`].
-    pub fn done(self, secret: Result<Secret, KeyFailure>) -> Agreed {
+    pub fn done(self, secret: Result<SharedSecret, KeyFailure>) -> Agreed {
         Agreed {
             with: self.with,
             secret: secret.ok(),
@@ -148,5 +147,5 @@ impl AgreeJob {
 #[derive(Debug)]
 pub struct Agreed {
     pub(crate) with: With,
-    pub(crate) secret: Option<Secret>,
+    pub(crate) secret: Option<SharedSecret>,
 }

@@ -103,7 +103,7 @@ fn the_common_context_has_what_each_mode_needs() {
         assert_eq!(made.suite(), &suite);
         assert_eq!(made.format(), CredentialFormat::Ccs);
         let manager = parameters(GID, 1, suite).gm_credential;
-        assert_eq!(made.gm_credential(), manager);
+        assert_eq!(made.gm_credential(), manager.as_bytes());
     }
 }
 
@@ -244,7 +244,7 @@ fn agreed(one: &mut One, with: usize) -> (Secret, [Secret; 2]) {
     let Ok(Protecting::Agree(job)) = begun else {
         panic!()
     };
-    let shared = one.key.agree(job.peer()).unwrap();
+    let shared = one.key.agree_with(job.agreement().peer()).unwrap();
     one.contexts.agreed(job.run(&one.key)).unwrap();
     let peer = one.group().current.recipients.get(kid(with)).unwrap();
     let keys = peer.pairwise.as_ref().unwrap();

@@ -42,7 +42,10 @@ pub(super) fn parameters(gid: &[u8], generation: u64, suite: Suite) -> Parameter
         master_salt: Secret::new(vec![0x7e; 8]),
         suite,
         format: CredentialFormat::Ccs,
-        gm_credential: Credential::build_ccs("manager", &key(99).public()),
+        gm_credential: GroupManagerCredential::configured_by_hand(Credential::build_ccs(
+            "manager",
+            &key(99).public(),
+        )),
     }
 }
 

@@ -176,7 +176,8 @@ fn threat_07_a_cloned_group_with_another_manager_is_another_group() {
     for to in [To::Group, To::Member(kid(1))] {
         let mut floor = Floor::new(2, Suite::default());
         let mut clone = parameters(GID, 1, Suite::default());
-        clone.gm_credential = Credential::build_ccs("manager", &key(77).public());
+        let manager = Credential::build_ccs("manager", &key(77).public());
+        clone.gm_credential = GroupManagerCredential::configured_by_hand(manager);
         let mut group =
             Group::new("clone", clone, Some(own(1)), Settings::default(), None).unwrap();
         group.add_peer(kid(0), credential(0)).unwrap();

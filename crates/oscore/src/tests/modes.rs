@@ -51,7 +51,7 @@ fn aad(bytes: &[u8], bound: Bound<'_>) -> Aad {
         request_kid_context: bound.request_gid,
         oscore_option: &raw,
         sender_credential: sender.bytes(),
-        group_manager_credential: &manager,
+        group_manager_credential: manager.as_bytes(),
     };
     Aad::group(&parts, vec![])
 }
@@ -100,7 +100,7 @@ fn sender_key(gid: &[u8], member: usize) -> Secret {
 
 /// The key for pairwise messages from one to another.
 fn pair_key(gid: &[u8], from: usize, to: usize) -> Secret {
-    let shared = key(from).agree(&key(to).public()).unwrap();
+    let shared = key(from).agree_with(&key(to).public()).unwrap();
     let key_of_sender = sender_key(gid, from);
     let (sender_id, own, peer) = (kid(from), credential(from), credential(to));
     let parts = Pairwise {
@@ -662,10 +662,7 @@ fn threat_49_a_wrong_own_countersignature_is_not_sent() {
             let Ok(Protecting::Sign(signing)) = signing else {
                 panic!()
             };
-            let mut signature = one
-                .key
-                .sign(signing.algorithm(), signing.to_be_signed())
-                .unwrap();
+            let mut signature = one.key.sign(&signing.to_be_signed()).unwrap();
             signature[40] ^= 4;
             let refused = signing.finish(&signature).err();
             assert_eq!(refused, Some(ProtectError::KeyFailure).filter(|_| check));

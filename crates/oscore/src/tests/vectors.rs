@@ -15,7 +15,7 @@ fn recorded(file: &Value, name: &str) -> One {
         master_salt: secret(group, "master_salt"),
         suite: suite(group),
         format: CredentialFormat::Ccs,
-        gm_credential: bytes(group, "gm_cred"),
+        gm_credential: crate::GroupManagerCredential::configured_by_hand(bytes(group, "gm_cred")),
     };
     let settings = Settings {
         // As aiocoap does.

@@ -37,7 +37,7 @@ pub(crate) fn parameters(gid: &[u8], generation: u64, suite: Suite) -> Parameter
         master_salt: Secret::new(vec![0x7e; 8]),
         suite,
         format: CredentialFormat::Ccs,
-        gm_credential: b"manager".to_vec(),
+        gm_credential: GroupManagerCredential::configured_by_hand(*b"manager"),
     }
 }
 

@@ -8,6 +8,17 @@ use p256::elliptic_curve::PrimeField;
 use crate::floor::*;
 use crate::heap;
 
+/// What no key of ours gives away: the secret that two members agree on.
+fn shared_by_hand(one: usize, other: usize) -> Secret {
+    let key = |member: usize| {
+        let seed: [u8; 32] = key(member).to_bytes().as_bytes().try_into().unwrap();
+        ed25519_dalek::SigningKey::from_bytes(&seed)
+    };
+    let u = key(other).verifying_key().to_montgomery().to_bytes();
+    let scalar = x25519_dalek::StaticSecret::from(key(one).to_scalar_bytes());
+    Secret::copy_of(scalar.diffie_hellman(&u.into()).as_bytes())
+}
+
 /// The secrets of member 1 that its peer 0 has to do with.
 fn secrets_of_a_member() -> Vec<Vec<u8>> {
     let suite = Suite::default();
@@ -18,7 +29,7 @@ fn secrets_of_a_member() -> Vec<Vec<u8>> {
         master_salt: &[0x7e; 8],
         id_context: Some(GID),
     };
-    let shared = key(1).agree(&key(0).public()).unwrap();
+    let shared = shared_by_hand(1, 0);
     let sender_key = |member: usize| material.sender_key(&suite, kid(member).as_bytes()).unwrap();
     let pairwise = |from: usize, to: usize| {
         let (id, sender, receiver) = (kid(from), credential(from), credential(to));
@@ -211,7 +222,8 @@ fn scalar(bytes: &[u8]) -> p256::Scalar {
 fn threat_49_a_fault_does_not_reveal_the_key_of_a_hedged_signer() {
     use sha2::{Digest, Sha256};
     let secret = [9; 32];
-    let message = b"sign this twice";
+    let twice = Proof::of_manager(b"sign this twice", b"");
+    let message = twice.as_bytes();
     let hash = scalar(&Sha256::digest(message));
     let wrong = hash + p256::Scalar::ONE;
     // What a device gives whose computation is disturbed after the nonce was made: the nonce is that of the signature it
@@ -223,8 +235,18 @@ fn threat_49_a_fault_does_not_reveal_the_key_of_a_hedged_signer() {
         let faulty = nonce.invert().unwrap() * (wrong + signed);
         [&undisturbed[..32], &faulty.to_repr()].concat()
     };
-    let sign = |key: &SoftwareKey| key.sign(SignatureAlgorithm::Es256, message).unwrap();
     let key = || SoftwareKey::from_p256_scalar(&secret).unwrap();
+    let signatures = |suite: Suite| {
+        Suite::new(
+            suite.hkdf(),
+            None,
+            suite.group_encryption(),
+            Some(SignatureAlgorithm::Es256),
+            None,
+        )
+    };
+    let suite = signatures(Suite::default()).unwrap();
+    let sign = |with: &SoftwareKey| twice.make(&suite, with, &key().public()).unwrap();
 
     let hedged = key().hedged(&[0x5a; 32]);
     let (good, second) = (sign(&hedged), sign(&hedged));

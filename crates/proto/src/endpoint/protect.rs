@@ -131,11 +131,7 @@ impl Endpoint {
         match protecting {
             Ok(Protecting::Done(protected)) => self.protected(now, outgoing, protected),
             Ok(Protecting::Sign(signing)) => {
-                let task = Task::Sign(SignJob {
-                    group: signing.group(),
-                    algorithm: signing.algorithm(),
-                    message: signing.to_be_signed().to_vec(),
-                });
+                let task = Task::Sign(SignJob(signing.job()));
                 let (peer, len) = (outgoing.peer(), outgoing.len());
                 let slow = slow(&outgoing);
                 let Some(keys) = self.keys_of(signing.group()) else {

@@ -522,7 +522,7 @@ mod tests {
     use antiphon_oscore::credential::CredentialFormat;
     use antiphon_oscore::secret::Secret;
     use antiphon_oscore::suite::{GroupEncryption, Hkdf, SignatureAlgorithm, Suite};
-    use antiphon_oscore::{Gid, Group, Mode, Parameters, Settings};
+    use antiphon_oscore::{Gid, Group, GroupManagerCredential, Mode, Parameters, Settings};
 
     use super::*;
 
@@ -542,7 +542,7 @@ mod tests {
             master_salt: Secret::new(Vec::new()),
             suite: suite.unwrap(),
             format: CredentialFormat::Ccs,
-            gm_credential: Vec::new(),
+            gm_credential: GroupManagerCredential::no_manager(),
         };
         let group = Group::new("g", parameters, None, Settings::default(), None).unwrap();
         Contexts::new().add_group(group)

@@ -5,7 +5,7 @@ use antiphon::oscore::crypto::PrivateKey as _;
 use antiphon::oscore::suite::{
     Aead, GroupEncryption, Hkdf, KeyAgreement, SignatureAlgorithm, Suite,
 };
-use antiphon::security_group::{Credential, Curve, Secret, SoftwareKey};
+use antiphon::security_group::{Credential, Curve, GroupManagerCredential, Secret, SoftwareKey};
 use antiphon::{OscoreContext, SecurityGroup};
 use serde_json::json;
 
@@ -82,7 +82,7 @@ impl Algorithms {
             .master_secret(Secret::copy_of(&SECRET))
             .master_salt(SALT)
             .suite(suite.unwrap())
-            .manager_credential(self.manager())
+            .manager_credential(GroupManagerCredential::configured_by_hand(self.manager()))
             .member([me], self.credential(me), self.key(me));
         let all = Self::others(me).fold(group, |group, n| group.peer([n], self.credential(n)));
         all.volatile().unwrap()

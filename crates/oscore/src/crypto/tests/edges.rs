@@ -115,7 +115,9 @@ fn threat_09_weak_keys_and_signatures_are_refused() {
             signature,
         )
     };
-    let signature = software.sign(SignatureAlgorithm::EdDsa, message).unwrap();
+    let signature = software
+        .sign_bytes(SignatureAlgorithm::EdDsa, message)
+        .unwrap();
     assert_eq!(check(&signature), Ok(()));
 
     // S + L is congruent to S. Control: the two are the same scalar
@@ -197,7 +199,9 @@ fn threat_09_ecdsa_signatures_outside_of_their_range_are_refused() {
             signature,
         )
     };
-    let signature = key.sign(SignatureAlgorithm::Es256, b"message").unwrap();
+    let signature = key
+        .sign_bytes(SignatureAlgorithm::Es256, b"message")
+        .unwrap();
     assert_eq!(check(&signature), Ok(()));
     let (r, s) = signature.split_at(32);
     let (zero, order, ones) = ([0; 32], hex(ORDER), [0xff; 32]);
@@ -273,7 +277,7 @@ fn points_that_are_none_are_refused() {
         );
     }
     // no key that passed agrees on infinity; with a key of another curve there is an error and no secret
-    assert!(key.agree(&key.public()).is_ok());
+    assert!(key.agree_with(&key.public()).is_ok());
     let other = SoftwareKey::from_ed25519_seed(&[1; 32]).public();
-    assert_eq!(key.agree(&other), Err(KeyFailure::CurveMismatch));
+    assert_eq!(key.agree_with(&other), Err(KeyFailure::CurveMismatch));
 }

@@ -97,7 +97,8 @@ fn every_signature_of_an_ed25519_key_is_pure() {
         ] {
             assert_eq!(key.public().coordinates(), (hex(public), None));
             assert_eq!(
-                key.sign(SignatureAlgorithm::EdDsa, &hex(message)).unwrap(),
+                key.sign_bytes(SignatureAlgorithm::EdDsa, &hex(message))
+                    .unwrap(),
                 hex(signature)
             );
         }
@@ -150,7 +151,7 @@ fn every_signature_of_an_ed25519_key_is_pure() {
     let key = SoftwareKey::from_ed25519_seed(&[1; 32]);
     for algorithm in (-300..300).filter_map(SignatureAlgorithm::from_id) {
         assert_eq!(
-            key.sign(algorithm, b"abc").is_ok(),
+            key.sign_bytes(algorithm, b"abc").is_ok(),
             algorithm == SignatureAlgorithm::EdDsa,
             "{algorithm:?}"
         );
@@ -163,11 +164,14 @@ fn ecdsa_is_deterministic_or_hedged() {
     // RFC 6979, appendix A.2.5: P-256, SHA-256
     let scalar = array("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721");
     let key = SoftwareKey::from_p256_scalar(&scalar).unwrap();
-    let signature = key.sign(SignatureAlgorithm::Es256, b"sample").unwrap();
+    let signature = key
+        .sign_bytes(SignatureAlgorithm::Es256, b"sample")
+        .unwrap();
     let expected = "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8";
     assert_eq!(signature, hex(expected));
     assert_eq!(
-        key.sign(SignatureAlgorithm::Es256, b"sample").unwrap(),
+        key.sign_bytes(SignatureAlgorithm::Es256, b"sample")
+            .unwrap(),
         signature
     );
     for curve in curves().filter(|curve| ![Curve::X25519, Curve::Ed25519].contains(curve)) {
@@ -177,15 +181,19 @@ fn ecdsa_is_deterministic_or_hedged() {
             generated(curve, 7).hedged(&[3; 32]),
         );
         let mut signatures: Vec<_> = (0..3)
-            .map(|_| hedged.sign(algorithm, b"sample").unwrap())
+            .map(|_| hedged.sign_bytes(algorithm, b"sample").unwrap())
             .collect();
         signatures.push(
             generated(curve, 7)
                 .hedged(&[4; 32])
-                .sign(algorithm, b"sample")
+                .sign_bytes(algorithm, b"sample")
                 .unwrap(),
         );
-        signatures.push(generated(curve, 7).sign(algorithm, b"sample").unwrap());
+        signatures.push(
+            generated(curve, 7)
+                .sign_bytes(algorithm, b"sample")
+                .unwrap(),
+        );
         for (at, signature) in signatures.iter().enumerate() {
             assert_eq!(verify(&public, algorithm, b"sample", signature), Ok(()));
             assert!(!signatures[..at].contains(signature), "{curve:?} {at}");
@@ -199,7 +207,10 @@ fn every_curve_signs_as_long_as_its_algorithm_says() {
         let (key, other) = (generated(curve, 1), generated(curve, 2));
         let Some(algorithm) = curve.signature() else {
             for algorithm in SignatureAlgorithm::ALL {
-                assert_eq!(key.sign(*algorithm, b""), Err(KeyFailure::Unsupported));
+                assert_eq!(
+                    key.sign_bytes(*algorithm, b""),
+                    Err(KeyFailure::Unsupported)
+                );
                 assert_eq!(
                     verify(&key.public(), *algorithm, b"", &[0; 64]),
                     Err(SignatureRefused)
@@ -207,7 +218,7 @@ fn every_curve_signs_as_long_as_its_algorithm_says() {
             }
             continue;
         };
-        let signature = key.sign(algorithm, b"message").unwrap();
+        let signature = key.sign_bytes(algorithm, b"message").unwrap();
         assert_eq!(signature.len(), algorithm.signature_len());
         assert_eq!(
             verify(&key.public(), algorithm, b"message", &signature),
@@ -237,7 +248,10 @@ fn every_curve_signs_as_long_as_its_algorithm_says() {
             .iter()
             .filter(|other| **other != algorithm)
         {
-            assert_eq!(key.sign(*other, b"message"), Err(KeyFailure::Unsupported));
+            assert_eq!(
+                key.sign_bytes(*other, b"message"),
+                Err(KeyFailure::Unsupported)
+            );
             assert_eq!(
                 verify(&key.public(), *other, b"message", &signature),
                 Err(SignatureRefused)
@@ -255,7 +269,7 @@ fn the_known_shared_secrets() {
     let expected = hex("4546babdb9482396c167af11d21953bfa49eb9f630c45de93ee4d3b9ef059576");
     let key = SoftwareKey::from_ed25519_seed(&seed);
     let agreed = |peer: &[u8]| {
-        key.agree(&PublicKey::okp(Curve::Ed25519, peer).unwrap())
+        key.agree_with(&PublicKey::okp(Curve::Ed25519, peer).unwrap())
             .unwrap()
     };
     assert_eq!(agreed(&peer).as_bytes(), expected);
@@ -268,7 +282,10 @@ fn the_known_shared_secrets() {
         "70559b9eecdc578d5fc2ca37f9969630029f1592aff3306392ab15546c6a184a",
     ));
     assert_eq!(other.public().coordinates().0, peer);
-    assert_eq!(other.agree(&key.public()).unwrap().as_bytes(), expected);
+    assert_eq!(
+        other.agree_with(&key.public()).unwrap().as_bytes(),
+        expected
+    );
     // the sign of x is not in the secret
     let mut negated = peer.clone();
     negated[31] ^= 0x80;
@@ -276,18 +293,18 @@ fn the_known_shared_secrets() {
     // unmapped, the bytes would have been read as another point
     let unmapped = SoftwareKey::from_x25519(&seed).unwrap();
     assert_eq!(
-        unmapped.agree(&PublicKey::okp(Curve::Ed25519, &peer).unwrap()),
+        unmapped.agree_with(&PublicKey::okp(Curve::Ed25519, &peer).unwrap()),
         Err(KeyFailure::CurveMismatch)
     );
     let as_it_is = PublicKey::okp(Curve::X25519, &peer).unwrap();
-    assert_eq!(key.agree(&as_it_is), Err(KeyFailure::CurveMismatch));
-    assert_ne!(unmapped.agree(&as_it_is).unwrap().as_bytes(), expected);
+    assert_eq!(key.agree_with(&as_it_is), Err(KeyFailure::CurveMismatch));
+    assert_ne!(unmapped.agree_with(&as_it_is).unwrap().as_bytes(), expected);
     // X25519: RFC 7748, section 5.2
     let scalar = array("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4");
     let u = hex("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c");
     let x25519 = SoftwareKey::from_x25519(&scalar).unwrap();
     let shared = x25519
-        .agree(&PublicKey::okp(Curve::X25519, &u).unwrap())
+        .agree_with(&PublicKey::okp(Curve::X25519, &u).unwrap())
         .unwrap();
     assert_eq!(
         shared.as_bytes(),
@@ -298,7 +315,10 @@ fn the_known_shared_secrets() {
     for pair in list(&file, "pairwise") {
         let own = vectors::private_key(&file, member(&file, text(pair, "owner")));
         let peer = vectors::public_key(member(&file, text(pair, "peer")));
-        assert_eq!(own.agree(&peer).unwrap(), secret(pair, "shared_secret"));
+        assert_eq!(
+            own.agree_with(&peer).unwrap(),
+            secret(pair, "shared_secret")
+        );
     }
 }
 
@@ -306,15 +326,15 @@ fn the_known_shared_secrets() {
 fn both_ends_agree_and_only_on_one_curve() {
     for curve in curves() {
         let (a, b) = (generated(curve, 1), generated(curve, 2));
-        let shared = a.agree(&b.public()).unwrap();
+        let shared = a.agree_with(&b.public()).unwrap();
         assert_eq!(
             (shared.len(), &shared),
-            (curve.field_len(), &b.agree(&a.public()).unwrap())
+            (curve.field_len(), &b.agree_with(&a.public()).unwrap())
         );
-        assert_ne!(a.agree(&a.public()).unwrap(), shared);
+        assert_ne!(a.agree_with(&a.public()).unwrap(), shared);
         for other in curves().filter(|other| *other != curve) {
             assert_eq!(
-                a.agree(&generated(other, 2).public()),
+                a.agree_with(&generated(other, 2).public()),
                 Err(KeyFailure::CurveMismatch)
             );
         }

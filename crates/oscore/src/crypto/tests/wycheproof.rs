@@ -1,8 +1,6 @@
 //! Project Wycheproof: known answers, and attacks that libraries have fallen for.
 
-use crate::crypto::{
-    AeadKey, Curve, EcY, KeyRefused, PrivateKey, PublicKey, SoftwareKey, hkdf, verify,
-};
+use crate::crypto::{AeadKey, Curve, EcY, KeyRefused, PublicKey, SoftwareKey, hkdf, verify};
 use crate::suite::{Aead, Hkdf, SignatureAlgorithm};
 use alloc::vec;
 use wycheproof::TestResult;
@@ -177,7 +175,7 @@ fn x25519() {
         match PublicKey::okp(Curve::X25519, &test.public_key) {
             Ok(peer) => {
                 assert_eq!(
-                    key.agree(&peer).unwrap().as_bytes(),
+                    key.agree_with(&peer).unwrap().as_bytes(),
                     &test.shared_secret[..],
                     "{}",
                     test.tc_id

@@ -17,7 +17,9 @@ use antiphon_oscore::sequence::{Sequence, SequenceSettings};
 use antiphon_oscore::suite::{
     Aead, GroupEncryption, Hkdf, KeyAgreement, SignatureAlgorithm, Suite,
 };
-use antiphon_oscore::{ContextId, Gid, Group, GroupId, Kid, Own, Parameters, Settings, Stale};
+use antiphon_oscore::{
+    ContextId, Gid, Group, GroupId, GroupManagerCredential, Kid, Own, Parameters, Settings, Stale,
+};
 
 use super::*;
 use crate::collection::{CollectionEvent, Outcome};
@@ -150,7 +152,7 @@ fn parameters(modes: Modes, gid: u8, generation: u64) -> Parameters {
         master_salt: Secret::new(alloc::vec![7; 8]),
         suite: suite(modes),
         format: CredentialFormat::Ccs,
-        gm_credential: Vec::new(),
+        gm_credential: GroupManagerCredential::no_manager(),
     }
 }
 
