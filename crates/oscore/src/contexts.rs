@@ -5,10 +5,13 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::aad::Aad;
+use crate::crypto::CryptoError;
 use crate::group::Group;
 use crate::identity::{Gid, Kid};
 use crate::option::OscoreOption;
 use crate::pair::Pair;
+use crate::refused::Reason;
 
 /// Names a group within one [`Contexts`]; never reused there, so that a group that was left and joined again has
 /// another one.
@@ -26,6 +29,16 @@ pub enum ContextId {
     Group(GroupId),
     /// A plain OSCORE context.
     Pair(PairId),
+}
+
+impl ContextId {
+    /// The group, if it is one.
+    pub fn group(self) -> Option<GroupId> {
+        match self {
+            ContextId::Group(id) => Some(id),
+            ContextId::Pair(_) => None,
+        }
+    }
 }
 
 impl From<GroupId> for ContextId {
@@ -57,6 +70,22 @@ pub(crate) struct Scratch {
     pub(crate) aad: Vec<u8>,
     pub(crate) body: Vec<u8>,
     pub(crate) option: Vec<u8>,
+}
+
+impl Scratch {
+    /// Decrypts and verifies a ciphertext under its Enc_structure; the plaintext is then in `body`.
+    pub(crate) fn decrypt(
+        &mut self,
+        ciphertext: &[u8],
+        mut aad: Aad,
+        open: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<(), CryptoError>,
+    ) -> Result<(), Reason> {
+        self.body.clear();
+        self.body.extend_from_slice(ciphertext);
+        let opened = open(aad.enc_structure(), &mut self.body);
+        self.aad = aad.into_buffer();
+        opened.map_err(|_| Reason::NotVerified)
+    }
 }
 
 /// How many contexts are tried for one message: Gids of two managers may collide (draft section 14.6), and each try
@@ -152,6 +181,18 @@ impl Contexts {
     /// All pairs.
     pub fn pairs(&self) -> impl Iterator<Item = (PairId, &Pair)> {
         self.pairs.iter().map(|(id, pair)| (*id, pair))
+    }
+
+    /// A group, and the memory to work in.
+    pub(crate) fn group_and_scratch(&mut self, id: GroupId) -> Option<(&mut Group, &mut Scratch)> {
+        let found = self.groups.iter_mut().find(|(of, _)| *of == id);
+        found.map(|(_, it)| (it, &mut self.scratch))
+    }
+
+    /// A pair, and the memory to work in.
+    pub(crate) fn pair_and_scratch(&mut self, id: PairId) -> Option<(&mut Pair, &mut Scratch)> {
+        let found = self.pairs.iter_mut().find(|(of, _)| *of == id);
+        found.map(|(_, it)| (it, &mut self.scratch))
     }
 
     /// How many requests in a row had no context here. After some it is time to ask the Group Managers for current

@@ -9,6 +9,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::iter;
 use core::time::Duration;
 
 pub use install::{InstallError, Prepared, PreparedSender, Stale};
@@ -510,13 +511,27 @@ impl Group {
     }
 
     /// The context with this serial number, if it is still there.
-    pub(crate) fn context_mut(&mut self, serial: u64) -> Option<&mut Context> {
-        if self.current.serial == serial {
-            return Some(&mut self.current);
-        }
-        let old = self.retained.as_mut()?;
-        (old.context.serial == serial).then_some(&mut old.context)
+    pub(crate) fn context(&self, serial: u64) -> Option<&Context> {
+        let old = self.retained.as_ref().map(|old| &old.context);
+        let mut both = iter::once(&self.current).chain(old);
+        both.find(|context| context.serial == serial)
     }
+
+    /// The context with this serial number, if it is still there, to change it.
+    pub(crate) fn context_mut(&mut self, serial: u64) -> Option<&mut Context> {
+        with_serial(&mut self.current, &mut self.retained, serial)
+    }
+}
+
+/// As [`Group::context_mut`], where something else of the group is needed at the same time.
+pub(crate) fn with_serial<'a>(
+    current: &'a mut Context,
+    retained: &'a mut Option<Retained>,
+    serial: u64,
+) -> Option<&'a mut Context> {
+    let old = retained.as_mut().map(|old| &mut old.context);
+    let mut both = iter::once(current).chain(old);
+    both.find(|context| context.serial == serial)
 }
 
 impl fmt::Debug for Group {

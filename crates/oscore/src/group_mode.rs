@@ -3,12 +3,13 @@
 use alloc::vec::Vec;
 
 use crate::aad::{Aad, GroupFrame, MessageAad};
-use crate::context::{Context, Role};
+use crate::context::{Common, Context, Role};
+use crate::contexts::Scratch;
 use crate::credential::Credential;
 use crate::crypto::{CryptoError, GroupKey};
 use crate::derive::{Keystream, KeystreamOf, keystream};
 use crate::identity::{Gid, Kid, Mode};
-use crate::nonce::PartialIv;
+use crate::nonce::{Nonce, PartialIv};
 use crate::open::VerifyJob;
 use crate::refused::Reason;
 use crate::secret::Secret;
@@ -120,48 +121,60 @@ impl Countersigning<'_> {
     }
 }
 
-impl Context {
+impl Common {
     pub(crate) fn countersigning(&self) -> Countersigning<'_> {
         Countersigning {
-            suite: &self.common.suite,
-            gid: &self.common.gid,
-            frame: &self.common.frame,
-            signature_encryption_key: self.common.signature_encryption_key.as_ref(),
+            suite: &self.suite,
+            gid: &self.gid,
+            frame: &self.frame,
+            signature_encryption_key: self.signature_encryption_key.as_ref(),
         }
     }
 
+    /// The nonce and the authenticated data of one message.
+    pub(crate) fn bind(
+        &self,
+        mode: Mode,
+        binding: &Binding<'_>,
+        sender_credential: &[u8],
+        buffer: &mut Vec<u8>,
+    ) -> Result<(Nonce, Aad), CryptoError> {
+        let nonce = self.nonce(mode, binding.generator, binding.piv)?;
+        let aad = self
+            .countersigning()
+            .aad(binding, sender_credential, buffer);
+        Ok((nonce, aad))
+    }
+}
+
+impl Context {
     /// Decrypts a message whose countersignature is verified, with the Recipient Key and the Group Encryption
-    /// Algorithm; the plaintext is then in `body`.
+    /// Algorithm; the plaintext is then in `scratch.body`.
     pub(crate) fn group_decrypt(
         &mut self,
         kid: Kid,
         binding: &Binding<'_>,
         payload: &[u8],
-        aad_buffer: &mut Vec<u8>,
-        body: &mut Vec<u8>,
+        scratch: &mut Scratch,
     ) -> Result<(), Reason> {
-        let (ciphertext, _) = self.countersigning().split(payload)?;
         let broken = |_: CryptoError| Reason::NotVerified;
-        let nonce = self
-            .common
-            .nonce(Mode::Group, binding.generator, binding.piv)
-            .map_err(broken)?;
-        let (algorithm, _) = self.countersigning().algorithms().map_err(broken)?;
+        let keys = self.common.countersigning();
+        let (ciphertext, _) = keys.split(payload)?;
+        let (algorithm, _) = keys.algorithms().map_err(broken)?;
         let peer = self.recipients.get(kid).ok_or(Reason::NoContext)?;
-        let mut aad = self
-            .countersigning()
-            .aad(binding, peer.credential.bytes(), aad_buffer);
+        let sender = peer.credential.bytes();
+        let bound = self
+            .common
+            .bind(Mode::Group, binding, sender, &mut scratch.aad);
+        let (nonce, aad) = bound.map_err(broken)?;
+        let role = Role::GroupReceive(peer.serial);
         let cipher = self
             .cache
-            .group(Role::GroupReceive(peer.serial), || {
-                GroupKey::new(algorithm, peer.key.as_bytes())
-            })
+            .group(role, || GroupKey::new(algorithm, peer.key.as_bytes()))
             .map_err(broken)?;
-        body.clear();
-        body.extend_from_slice(ciphertext);
-        let result = cipher.open(nonce.as_bytes(), aad.enc_structure(), body);
-        *aad_buffer = aad.into_buffer();
-        result.map_err(broken)
+        scratch.decrypt(ciphertext, aad, |aad, body| {
+            cipher.open(nonce.as_bytes(), aad, body)
+        })
     }
 
     /// Encrypts `body` with the Sender Key and the Group Encryption Algorithm, and gives what is to be signed.
@@ -170,15 +183,15 @@ impl Context {
         binding: &Binding<'_>,
         body: &mut Vec<u8>,
     ) -> Result<Vec<u8>, CryptoError> {
-        let nonce = self
-            .common
-            .nonce(Mode::Group, binding.generator, binding.piv)?;
-        let (algorithm, _) = self.countersigning().algorithms()?;
+        let keys = self.common.countersigning();
+        let (algorithm, _) = keys.algorithms()?;
         let sender = self.sender.as_ref().ok_or(CryptoError::Unavailable)?;
         let credential = sender.credential.bytes();
-        let keys = self.countersigning();
         let mut room = keys.room(credential, body.len() + algorithm.tag_len());
-        let mut aad = keys.aad(binding, credential, &mut room);
+        let bound = self
+            .common
+            .bind(Mode::Group, binding, credential, &mut room);
+        let (nonce, mut aad) = bound?;
         let cipher = self.cache.group(Role::GroupSend(sender.serial), || {
             GroupKey::new(algorithm, sender.key.as_bytes())
         })?;

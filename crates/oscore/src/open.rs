@@ -11,6 +11,7 @@ mod overheard;
 mod request;
 mod response;
 mod servers;
+mod verification;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -66,6 +67,19 @@ impl Opening {
     pub fn message(&self) -> &[u8] {
         &self.message
     }
+
+    /// Whether a secret is the one that the message waits for.
+    fn check(&self, agreed: &Agreed) -> Result<(), Reason> {
+        let with = agreed.with;
+        let expected = ContextId::Group(with.group) == self.candidate.place
+            && with.context == self.candidate.serial
+            && with.kid == self.kid
+            && with.recipient == self.recipient;
+        match expected {
+            true => Ok(()),
+            false => Err(Reason::WrongResult),
+        }
+    }
 }
 
 impl fmt::Debug for Opening {
@@ -88,10 +102,6 @@ impl Tries {
     }
 
     fn note(&mut self, place: ContextId, reason: Reason) {
-        let group = match place {
-            ContextId::Group(id) => Some(id),
-            ContextId::Pair(_) => None,
-        };
         let weak = |refused: &Refused| {
             matches!(
                 refused.reason,
@@ -99,7 +109,7 @@ impl Tries {
             )
         };
         if self.refused.as_ref().is_none_or(weak) {
-            self.refused = Some(Refused { reason, group });
+            self.refused = Some(Refused::in_context(place, reason));
         }
     }
 
@@ -201,10 +211,7 @@ impl Received {
 
     /// In which group, if in one.
     pub fn group(&self) -> Option<GroupId> {
-        match self.place {
-            ContextId::Group(id) => Some(id),
-            ContextId::Pair(_) => None,
-        }
+        self.place.group()
     }
 
     /// The client's Sender ID in the request. It stays, whatever ID the client has since.
@@ -337,81 +344,9 @@ impl Contexts {
         let agreed = context.agree(with.kid, secret.secret());
         agreed.map_err(|_| Reason::NotVerified)
     }
-
-    /// Whether a secret is the one that a message waits for.
-    fn check_agreed(&self, opening: &Opening, agreed: &Agreed) -> Result<(), Reason> {
-        let with = agreed.with;
-        let expected = ContextId::Group(with.group) == opening.candidate.place
-            && with.context == opening.candidate.serial
-            && with.kid == opening.kid
-            && with.recipient == opening.recipient;
-        match expected {
-            true => Ok(()),
-            false => Err(Reason::WrongResult),
-        }
-    }
-
-    /// A message does not wait any more. To be called for those that are given up while their work is under way;
-    /// `finish` does it by itself.
-    pub fn give_up(&mut self, opening: Box<Opening>) {
-        self.leave(&opening);
-    }
-
-    fn leave(&mut self, opening: &Opening) {
-        let ContextId::Group(id) = opening.candidate.place else {
-            return;
-        };
-        let serial = opening.candidate.serial;
-        let context = self
-            .group_mut(id)
-            .and_then(|group| group.context_mut(serial));
-        if let Some(context) = context {
-            context.in_progress = context.in_progress.saturating_sub(1);
-        }
-    }
 }
 
 impl Group {
-    fn may_begin(&self) -> Result<(), Reason> {
-        if self.is_lost() {
-            return Err(Reason::Lost);
-        }
-        match self.installing {
-            true => Err(Reason::Installing),
-            false => Ok(()),
-        }
-    }
-
-    /// A message that was begun is finished with the keys it was begun with (draft section 7), for a limited time.
-    fn may_finish(&self, serial: u64, now: Duration) -> Result<(), Reason> {
-        if self.is_lost() {
-            return Err(Reason::Lost);
-        }
-        let old = self.retained.as_ref();
-        let over = old.is_some_and(|old| old.context.serial == serial && now >= old.until);
-        match over {
-            true => Err(Reason::Superseded),
-            false => Ok(()),
-        }
-    }
-
-    /// A message with the keys of `kid` did not verify. A peer that was only added for it goes (draft section 7.2).
-    fn failed(&mut self, serial: u64, kid: Kid, reason: Reason) {
-        if reason != Reason::NotVerified {
-            return;
-        }
-        self.undecryptable = self.undecryptable.saturating_add(1);
-        let Some(context) = self.context_mut(serial) else {
-            return;
-        };
-        let peer = context.recipients.get(kid).filter(|peer| peer.provisional);
-        if let Some(peer) = peer {
-            let serial = peer.serial;
-            context.recipients.delete(kid);
-            context.cache.forget(serial);
-        }
-    }
-
     /// Forgets the order of responses under contexts that are gone (draft section 2.6.3.2).
     fn retire(&self, asked: &mut Asked, now: Duration) {
         let old = self.retained.as_ref().filter(|old| now < old.until);

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::aad::{Aad, OscoreAad};
+use crate::contexts::Scratch;
 use crate::crypto::{AeadKey, CryptoError};
 use crate::derive::{CommonIv, Material};
 use crate::echo::{EchoSettings, EchoStore};
@@ -220,29 +221,25 @@ impl Pair {
 }
 
 impl Pair {
-    /// Decrypts and verifies a message of the peer; the plaintext is then in `body`.
+    /// Decrypts and verifies a message of the peer; the plaintext is then in `scratch.body`.
     pub(crate) fn decrypt(
         &self,
         generator: Kid,
         piv: PartialIv,
         parts: &OscoreAad<'_>,
         payload: &[u8],
-        aad_buffer: &mut Vec<u8>,
-        body: &mut Vec<u8>,
+        scratch: &mut Scratch,
     ) -> Result<(), Reason> {
         if payload.len() <= self.aead.tag_len() {
             return Err(Reason::Malformed);
         }
-        let broken = |_: CryptoError| Reason::NotVerified;
-        let nonce = self.nonce(generator, piv).map_err(broken)?;
-        let mut aad = Aad::oscore(parts, core::mem::take(aad_buffer));
-        body.clear();
-        body.extend_from_slice(payload);
-        let opened = self
-            .recipient_key
-            .open(nonce.as_bytes(), aad.enc_structure(), body);
-        *aad_buffer = aad.into_buffer();
-        opened.map_err(broken)
+        let nonce = self.nonce(generator, piv);
+        let nonce = nonce.map_err(|_| Reason::NotVerified)?;
+        let aad = Aad::oscore(parts, core::mem::take(&mut scratch.aad));
+        let key = &self.recipient_key;
+        scratch.decrypt(payload, aad, |aad, body| {
+            key.open(nonce.as_bytes(), aad, body)
+        })
     }
 
     /// Encrypts `body`.

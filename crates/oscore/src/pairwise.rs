@@ -3,20 +3,21 @@
 use alloc::vec::Vec;
 
 use crate::context::{Context, Role};
+use crate::contexts::Scratch;
 use crate::crypto::{AeadKey, CryptoError};
 use crate::group_mode::Binding;
 use crate::identity::{Kid, Mode};
 use crate::refused::Reason;
 
 impl Context {
-    /// Decrypts and verifies with the Pairwise Recipient Key of a peer, which is there; the plaintext is then in `body`.
+    /// Decrypts and verifies with the Pairwise Recipient Key of a peer, which is there; the plaintext is then in
+    /// `scratch.body`.
     pub(crate) fn pairwise_decrypt(
         &mut self,
         kid: Kid,
         binding: &Binding<'_>,
         payload: &[u8],
-        aad_buffer: &mut Vec<u8>,
-        body: &mut Vec<u8>,
+        scratch: &mut Scratch,
     ) -> Result<(), Reason> {
         let broken = |_: CryptoError| Reason::NotVerified;
         let algorithm = self.common.suite.aead();
@@ -24,26 +25,21 @@ impl Context {
         if payload.len() <= algorithm.tag_len() {
             return Err(Reason::Malformed);
         }
-        let nonce = self
-            .common
-            .nonce(Mode::Pairwise, binding.generator, binding.piv)
-            .map_err(broken)?;
         let peer = self.recipients.get(kid).ok_or(Reason::NoContext)?;
         let keys = peer.pairwise.as_ref().ok_or(Reason::NoContext)?;
-        let mut aad = self
-            .countersigning()
-            .aad(binding, peer.credential.bytes(), aad_buffer);
+        let sender = peer.credential.bytes();
+        let bound = self
+            .common
+            .bind(Mode::Pairwise, binding, sender, &mut scratch.aad);
+        let (nonce, aad) = bound.map_err(broken)?;
+        let role = Role::PairwiseReceive(peer.serial);
         let cipher = self
             .cache
-            .aead(Role::PairwiseReceive(peer.serial), || {
-                AeadKey::new(algorithm, keys.receive.as_bytes())
-            })
+            .aead(role, || AeadKey::new(algorithm, keys.receive.as_bytes()))
             .map_err(broken)?;
-        body.clear();
-        body.extend_from_slice(payload);
-        let result = cipher.open(nonce.as_bytes(), aad.enc_structure(), body);
-        *aad_buffer = aad.into_buffer();
-        result.map_err(broken)
+        scratch.decrypt(payload, aad, |aad, body| {
+            cipher.open(nonce.as_bytes(), aad, body)
+        })
     }
 
     /// Encrypts `body` with the Pairwise Sender Key for a peer, which is there.
@@ -55,20 +51,19 @@ impl Context {
         body: &mut Vec<u8>,
     ) -> Result<(), CryptoError> {
         let algorithm = self.common.suite.aead().ok_or(CryptoError::Unavailable)?;
-        let nonce = self
-            .common
-            .nonce(Mode::Pairwise, binding.generator, binding.piv)?;
         let sender = self.sender.as_ref().ok_or(CryptoError::Unavailable)?;
         let peer = self.recipients.get(kid).ok_or(CryptoError::Unavailable)?;
         let keys = peer.pairwise.as_ref().ok_or(CryptoError::Unavailable)?;
-        let mut aad = self
-            .countersigning()
-            .aad(binding, sender.credential.bytes(), aad_buffer);
+        let credential = sender.credential.bytes();
+        let bound = self
+            .common
+            .bind(Mode::Pairwise, binding, credential, aad_buffer);
+        let (nonce, mut aad) = bound?;
         let cipher = self.cache.aead(Role::PairwiseSend(peer.serial), || {
             AeadKey::new(algorithm, keys.send.as_bytes())
         })?;
-        let result = cipher.seal(nonce.as_bytes(), aad.enc_structure(), body);
+        let sealed = cipher.seal(nonce.as_bytes(), aad.enc_structure(), body);
         *aad_buffer = aad.into_buffer();
-        result
+        sealed
     }
 }

@@ -9,14 +9,18 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use antiphon_wire::Message;
+
 use crate::context::Context;
 use crate::contexts::GroupId;
 use crate::crypto::{CryptoError, KeyFailure, PrivateKey, PublicKey, ToBeSigned, verify};
 use crate::derive::Keystream;
 use crate::group::{Group, Settings};
+use crate::group_mode::Binding;
 use crate::identity::Kid;
+use crate::message::Split;
 use crate::nonce::PartialIv;
-use crate::open::{AgreeJob, Asked, With};
+use crate::open::{AgreeJob, Asked};
 use crate::option::OscoreOption;
 use crate::refused::ProtectError;
 use crate::sequence::{Sequence, SequenceError};
@@ -270,21 +274,27 @@ impl Context {
             .then(|| Box::new(sender.credential.public_key().clone()))
     }
 
-    /// What is to be agreed on with a peer whose pairwise keys are not there.
-    fn agree_job(&self, group: GroupId, kid: Kid) -> Option<AgreeJob> {
-        let (sender, peer) = self.sender.as_ref().zip(self.recipients.get(kid))?;
-        if peer.pairwise.is_some() {
-            return None;
-        }
-        Some(AgreeJob {
-            with: With {
-                group,
-                context: self.serial,
-                sender: sender.serial,
-                kid,
-                recipient: peer.serial,
-            },
-            peer: peer.credential.public_key().clone(),
+    /// Encrypts `body` in group mode; what is left to do is to sign.
+    fn to_be_signed(
+        &mut self,
+        group: GroupId,
+        settings: &Settings,
+        message: &Message<'_>,
+        split: Split,
+        binding: &Binding<'_>,
+        body: &mut Vec<u8>,
+    ) -> Result<Signing, ProtectError> {
+        let structure = self.group_encrypt(binding, body)?;
+        let keys = self.common.countersigning();
+        let (_, algorithm) = keys.algorithms()?;
+        Ok(Signing {
+            group,
+            algorithm,
+            structure,
+            bytes: split.outer(message, binding.option, body, algorithm.signature_len())?,
+            keystream: keys.keystream(binding)?,
+            asked: None,
+            check: self.own_key_to_check(settings),
         })
     }
 }

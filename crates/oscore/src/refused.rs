@@ -2,7 +2,7 @@
 
 use antiphon_wire::Code;
 
-use crate::contexts::GroupId;
+use crate::contexts::{ContextId, GroupId};
 use crate::identity::{Kid, Mode};
 
 /// A message that was not opened. Nothing has changed: no replay window, no Response Number, no identity.
@@ -12,6 +12,16 @@ pub struct Refused {
     pub reason: Reason,
     /// Where several contexts were tried, of which group the reason speaks.
     pub group: Option<GroupId>,
+}
+
+impl Refused {
+    /// In this group, or in a pair.
+    pub(crate) fn in_context(place: ContextId, reason: Reason) -> Refused {
+        Refused {
+            reason,
+            group: place.group(),
+        }
+    }
 }
 
 /// Why a message was not opened.

@@ -6,18 +6,18 @@ use core::time::Duration;
 use antiphon_wire::Message;
 
 use super::admit::{Gate, Verdict};
-use super::job::With;
+use super::verification::Settled;
 use super::{
-    AgreeJob, Challenged, Job, JobResult, NoncePermission, Opened, OpenedRequest, Opening,
-    Received, Step, Tries, option_of,
+    Challenged, JobResult, NoncePermission, Opened, OpenedRequest, Opening, Received, Step, Tries,
+    option_of,
 };
 use crate::aad::OscoreAad;
 use crate::context::CredentialHash;
 use crate::contexts::{Candidate, ContextId, Contexts, GroupId, PairId};
-use crate::group::Freshness;
+use crate::group::{Freshness, with_serial};
 use crate::group_mode::Binding;
 use crate::identity::{Gid, Kid, Member, Mode};
-use crate::message::{Direction, Inner};
+use crate::message::{Direction, Inner, MessageRefused};
 use crate::nonce::PartialIv;
 use crate::refused::{Reason, Refused};
 
@@ -44,6 +44,30 @@ impl<'m> Incoming<'_, 'm> {
             option: self.option,
             generator: self.kid,
             piv: self.piv,
+        }
+    }
+
+    /// What is kept of it to answer it, under the Security Context with this serial number.
+    fn received(
+        &self,
+        place: ContextId,
+        context: u64,
+        client: CredentialHash,
+        mode: Mode,
+        permission: Option<NoncePermission>,
+    ) -> Received {
+        Received {
+            place,
+            context,
+            kid: self.kid,
+            piv: self.piv,
+            kid_context: self.kid_context.and_then(Gid::new),
+            client,
+            mode,
+            permission,
+            responses: 0,
+            last: None,
+            hint_until: None,
         }
     }
 }
@@ -78,41 +102,25 @@ impl Contexts {
             return Err(Reason::WrongResult.into());
         }
         let message = Message::parse(&opening.message).map_err(|_| Reason::Malformed)?;
-        let mut tries = opening.tries;
-        let place = opening.candidate.place;
-        let refuse = |reason| Refused {
-            reason,
-            group: match place {
-                ContextId::Group(id) => Some(id),
-                ContextId::Pair(_) => None,
-            },
-        };
-        let valid = match result {
-            JobResult::Agreed(agreed) => {
-                self.check_agreed(&opening, &agreed).map_err(refuse)?;
-                self.agreed(agreed).map_err(refuse)?;
-                let incoming = incoming(&message, opening.multicast)?;
-                return match self.request_with(now, opening.candidate, incoming, tries) {
-                    Ok(step) => Ok(step),
-                    Err(reason) => {
-                        tries.note(place, reason);
-                        self.try_request(now, &message, opening.multicast, tries)
-                    }
-                };
-            }
-            JobResult::Checked(checked) => checked.of(opening.ticket),
-        };
-        let valid = valid.ok_or(Reason::WrongResult).map_err(refuse)?;
         let incoming = incoming(&message, opening.multicast)?;
-        match self.request_verified(now, &opening, incoming, valid) {
-            Ok(opened) => Ok(Step::Done(opened)),
-            // Only whether it is genuine can be otherwise in another context.
-            Err(Reason::NotVerified) => {
-                tries.note(place, Reason::NotVerified);
-                self.try_request(now, &message, opening.multicast, tries)
+        let mut tries = opening.tries;
+        let candidate = opening.candidate;
+        let opened = match self.settle(&opening, result)? {
+            Settled::Agreed => self.request_with(now, candidate, incoming, tries),
+            Settled::Checked(valid) => {
+                match self.request_verified(now, &opening, incoming, valid) {
+                    // Only whether it is genuine can be otherwise in another context.
+                    Err(reason) if reason != Reason::NotVerified => {
+                        return Err(Refused::in_context(candidate.place, reason));
+                    }
+                    opened => opened.map(Step::Done),
+                }
             }
-            Err(reason) => Err(refuse(reason)),
-        }
+        };
+        opened.or_else(|reason| {
+            tries.note(candidate.place, reason);
+            self.try_request(now, &message, opening.multicast, tries)
+        })
     }
 
     fn try_request(
@@ -159,71 +167,27 @@ impl Contexts {
             ContextId::Group(id) => id,
             ContextId::Pair(id) => return self.pair_request(now, id, incoming).map(Step::Done),
         };
-        let mode = match incoming.mode {
-            Mode::Group => Mode::Group,
-            _ => Mode::Pairwise,
-        };
+        let serial = candidate.serial;
         let ticket = self.ticket();
-        let scratch = &mut self.scratch;
-        let group = self.groups.iter_mut().find(|(of, _)| *of == id);
-        let (_, group) = group.ok_or(Reason::NoContext)?;
+        let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
         group.may_begin()?;
-        let dynamic = group.settings.dynamic;
-        let context = group
-            .context_mut(candidate.serial)
-            .ok_or(Reason::Superseded)?;
-        if context.own_id() == Some(incoming.kid) {
-            return Err(Reason::OwnKid);
-        }
-        if !context.has_mode(mode) {
-            return Err(Reason::ModeUnavailable(mode));
-        }
-        let kid = incoming.kid;
-        let can_challenge = context.can_challenge();
-        let Some(peer) = context.recipients.get(kid) else {
-            return Err(match dynamic {
-                true => Reason::NoCredential { group: id, kid },
-                false => Reason::NoContext,
-            });
-        };
+        let (kid, mode) = (incoming.kid, incoming.mode);
+        let (context, peer) = group.context_for(id, serial, kid, mode)?;
         if peer.window.is_valid() {
             peer.window
                 .check(incoming.piv)
                 .map_err(|_| Reason::Replayed)?;
-        } else if !can_challenge {
+        } else if !context.can_challenge() {
             return Err(Reason::WindowInvalid);
         }
         let recipient = peer.serial;
         let binding = incoming.binding();
         let payload = incoming.message.payload();
-        let job = match (mode, &peer.pairwise, &context.sender) {
-            (Mode::Group, ..) => {
-                let keys = context.countersigning();
-                Job::Verify(keys.job(&peer.credential, &binding, payload, ticket)?)
-            }
-            (_, Some(_), _) => {
-                let (aad, body) = (&mut scratch.aad, &mut scratch.body);
-                let opened = context.pairwise_decrypt(kid, &binding, payload, aad, body);
-                if let Err(reason) = opened {
-                    group.failed(candidate.serial, kid, reason);
-                    return Err(reason);
-                }
-                let opened = self.accept_request(now, id, candidate.serial, incoming, mode)?;
-                return Ok(Step::Done(opened));
-            }
-            (_, None, Some(sender)) => Job::Agree(AgreeJob {
-                with: With {
-                    group: id,
-                    context: candidate.serial,
-                    sender: sender.serial,
-                    kid,
-                    recipient,
-                },
-                peer: peer.credential.public_key().clone(),
-            }),
-            (_, None, None) => return Err(Reason::ModeUnavailable(mode)),
+        let Some(job) = context.work(id, kid, mode, &binding, payload, ticket)? else {
+            group.decrypt_pairwise(serial, kid, &binding, payload, scratch)?;
+            let opened = self.accept_request(now, id, serial, incoming)?;
+            return Ok(Step::Done(opened));
         };
-        context.in_progress = context.in_progress.saturating_add(1);
         let opening = Opening {
             ticket,
             message: incoming.message.as_bytes().to_vec(),
@@ -234,7 +198,7 @@ impl Contexts {
             recipient,
             asked: None,
         };
-        Ok(Step::Work(Box::new(opening), job))
+        Ok(group.wait(opening, job))
     }
 
     /// The countersignature was looked at: decrypts, and admits.
@@ -248,31 +212,10 @@ impl Contexts {
         let ContextId::Group(id) = opening.candidate.place else {
             return Err(Reason::WrongResult);
         };
-        let serial = opening.candidate.serial;
-        let scratch = &mut self.scratch;
-        let group = self.groups.iter_mut().find(|(of, _)| *of == id);
-        let (_, group) = group.ok_or(Reason::NoContext)?;
-        group.may_finish(serial, now)?;
-        let context = group.context_mut(serial).ok_or(Reason::Superseded)?;
-        let peer = context.recipients.get(opening.kid);
-        if peer.is_none_or(|peer| peer.serial != opening.recipient) {
-            return Err(Reason::Superseded);
-        }
-        let decrypted = match valid {
-            true => context.group_decrypt(
-                opening.kid,
-                &incoming.binding(),
-                incoming.message.payload(),
-                &mut scratch.aad,
-                &mut scratch.body,
-            ),
-            false => Err(Reason::NotVerified),
-        };
-        if let Err(reason) = decrypted {
-            group.failed(serial, opening.kid, reason);
-            return Err(reason);
-        }
-        self.accept_request(now, id, serial, incoming, Mode::Group)
+        let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
+        let payload = incoming.message.payload();
+        group.decrypt_checked(now, opening, &incoming.binding(), payload, valid, scratch)?;
+        self.accept_request(now, id, opening.candidate.serial, incoming)
     }
 
     /// The message is genuine and its plaintext in `scratch.body`: checks the window again and moves it.
@@ -282,20 +225,15 @@ impl Contexts {
         id: GroupId,
         serial: u64,
         incoming: Incoming<'_, '_>,
-        mode: Mode,
     ) -> Result<Opened, Reason> {
         self.count_unknown(true);
-        let inner = Inner::parse(&self.scratch.body, Direction::Request);
-        let group = self.groups.iter_mut().find(|(of, _)| *of == id);
-        let (_, group) = group.ok_or(Reason::NoContext)?;
+        let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
+        let inner = Inner::parse(&scratch.body, Direction::Request);
         group.undecryptable = 0;
         let latest = group.current.serial == serial;
         let settings = group.settings;
-        let context = match (&mut group.current, &mut group.retained) {
-            (current, _) if latest => current,
-            (_, Some(old)) if old.context.serial == serial => &mut old.context,
-            _ => return Err(Reason::Superseded),
-        };
+        let context = with_serial(&mut group.current, &mut group.retained, serial)
+            .ok_or(Reason::Superseded)?;
         let kid = incoming.kid;
         let can_challenge = context.can_challenge();
         let peer = context.recipients.get_mut(kid).ok_or(Reason::Superseded)?;
@@ -315,37 +253,11 @@ impl Contexts {
         let sender = Member::new(&group.name, peer.credential.bytes(), kid);
         let own = context.sender.as_ref();
         let reuse = matches!(verdict, Verdict::Deliver { reuse: true, .. }) && latest;
-        let received = Received {
-            place: id.into(),
-            context: serial,
-            kid,
-            piv: incoming.piv,
-            kid_context: incoming.kid_context.and_then(Gid::new),
-            client: peer.hash,
-            mode,
-            permission: own
-                .filter(|_| reuse)
-                .map(|own| NoncePermission { sender: own.serial }),
-            responses: 0,
-            last: None,
-            hint_until: None,
-        };
-        match verdict {
-            Verdict::Challenge => Ok(Opened::Challenge(Challenged {
-                sender,
-                received,
-                mode,
-            })),
-            Verdict::Deliver { fresh, .. } => Ok(Opened::Request(OpenedRequest {
-                message: inner
-                    .and_then(|inner| inner.rebuild(incoming.message, None))
-                    .map_err(|_| Reason::Content)?,
-                sender,
-                received,
-                fresh,
-                mode,
-            })),
-        }
+        let permission = own
+            .filter(|_| reuse)
+            .map(|own| NoncePermission { sender: own.serial });
+        let received = incoming.received(id.into(), serial, peer.hash, incoming.mode, permission);
+        opened(verdict, inner, incoming.message, sender, received)
     }
 
     /// A request of a plain OSCORE context (RFC 8613, section 8.2).
@@ -355,9 +267,7 @@ impl Contexts {
         id: PairId,
         incoming: Incoming<'_, '_>,
     ) -> Result<Opened, Reason> {
-        let scratch = &mut self.scratch;
-        let pair = self.pairs.iter_mut().find(|(of, _)| *of == id);
-        let (_, pair) = pair.ok_or(Reason::NoContext)?;
+        let (pair, scratch) = self.pair_and_scratch(id).ok_or(Reason::NoContext)?;
         if pair.is_lost() {
             return Err(Reason::Lost);
         }
@@ -372,14 +282,7 @@ impl Contexts {
             class_i_options: &[],
         };
         let payload = incoming.message.payload();
-        pair.decrypt(
-            kid,
-            piv,
-            &parts,
-            payload,
-            &mut scratch.aad,
-            &mut scratch.body,
-        )?;
+        pair.decrypt(kid, piv, &parts, payload, scratch)?;
         let inner = Inner::parse(&scratch.body, Direction::Request);
         let echo = inner.as_ref().ok().and_then(|inner| inner.echo);
         let gate = Gate {
@@ -392,36 +295,38 @@ impl Contexts {
         let verdict = gate.admit(now, kid, piv, echo.filter(|_| !incoming.multicast))?;
         let sender = pair.member();
         let reuse = matches!(verdict, Verdict::Deliver { reuse: true, .. });
-        let received = Received {
-            place: id.into(),
-            context: pair.serial(),
-            kid,
-            piv,
-            kid_context: incoming.kid_context.and_then(Gid::new),
-            client: CredentialHash::NONE,
-            mode: Mode::Plain,
-            permission: reuse.then_some(NoncePermission { sender: 0 }),
-            responses: 0,
-            last: None,
-            hint_until: None,
-        };
-        match verdict {
-            Verdict::Challenge => Ok(Opened::Challenge(Challenged {
-                sender,
-                received,
-                mode: Mode::Plain,
-            })),
-            Verdict::Deliver { fresh, .. } => Ok(Opened::Request(OpenedRequest {
-                message: inner
-                    .and_then(|inner| inner.rebuild(incoming.message, None))
-                    .map_err(|_| Reason::Content)?,
-                sender,
-                received,
-                fresh,
-                mode: Mode::Plain,
-            })),
-        }
+        let permission = reuse.then_some(NoncePermission { sender: 0 });
+        let (serial, client) = (pair.serial(), CredentialHash::NONE);
+        let received = incoming.received(id.into(), serial, client, Mode::Plain, permission);
+        opened(verdict, inner, incoming.message, sender, received)
     }
+}
+
+/// What a verified request has come to. Its window has moved, whatever it holds.
+fn opened(
+    verdict: Verdict,
+    inner: Result<Inner<'_>, MessageRefused>,
+    message: &Message<'_>,
+    sender: Member,
+    received: Received,
+) -> Result<Opened, Reason> {
+    let mode = received.mode;
+    Ok(match verdict {
+        Verdict::Challenge => Opened::Challenge(Challenged {
+            sender,
+            received,
+            mode,
+        }),
+        Verdict::Deliver { fresh, .. } => Opened::Request(OpenedRequest {
+            message: inner
+                .and_then(|inner| inner.rebuild(message, None))
+                .map_err(|_| Reason::Content)?,
+            sender,
+            received,
+            fresh,
+            mode,
+        }),
+    })
 }
 
 /// Step 2: the option decodes, and has what a request needs.

@@ -5,11 +5,12 @@ use core::time::Duration;
 
 use antiphon_wire::Message;
 
-use super::job::With;
-use super::{AgreeJob, Asked, Job, JobResult, OpenedResponse, Opening, Step, Tries, option_of};
+use super::verification::Settled;
+use super::{Asked, JobResult, OpenedResponse, Opening, Step, Tries, option_of};
 use crate::aad::OscoreAad;
 use crate::context::{CredentialHash, Recipient};
 use crate::contexts::{Candidate, ContextId, Contexts, GroupId, PairId};
+use crate::group::with_serial;
 use crate::group_mode::Binding;
 use crate::identity::{Gid, Kid, Member, Mode};
 use crate::message::{Direction, Inner};
@@ -86,39 +87,25 @@ impl Contexts {
             return Err(Reason::WrongResult.into());
         }
         let message = Message::parse(&opening.message).map_err(|_| Reason::Malformed)?;
-        let mut tries = opening.tries;
-        let place = opening.candidate.place;
-        let refuse = |reason| Refused {
-            reason,
-            group: match place {
-                ContextId::Group(id) => Some(id),
-                ContextId::Pair(_) => None,
-            },
-        };
         let incoming = incoming(&message, asked)?;
-        let valid = match result {
-            JobResult::Agreed(agreed) => {
-                self.check_agreed(&opening, &agreed).map_err(refuse)?;
-                self.agreed(agreed).map_err(refuse)?;
-                return match self.response_with(now, opening.candidate, incoming, asked, tries) {
-                    Ok(step) => Ok(step),
-                    Err(reason) => {
-                        tries.note(place, reason);
-                        self.try_response(now, &message, asked, tries)
+        let mut tries = opening.tries;
+        let candidate = opening.candidate;
+        let opened = match self.settle(&opening, result)? {
+            Settled::Agreed => self.response_with(now, candidate, incoming, asked, tries),
+            Settled::Checked(valid) => {
+                match self.response_verified(now, &opening, incoming, valid, asked) {
+                    // As for a request.
+                    Err(reason) if reason != Reason::NotVerified => {
+                        return Err(Refused::in_context(candidate.place, reason));
                     }
-                };
+                    opened => opened.map(Step::Done),
+                }
             }
-            JobResult::Checked(checked) => checked.of(opening.ticket),
         };
-        let valid = valid.ok_or(Reason::WrongResult).map_err(refuse)?;
-        match self.response_verified(now, &opening, incoming, valid, asked) {
-            Ok(opened) => Ok(Step::Done(opened)),
-            Err(Reason::NotVerified) => {
-                tries.note(place, Reason::NotVerified);
-                self.try_response(now, &message, asked, tries)
-            }
-            Err(reason) => Err(refuse(reason)),
-        }
+        opened.or_else(|reason| {
+            tries.note(candidate.place, reason);
+            self.try_response(now, &message, asked, tries)
+        })
     }
 
     fn try_response(
@@ -162,63 +149,25 @@ impl Contexts {
             }
         };
         let serial = candidate.serial;
-        let ticket = self.ticket();
-        let scratch = &mut self.scratch;
-        let group = self.groups.iter_mut().find(|(of, _)| *of == id);
-        let (_, group) = group.ok_or(Reason::NoContext)?;
-        group.may_begin()?;
-        group.retire(asked, now);
-        let dynamic = group.settings.dynamic;
-        let context = group.context_mut(serial).ok_or(Reason::Superseded)?;
         // The nonce of the request belongs to the context of the request (draft section 7.3).
         if incoming.piv.is_none() && serial != asked.context {
             return Err(Reason::NoContext);
         }
-        if context.own_id() == Some(incoming.kid) {
-            return Err(Reason::OwnKid);
-        }
-        if !context.has_mode(incoming.mode) {
-            return Err(Reason::ModeUnavailable(incoming.mode));
-        }
-        let kid = incoming.kid;
-        let Some(peer) = context.recipients.get(kid) else {
-            return Err(match dynamic {
-                true => Reason::NoCredential { group: id, kid },
-                false => Reason::NoContext,
-            });
-        };
+        let ticket = self.ticket();
+        let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
+        group.may_begin()?;
+        group.retire(asked, now);
+        let (kid, mode) = (incoming.kid, incoming.mode);
+        let (context, peer) = group.context_for(id, serial, kid, mode)?;
         check_server(asked, serial, peer, &incoming)?;
         let recipient = peer.serial;
         let binding = incoming.binding(asked);
         let payload = incoming.message.payload();
-        let job = match (incoming.mode, &peer.pairwise, &context.sender) {
-            (Mode::Group, ..) => {
-                let keys = context.countersigning();
-                Job::Verify(keys.job(&peer.credential, &binding, payload, ticket)?)
-            }
-            (_, Some(_), _) => {
-                let (aad, body) = (&mut scratch.aad, &mut scratch.body);
-                let opened = context.pairwise_decrypt(kid, &binding, payload, aad, body);
-                if let Err(reason) = opened {
-                    group.failed(serial, kid, reason);
-                    return Err(reason);
-                }
-                let opened = self.accept_response(id, serial, incoming, asked)?;
-                return Ok(Step::Done(opened));
-            }
-            (_, None, Some(sender)) => Job::Agree(AgreeJob {
-                with: With {
-                    group: id,
-                    context: serial,
-                    sender: sender.serial,
-                    kid,
-                    recipient,
-                },
-                peer: peer.credential.public_key().clone(),
-            }),
-            (_, None, None) => return Err(Reason::ModeUnavailable(incoming.mode)),
+        let Some(job) = context.work(id, kid, mode, &binding, payload, ticket)? else {
+            group.decrypt_pairwise(serial, kid, &binding, payload, scratch)?;
+            let opened = self.accept_response(id, serial, incoming, asked)?;
+            return Ok(Step::Done(opened));
         };
-        context.in_progress = context.in_progress.saturating_add(1);
         let opening = Opening {
             ticket,
             message: incoming.message.as_bytes().to_vec(),
@@ -229,7 +178,7 @@ impl Contexts {
             recipient,
             asked: Some(asked.ticket),
         };
-        Ok(Step::Work(Box::new(opening), job))
+        Ok(group.wait(opening, job))
     }
 
     /// The countersignature was looked at: decrypts, and takes the response.
@@ -244,34 +193,15 @@ impl Contexts {
         let ContextId::Group(id) = opening.candidate.place else {
             return Err(Reason::WrongResult);
         };
-        let serial = opening.candidate.serial;
-        let scratch = &mut self.scratch;
-        let group = self.groups.iter_mut().find(|(of, _)| *of == id);
-        let (_, group) = group.ok_or(Reason::NoContext)?;
-        group.may_finish(serial, now)?;
+        let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
         group.retire(asked, now);
-        let context = group.context_mut(serial).ok_or(Reason::Superseded)?;
         // What was assumed when it was begun still holds.
-        let peer = context.recipients.get(opening.kid);
-        let same = peer.is_some_and(|peer| peer.serial == opening.recipient);
-        if !same || incoming.kid != opening.kid {
+        if incoming.kid != opening.kid {
             return Err(Reason::Superseded);
         }
-        let decrypted = match valid {
-            true => context.group_decrypt(
-                opening.kid,
-                &incoming.binding(asked),
-                incoming.message.payload(),
-                &mut scratch.aad,
-                &mut scratch.body,
-            ),
-            false => Err(Reason::NotVerified),
-        };
-        if let Err(reason) = decrypted {
-            group.failed(serial, opening.kid, reason);
-            return Err(reason);
-        }
-        self.accept_response(id, serial, incoming, asked)
+        let (binding, payload) = (incoming.binding(asked), incoming.message.payload());
+        group.decrypt_checked(now, opening, &binding, payload, valid, scratch)?;
+        self.accept_response(id, opening.candidate.serial, incoming, asked)
     }
 
     /// The message is genuine and its plaintext in `scratch.body`: checks its order again and takes it.
@@ -282,22 +212,17 @@ impl Contexts {
         incoming: Incoming<'_, '_>,
         asked: &mut Asked,
     ) -> Result<OpenedResponse, Reason> {
-        let body = &self.scratch.body;
-        let group = self.groups.iter_mut().find(|(of, _)| *of == id);
-        let (_, group) = group.ok_or(Reason::NoContext)?;
+        let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
         group.undecryptable = 0;
         let policy = group.settings.order;
         let name = &group.name;
-        let context = match (&mut group.current, &mut group.retained) {
-            (current, _) if current.serial == serial => current,
-            (_, Some(old)) if old.context.serial == serial => &mut old.context,
-            _ => return Err(Reason::Superseded),
-        };
+        let context = with_serial(&mut group.current, &mut group.retained, serial)
+            .ok_or(Reason::Superseded)?;
         let kid = incoming.kid;
         let peer = context.recipients.get_mut(kid).ok_or(Reason::Superseded)?;
         check_server(asked, serial, peer, &incoming)?;
         peer.provisional = false;
-        let content = content(body, asked, &incoming)?;
+        let content = content(&scratch.body, asked, &incoming)?;
         let order = take(asked, policy, serial, peer.hash, &incoming)?;
         if let Some(intended) = &mut asked.intended {
             intended.kid = kid;
@@ -317,9 +242,7 @@ impl Contexts {
         incoming: Incoming<'_, '_>,
         asked: &mut Asked,
     ) -> Result<OpenedResponse, Reason> {
-        let scratch = &mut self.scratch;
-        let pair = self.pairs.iter_mut().find(|(of, _)| *of == id);
-        let (_, pair) = pair.ok_or(Reason::NoContext)?;
+        let (pair, scratch) = self.pair_and_scratch(id).ok_or(Reason::NoContext)?;
         if pair.is_lost() {
             return Err(Reason::Lost);
         }
@@ -339,9 +262,8 @@ impl Contexts {
             None => (asked.kid, asked.piv),
         };
         let payload = incoming.message.payload();
-        let (aad, body) = (&mut scratch.aad, &mut scratch.body);
-        pair.decrypt(generator, piv, &parts, payload, aad, body)?;
-        let content = content(body, asked, &incoming)?;
+        pair.decrypt(generator, piv, &parts, payload, scratch)?;
+        let content = content(&scratch.body, asked, &incoming)?;
         let policy = pair.settings.order;
         let order = take(asked, policy, serial, CredentialHash::NONE, &incoming)?;
         Ok(OpenedResponse {

@@ -77,9 +77,8 @@ impl Contexts {
         numbering: Numbering,
     ) -> Result<Protecting, ProtectError> {
         let ticket = self.ticket();
-        let scratch = &mut self.scratch;
-        let group = self.groups.iter_mut().find(|(of, _)| *of == id);
-        let (_, group) = group.ok_or(ProtectError::NoContext)?;
+        let found = self.group_and_scratch(id);
+        let (group, scratch) = found.ok_or(ProtectError::NoContext)?;
         group.may_protect()?;
         let (settings, context) = (&group.settings, &mut group.current);
         let intended = match to {
@@ -154,22 +153,10 @@ impl Contexts {
                 Ok(Protecting::Done(Protected { bytes, asked }))
             }
             _ => {
-                let structure = context.group_encrypt(&binding, &mut scratch.body)?;
-                let (_, algorithm) = context.countersigning().algorithms()?;
-                Ok(Protecting::Sign(Signing {
-                    group: id,
-                    algorithm,
-                    structure,
-                    bytes: split.outer(
-                        message,
-                        &scratch.option,
-                        &scratch.body,
-                        algorithm.signature_len(),
-                    )?,
-                    keystream: context.countersigning().keystream(&binding)?,
-                    check: context.own_key_to_check(settings),
-                    asked: Some(asked),
-                }))
+                let body = &mut scratch.body;
+                let signing = context.to_be_signed(id, settings, message, split, &binding, body)?;
+                let asked = Some(asked);
+                Ok(Protecting::Sign(Signing { asked, ..signing }))
             }
         }
     }
@@ -182,9 +169,8 @@ impl Contexts {
         numbering: Numbering,
     ) -> Result<Protected, ProtectError> {
         let ticket = self.ticket();
-        let scratch = &mut self.scratch;
-        let pair = self.pairs.iter_mut().find(|(of, _)| *of == id);
-        let (_, pair) = pair.ok_or(ProtectError::NoContext)?;
+        let found = self.pair_and_scratch(id);
+        let (pair, scratch) = found.ok_or(ProtectError::NoContext)?;
         scratch.body.clear();
         split.write_plaintext(message, &mut scratch.body)?;
         check_length(scratch.body.len())?;

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use antiphon_wire::{Code, Message, MessageId, OptionNumber, Token, Type, Writer};
 
-use super::{Numbering, Protected, Protecting, Signing, check_length, check_option, write_option};
+use super::{Numbering, Protected, Protecting, check_length, check_option, write_option};
 use crate::aad::OscoreAad;
 use crate::contexts::{ContextId, Contexts, GroupId, PairId};
 use crate::echo::EchoValue;
@@ -122,9 +122,8 @@ impl Contexts {
         mode: Option<Mode>,
         numbering: Numbering,
     ) -> Result<Protecting, ProtectError> {
-        let scratch = &mut self.scratch;
-        let group = self.groups.iter_mut().find(|(of, _)| *of == id);
-        let (_, group) = group.ok_or(ProtectError::NoContext)?;
+        let found = self.group_and_scratch(id);
+        let (group, scratch) = found.ok_or(ProtectError::NoContext)?;
         group.may_protect()?;
         let (settings, context) = (group.settings, &mut group.current);
         let other = |mode| match mode {
@@ -234,22 +233,10 @@ impl Contexts {
                 Ok(Protecting::Done(Protected { bytes, asked: None }))
             }
             _ => {
-                let structure = context.group_encrypt(&binding, &mut scratch.body)?;
-                let (_, algorithm) = context.countersigning().algorithms()?;
-                Ok(Protecting::Sign(Signing {
-                    group: id,
-                    algorithm,
-                    structure,
-                    bytes: split.outer(
-                        message,
-                        &scratch.option,
-                        &scratch.body,
-                        algorithm.signature_len(),
-                    )?,
-                    keystream: context.countersigning().keystream(&binding)?,
-                    check: context.own_key_to_check(&settings),
-                    asked: None,
-                }))
+                let body = &mut scratch.body;
+                let signing =
+                    context.to_be_signed(id, &settings, message, split, &binding, body)?;
+                Ok(Protecting::Sign(signing))
             }
         }
     }
@@ -262,9 +249,8 @@ impl Contexts {
         received: &mut Received,
         numbering: Numbering,
     ) -> Result<Protected, ProtectError> {
-        let scratch = &mut self.scratch;
-        let pair = self.pairs.iter_mut().find(|(of, _)| *of == id);
-        let (_, pair) = pair.ok_or(ProtectError::NoContext)?;
+        let found = self.pair_and_scratch(id);
+        let (pair, scratch) = found.ok_or(ProtectError::NoContext)?;
         if pair.is_lost() {
             return Err(ProtectError::Lost);
         }

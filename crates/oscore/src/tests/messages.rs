@@ -243,7 +243,7 @@ fn a_verified_message_with_nothing_sensible_inside_is_not_delivered_and_not_repe
         let structure = context.group_encrypt(&binding, &mut body).unwrap();
         let algorithm = crate::suite::SignatureAlgorithm::EdDsa;
         let mut signature = one.key.sign_bytes(algorithm, &structure).unwrap();
-        let stream = context.countersigning().keystream(&binding).unwrap();
+        let stream = context.common.countersigning().keystream(&binding).unwrap();
         stream.apply(&mut signature).unwrap();
         body.extend_from_slice(&signature);
         let options = [(OptionNumber::OSCORE, &raw[..])];
