@@ -6,6 +6,9 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+// The members of the tests are shared with `tests/threats`, which knows this crate by its name.
+#[cfg(test)]
+extern crate self as antiphon_oscore;
 #[cfg(test)]
 extern crate std;
 

@@ -275,7 +275,7 @@ impl Context {
     }
 
     /// Encrypts `body` in group mode; what is left to do is to sign.
-    fn to_be_signed(
+    fn encrypt_for_signing(
         &mut self,
         group: GroupId,
         settings: &Settings,

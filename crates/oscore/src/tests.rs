@@ -8,6 +8,7 @@ mod floor;
 mod forgery;
 mod install;
 mod manager;
+mod members;
 mod messages;
 mod modes;
 mod protection;

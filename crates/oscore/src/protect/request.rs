@@ -154,7 +154,8 @@ impl Contexts {
             }
             _ => {
                 let body = &mut scratch.body;
-                let signing = context.to_be_signed(id, settings, message, split, &binding, body)?;
+                let signing =
+                    context.encrypt_for_signing(id, settings, message, split, &binding, body)?;
                 let asked = Some(asked);
                 Ok(Protecting::Sign(Signing { asked, ..signing }))
             }

@@ -235,7 +235,7 @@ impl Contexts {
             _ => {
                 let body = &mut scratch.body;
                 let signing =
-                    context.to_be_signed(id, &settings, message, split, &binding, body)?;
+                    context.encrypt_for_signing(id, &settings, message, split, &binding, body)?;
                 Ok(Protecting::Sign(signing))
             }
         }

@@ -302,10 +302,13 @@ fn after_the_last_number_only_the_new_sender_context_protects() {
     };
     let one = &mut floor.members[0];
     *one.group().sequence_mut().unwrap() = Sequence::exact(1, 2, settings);
-    let (bytes, _) = one.ask(To::Group, &plain).unwrap();
+    let (bytes, _) = one.try_ask(To::Group, &plain).unwrap();
     assert_eq!(option(&bytes).last(), Some(&0x40));
     for to in [To::Group, To::Member(kid(1))] {
-        assert_eq!(one.ask(to, &plain).unwrap_err(), ProtectError::Exhausted);
+        assert_eq!(
+            one.try_ask(to, &plain).unwrap_err(),
+            ProtectError::Exhausted
+        );
     }
     let prepared = one.group().prepare_sender_id(kid(7), 100).unwrap();
     one.group().commit_sender_id(prepared).unwrap();
@@ -313,7 +316,7 @@ fn after_the_last_number_only_the_new_sender_context_protects() {
         .into_iter()
         .enumerate()
     {
-        let (bytes, _) = one.ask(to, &plain).unwrap();
+        let (bytes, _) = one.try_ask(to, &plain).unwrap();
         let raw = option(&bytes);
         let fields = crate::option::OscoreOption::parse(&raw).unwrap();
         assert_eq!(fields.kid, Some(kid(7).as_bytes()));

@@ -25,7 +25,7 @@ fn challenge(floor: &mut Floor, mut to: Challenged, value: [u8; 8], asked: &mut 
         .contexts
         .challenge(one.now, &to.received, value, header)
         .unwrap();
-    let response = one.answer(&mut to.received, &plain, None).unwrap();
+    let response = one.try_answer(&mut to.received, &plain, None).unwrap();
     // Its own number, in any case: the nonce of the request is not used.
     assert!(option(&response)[0] & 0x07 != 0);
     let opened = floor.listen(0, &response, asked).unwrap();

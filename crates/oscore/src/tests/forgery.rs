@@ -162,11 +162,15 @@ fn threat_08_a_member_cannot_sign_for_another() {
             now: seconds(1),
         }
     };
-    let (forged, _) = impostor.ask(To::Group, &get(1, &[0xaa], "lock")).unwrap();
+    let (forged, _) = impostor
+        .try_ask(To::Group, &get(1, &[0xaa], "lock"))
+        .unwrap();
     assert_eq!(floor.hear(1, &forged).unwrap_err(), Reason::NotVerified);
     // The control: with the private key it is member 0.
     impostor.key = key(0);
-    let (genuine, _) = impostor.ask(To::Group, &get(2, &[0xaa], "lock")).unwrap();
+    let (genuine, _) = impostor
+        .try_ask(To::Group, &get(2, &[0xaa], "lock"))
+        .unwrap();
     assert!(floor.hear(1, &genuine).is_ok());
 }
 

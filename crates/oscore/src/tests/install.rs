@@ -252,7 +252,7 @@ fn a_message_that_was_begun_is_finished_with_its_keys() {
     // Nothing new begins from here on.
     assert_eq!(begin(one, &third).err(), Some(Reason::Installing));
     assert_eq!(
-        one.ask(To::Group, &request).unwrap_err(),
+        one.try_ask(To::Group, &request).unwrap_err(),
         ProtectError::Installing
     );
     one.group().commit_install(prepared, seconds(1000)).unwrap();
@@ -268,7 +268,7 @@ fn a_message_that_was_begun_is_finished_with_its_keys() {
     assert!(opened.received.permission.is_none());
     let answer = content(2, &[0xaa], b"1");
     let response = one
-        .answer(&mut opened.received, &answer, Some(Mode::Pairwise))
+        .try_answer(&mut opened.received, &answer, Some(Mode::Pairwise))
         .unwrap();
     assert_eq!(named_gid(&response).as_deref(), Some(NEW));
     assert!(one.group().next_timeout().is_some());

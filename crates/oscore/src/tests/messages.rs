@@ -168,7 +168,7 @@ fn a_proxy_uri_is_taken_apart() {
     let mut floor = Floor::new(2, Suite::default());
     let options = [(OptionNumber::PROXY_URI, &b"nonsense"[..])];
     let plain = message(Type::Con, Code::GET, 1, &[0xaa], &options, b"");
-    let refused = floor.members[0].ask(To::Group, &plain).unwrap_err();
+    let refused = floor.members[0].try_ask(To::Group, &plain).unwrap_err();
     assert_eq!(refused, ProtectError::Message(MessageRefused::ProxyUri));
 }
 
@@ -180,28 +180,30 @@ fn what_cannot_be_protected_uses_no_number() {
     let one = &mut floor.members[0];
     let refused = |reason| ProtectError::Message(reason);
     assert_eq!(
-        one.ask(To::Group, &nested).unwrap_err(),
+        one.try_ask(To::Group, &nested).unwrap_err(),
         refused(MessageRefused::Nested)
     );
     let response = content(1, &[], b"x");
     assert_eq!(
-        one.ask(To::Group, &response).unwrap_err(),
+        one.try_ask(To::Group, &response).unwrap_err(),
         refused(MessageRefused::Code)
     );
-    let unknown = one.ask(To::Member(kid(9)), &get(1, &[], "x")).unwrap_err();
+    let unknown = one
+        .try_ask(To::Member(kid(9)), &get(1, &[], "x"))
+        .unwrap_err();
     assert_eq!(unknown, ProtectError::UnknownMember);
     assert_eq!(
-        one.ask(To::Peer, &get(1, &[], "x")).unwrap_err(),
+        one.try_ask(To::Peer, &get(1, &[], "x")).unwrap_err(),
         ProtectError::UnknownMember
     );
     let long = message(Type::Con, Code::POST, 1, &[], &[], &vec![0; 0x10000]);
     assert_eq!(
-        one.ask(To::Group, &long).unwrap_err(),
+        one.try_ask(To::Group, &long).unwrap_err(),
         ProtectError::TooLong
     );
     assert_eq!(one.group().sequence().unwrap().next(), 0);
     let longest = message(Type::Con, Code::POST, 1, &[], &[], &vec![0; 0xffff - 2]);
-    let (bytes, _) = one.ask(To::Group, &longest).unwrap();
+    let (bytes, _) = one.try_ask(To::Group, &longest).unwrap();
     assert_eq!(one.group().sequence().unwrap().next(), 1);
     assert_eq!(floor.hear(1, &bytes).unwrap().message, longest);
 }

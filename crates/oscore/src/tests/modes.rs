@@ -282,7 +282,7 @@ fn a_pairwise_message_is_for_one_member() {
     // Not to somebody whose credential is not known; and no number is used up.
     let next = floor.members[0].group().sequence().unwrap().next();
     let refused = floor.members[0]
-        .ask(To::Member(kid(9)), &plain)
+        .try_ask(To::Member(kid(9)), &plain)
         .unwrap_err();
     assert_eq!(refused, ProtectError::UnknownMember);
     assert_eq!(floor.members[0].group().sequence().unwrap().next(), next);
@@ -563,10 +563,10 @@ fn an_endpoint_may_do_without_one_of_the_modes() {
         }
         // It sends what it has, and nothing else.
         let one = &mut floor.members[1];
-        let refused = one.ask(To::Group, &plain).err();
+        let refused = one.try_ask(To::Group, &plain).err();
         let expected = Some(ProtectError::ModeUnavailable);
         assert_eq!(refused, expected.filter(|_| !group));
-        let (bytes, asked) = one.ask(To::Member(kid(0)), &plain).unwrap();
+        let (bytes, asked) = one.try_ask(To::Member(kid(0)), &plain).unwrap();
         let mode = if pairwise {
             Mode::Pairwise
         } else {
@@ -582,7 +582,7 @@ fn an_endpoint_may_do_without_one_of_the_modes() {
         let mut heard = floor.hear(1, &heard.0).unwrap();
         let answer = content(2, &[0xaa], b"1");
         for (mode, available) in [(Mode::Group, group), (Mode::Pairwise, pairwise)] {
-            let made = floor.members[1].answer(&mut heard.received, &answer, Some(mode));
+            let made = floor.members[1].try_answer(&mut heard.received, &answer, Some(mode));
             assert_eq!(made.err(), expected.filter(|_| !available));
         }
         let server = content(2, &[0xaa], b"1");

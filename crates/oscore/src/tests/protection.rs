@@ -112,7 +112,7 @@ fn a_member_of_several_groups_takes_the_one_that_is_named() {
         now: seconds(1),
     };
     for (number, who, client) in &mut clients {
-        let (bytes, _) = client.ask(To::Group, &get(1, &[0xaa], "temp")).unwrap();
+        let (bytes, _) = client.try_ask(To::Group, &get(1, &[0xaa], "temp")).unwrap();
         let opened = server.hear(&bytes).unwrap();
         assert_eq!(opened.sender.group(), format!("group {number}"));
         assert_eq!(opened.sender.kid(), ids[*who]);
@@ -275,7 +275,7 @@ fn neither_the_name_of_the_group_nor_a_challenge_is_seen_from_outside() {
             .challenge(server.now, &to_it.received, value, header);
         let challenge = challenge.unwrap();
         for mode in [Mode::Group, Mode::Pairwise] {
-            let protected = server.answer(&mut to_it.received, &challenge, Some(mode));
+            let protected = server.try_answer(&mut to_it.received, &challenge, Some(mode));
             let protected = protected.unwrap();
             let outside = Message::parse(&protected).unwrap();
             assert_eq!(outside.code(), Code::CHANGED);

@@ -85,14 +85,14 @@ fn a_group_without_group_algorithms_has_no_group_mode() {
         .collect();
     let request = get(1, &[0xaa], "temp");
     assert_eq!(
-        members[0].ask(To::Group, &request).unwrap_err(),
+        members[0].try_ask(To::Group, &request).unwrap_err(),
         ProtectError::ModeUnavailable
     );
-    let (bytes, mut asked) = members[0].ask(To::Member(kid(1)), &request).unwrap();
+    let (bytes, mut asked) = members[0].try_ask(To::Member(kid(1)), &request).unwrap();
     let mut opened = members[1].hear(&bytes).unwrap();
     let answer = content(1, &[0xaa], b"1");
     let response = members[1]
-        .answer(&mut opened.received, &answer, None)
+        .try_answer(&mut opened.received, &answer, None)
         .unwrap();
     assert_eq!(
         members[0].listen(&response, &mut asked).unwrap().message,
@@ -128,11 +128,11 @@ fn a_silent_server_opens_group_mode_and_sends_nothing() {
     assert_eq!(opened.message, request);
     let answer = content(1, &[0xaa], b"1");
     for mode in [None, Some(Mode::Group), Some(Mode::Pairwise)] {
-        let refused = silent.answer(&mut opened.received, &answer, mode);
+        let refused = silent.try_answer(&mut opened.received, &answer, mode);
         assert_eq!(refused.unwrap_err(), ProtectError::NoSender);
     }
     assert_eq!(
-        silent.ask(To::Group, &request).unwrap_err(),
+        silent.try_ask(To::Group, &request).unwrap_err(),
         ProtectError::NoSender
     );
     let (paired, _) = floor.ask(0, To::Member(kid(1)), &request);
@@ -175,7 +175,7 @@ fn unknown_members_are_dropped_or_asked_for() {
     };
     let mut floor = Floor::with(2, Suite::default(), settings);
     let mut outside = Floor::new(3, Suite::default()).members.remove(2);
-    let (bytes, _) = outside.ask(To::Group, &request).unwrap();
+    let (bytes, _) = outside.try_ask(To::Group, &request).unwrap();
     let group = floor.members[1].group;
     let expected = Reason::NoCredential {
         group,
@@ -230,7 +230,9 @@ fn threat_33_peers_that_never_verified_push_out_only_each_other() {
     );
     // Keys that were worked out for one that did not verify go with it.
     let mut outside = Floor::new(20, Suite::default()).members.remove(19);
-    let (mut bytes, _) = outside.ask(To::Member(kid(1)), &get(1, &[1], "x")).unwrap();
+    let (mut bytes, _) = outside
+        .try_ask(To::Member(kid(1)), &get(1, &[1], "x"))
+        .unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     assert_eq!(floor.hear(1, &bytes).unwrap_err(), Reason::NotVerified);
@@ -330,7 +332,7 @@ fn colliding_gids_of_two_managers_are_told_apart() {
         let answer = content(2, &[0xaa], b"1");
         let response = floor.answer(1, &mut opened.received, &answer, None);
         assert!(floor.listen(0, &response, &mut asked).is_ok());
-        let (bytes, _) = client.ask(to, &request).unwrap();
+        let (bytes, _) = client.try_ask(to, &request).unwrap();
         let opened = floor.hear(1, &bytes).unwrap();
         assert_eq!(opened.sender.group(), "doors");
         assert_eq!(opened.received.group(), Some(doors));
@@ -452,33 +454,33 @@ fn one_number_space_serves_everything_until_it_is_used_up() {
     let one = &mut floor.members[1];
     // A first response in the same context needs no number of its own; a second does.
     assert_eq!(
-        option(&one.answer(&mut kept[0], &answer, None).unwrap()),
+        option(&one.try_answer(&mut kept[0], &answer, None).unwrap()),
         b""
     );
     assert_eq!(
-        option(&one.answer(&mut kept[0], &answer, None).unwrap()),
+        option(&one.try_answer(&mut kept[0], &answer, None).unwrap()),
         [1, 3]
     );
-    let (last, _) = one.ask(To::Group, &request).unwrap();
+    let (last, _) = one.try_ask(To::Group, &request).unwrap();
     assert_eq!(option(&last)[1], 4);
     assert_eq!(
-        one.ask(To::Group, &request).unwrap_err(),
+        one.try_ask(To::Group, &request).unwrap_err(),
         ProtectError::Exhausted
     );
     assert_eq!(
-        one.answer(&mut kept[0], &answer, None).unwrap_err(),
+        one.try_answer(&mut kept[0], &answer, None).unwrap_err(),
         ProtectError::Exhausted
     );
     assert_eq!(
-        option(&one.answer(&mut kept[1], &answer, None).unwrap()),
+        option(&one.try_answer(&mut kept[1], &answer, None).unwrap()),
         b""
     );
     // In group mode there is always an own number, so that there is none.
-    let refused = one.answer(&mut kept[2], &answer, Some(Mode::Group));
+    let refused = one.try_answer(&mut kept[2], &answer, Some(Mode::Group));
     assert_eq!(refused.unwrap_err(), ProtectError::Exhausted);
     // And a permission that was given up does not come back.
     assert_eq!(
-        one.answer(&mut kept[2], &answer, None).unwrap_err(),
+        one.try_answer(&mut kept[2], &answer, None).unwrap_err(),
         ProtectError::Exhausted
     );
 }
@@ -498,11 +500,12 @@ fn after_a_loss_nothing_is_protected_and_nothing_opened() {
     assert_eq!(floor.hear(1, &second).unwrap_err(), Reason::Lost);
     let one = &mut floor.members[1];
     assert_eq!(
-        one.ask(To::Group, &request).unwrap_err(),
+        one.try_ask(To::Group, &request).unwrap_err(),
         ProtectError::Lost
     );
     assert_eq!(
-        one.answer(&mut opened.received, &answer, None).unwrap_err(),
+        one.try_answer(&mut opened.received, &answer, None)
+            .unwrap_err(),
         ProtectError::Lost
     );
     // A client likewise.

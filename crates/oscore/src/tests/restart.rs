@@ -105,11 +105,11 @@ fn after_a_clean_stop_everything_is_exact_and_after_a_crash_nothing_is_repeated(
     assert!(is_challenged(&mut floor.members[1], &next));
     let one = &mut floor.members[1];
     assert_eq!(
-        one.ask(To::Group, &plain).unwrap_err(),
+        one.try_ask(To::Group, &plain).unwrap_err(),
         ProtectError::NotReserved
     );
     reserve(one, &mut disk, 200);
-    let (bytes, _) = one.ask(To::Group, &plain).unwrap();
+    let (bytes, _) = one.try_ask(To::Group, &plain).unwrap();
     assert_eq!(kid_of(&bytes).1, 100);
     assert_eq!(floor.hear(2, &bytes).unwrap().message, plain);
     // Who was heard before the crash and never written down is not new: also not after a clean stop.
@@ -202,7 +202,10 @@ fn what_is_lost_or_left_is_so_after_a_start() {
     let mut one = disk.start(1, settings);
     assert!(one.group().is_lost());
     let plain = get(1, &[0xaa], "temp");
-    assert_eq!(one.ask(To::Group, &plain).unwrap_err(), ProtectError::Lost);
+    assert_eq!(
+        one.try_ask(To::Group, &plain).unwrap_err(),
+        ProtectError::Lost
+    );
     disk.write(Record::Left(Default::default()));
     let restored = Restored::fold(&disk.0);
     let refused = Group::restore(&restored, settings).err();

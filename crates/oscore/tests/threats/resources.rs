@@ -32,7 +32,7 @@ fn threat_32_a_million_unknown_ids_leave_no_trace_in_memory() {
         dynamic: true,
         ..Settings::default()
     };
-    let mut server = One::new(1, 2, Suite::default(), settings, 0);
+    let mut server = One::new(1, 2, Suite::default(), settings, 0, None);
     let bytes = unknown(number_of(0));
     let at = bytes
         .windows(7)
@@ -61,7 +61,7 @@ fn threat_32_a_million_unknown_ids_leave_no_trace_in_memory() {
             recipients: usize::MAX,
             ..settings
         };
-        let mut server = One::new(1, 2, Suite::default(), settings, 0);
+        let mut server = One::new(1, 2, Suite::default(), settings, 0, None);
         let credential = credential(9);
         let before = heap::held();
         for round in 0..500 {

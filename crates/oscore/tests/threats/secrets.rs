@@ -59,7 +59,7 @@ fn secrets_of_a_member() -> Vec<Vec<u8>> {
 
 /// The life of member 1: requests and answers in both modes, new keys, the end.
 fn life(requests: &[Vec<u8>]) {
-    let mut one = One::new(1, 4, Suite::default(), Settings::default(), 0);
+    let mut one = One::new(1, 4, Suite::default(), Settings::default(), 0, None);
     for request in requests {
         let mut opened = one.hear(request).unwrap();
         one.answer(&mut opened.received, &content(2, b"x"), Some(Mode::Group));
@@ -83,7 +83,7 @@ fn life(requests: &[Vec<u8>]) {
 #[test]
 fn threat_47_no_secret_is_left_in_memory_that_is_given_back() {
     let secrets = secrets_of_a_member();
-    let mut client = One::new(0, 2, Suite::default(), Settings::default(), 0);
+    let mut client = One::new(0, 2, Suite::default(), Settings::default(), 0, None);
     let requests = [To::Group, To::Member(kid(1)), To::Member(kid(1))];
     let requests: Vec<_> = requests.map(|to| client.ask(to, &get(1)).0).into();
     for (number, secret) in secrets.iter().enumerate() {
@@ -116,8 +116,8 @@ fn shows(text: &str, secret: &[u8]) -> bool {
 fn threat_48_nothing_that_is_printed_shows_a_secret() {
     let mut secrets = secrets_of_a_member();
     secrets.push(key(1).to_bytes().as_bytes().to_vec());
-    let mut client = One::new(0, 2, Suite::default(), Settings::default(), 0);
-    let mut one = One::new(1, 2, Suite::default(), Settings::default(), 0);
+    let mut client = One::new(0, 2, Suite::default(), Settings::default(), 0, None);
+    let mut one = One::new(1, 2, Suite::default(), Settings::default(), 0, None);
     let mut printed = vec![];
     macro_rules! print {
         ($($value:expr),* $(,)?) => {
@@ -169,7 +169,7 @@ fn threat_48_nothing_that_is_printed_shows_a_secret() {
         Own {
             sender_id: kid(1),
             credential: credential(1),
-            sequence: sequence(0),
+            sequence: sequence_from(0),
         },
     );
     print!(parameters, own, one.key, one.contexts);
@@ -186,7 +186,7 @@ fn threat_48_nothing_that_is_printed_shows_a_secret() {
     };
     print!(
         pair,
-        Pair::new("pair", &pair, sequence(0), PairSettings::default())
+        Pair::new("pair", &pair, sequence_from(0), PairSettings::default())
     );
     for (what, text) in &printed {
         for (number, secret) in secrets.iter().enumerate() {
