@@ -14,9 +14,11 @@ use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use antiphon_oscore::Group;
 use antiphon_proto::{
     CollectionEvent, CollectionId, ContextId, Endpoint, EndpointConfig, Event, ExchangeId, Failure,
-    Instant, ListenChange, ListenEvent, Path, Response, SecurityEvent, Sender, SocketId,
+    Instant, ListenChange, ListenEvent, Path, Response, SecurityEvent, SecurityGroupName, Sender,
+    SocketId,
 };
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::Sleep;
@@ -24,8 +26,8 @@ use tokio::time::Sleep;
 use crate::clock;
 use crate::error::{BuildError, Closed};
 use crate::interfaces::Interface;
-use crate::security_group::SecurityError;
 use crate::security_group::held::{Claimed, Held, Place};
+use crate::security_group::{SecurityError, group_id};
 use crate::socket::{FailedSend, SocketOptions};
 use crate::worker::desk::Desk;
 use crate::worker::{self, Handlers, Listened};
@@ -188,6 +190,7 @@ impl Link {
 }
 
 /// A link that does not keep the driver of a client alive.
+#[derive(Clone)]
 pub(crate) struct WeakLink {
     commands: mpsc::WeakSender<Command>,
     abandoned: mpsc::UnboundedSender<Abandoned>,
@@ -287,7 +290,7 @@ impl Driver {
         let (abandoned, abandoned_queue) = mpsc::unbounded_channel();
         let largest_sent = endpoint.limits.datagram.max(config.largest_datagram);
         let bell = Bell::new();
-        let driver = Self {
+        let mut driver = Self {
             handlers: Handlers::new(config.handlers),
             desk: Desk::new(),
             listened: Listened::default(),
@@ -333,6 +336,7 @@ impl Driver {
             abandoned,
             endpoint: driver.desk.endpoint(),
         };
+        driver.desk.reached_by(link.downgrade());
         (driver, link)
     }
 
@@ -355,7 +359,27 @@ impl Driver {
         held: &Arc<Held>,
         place: OwnedMutexGuard<Place>,
     ) -> Option<ContextId> {
-        self.desk.install(self.endpoint.security_mut(), held, place)
+        let id = self
+            .desk
+            .install(self.endpoint.security_mut(), held, place)?;
+        if let (ContextId::Group(_), Ok(name)) = (id, SecurityGroupName::new(held.name())) {
+            let memberships = self.endpoint.server_mut().memberships_mut();
+            memberships.set_context_loaded(&name, true);
+        }
+        Some(id)
+    }
+
+    /// A group of this endpoint, to change its keys or members.
+    pub(crate) fn group_mut(&mut self, id: ContextId) -> Option<&mut Group> {
+        self.endpoint.security_mut().group_mut(group_id(id)?)
+    }
+
+    /// Leaves a group: what was asked in it is over, and its keys are gone from here.
+    pub(crate) fn leave(&mut self, now: Instant, id: ContextId) {
+        self.desk.forget(id);
+        if let Some(group) = group_id(id) {
+            self.endpoint.leave_group(now, group);
+        }
     }
 
     /// The counters, those of the system's drops included.
@@ -674,6 +698,13 @@ impl Driver {
         if outcome && self.endpoint.status(now, id).is_none() {
             self.collections.remove(&id);
         }
+    }
+}
+
+/// A driver that ran gave everything back; one that was never run, or whose runtime was shut down, does so now.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.desk.abandon(self.endpoint.security_mut());
     }
 }
 

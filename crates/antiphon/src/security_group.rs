@@ -47,19 +47,21 @@
 //! one that lives in a secure element.
 
 mod builder;
+mod change;
 mod error;
+mod facts;
 pub(crate) mod held;
 pub(crate) mod keeper;
 mod member;
+mod open;
 mod pair;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use antiphon_oscore::suite::Suite;
-use antiphon_oscore::{Kid, Settings};
 use antiphon_proto::{Expectation, GroupId, SecurityGroupName, Sender};
 
 pub use antiphon_oscore::credential::{Credential, CredentialFormat, CredentialRefused};
@@ -69,13 +71,18 @@ pub use antiphon_oscore::suite;
 pub use antiphon_oscore::{Grounds, GroupManagerCredential, Proof, ProofRefused};
 pub use builder::SecurityGroupBuilder;
 pub use error::SecurityError;
+pub use facts::Update;
 pub use keeper::{CredentialSource, OwnKey};
 pub use member::{GroupMember, Signed, Signer, expected};
+pub use open::OpenWith;
 pub use pair::{OscoreContext, OscoreContextBuilder};
 pub use state::{StateError, open_state, options, stored_contexts, stored_groups};
 
 use crate::store::Opened;
+use change::Change;
+use facts::Facts;
 use held::Held;
+use member::kid_of;
 
 /// A group whose messages are protected. Clones are the same group. See the [module](self).
 ///
@@ -89,11 +96,7 @@ pub struct SecurityGroup {
 struct Shared {
     held: Arc<Held>,
     label: SecurityGroupName,
-    gid: Vec<u8>,
-    generation: u64,
-    suite: Suite,
-    own: Option<(Kid, Credential)>,
-    peers: Vec<(Kid, Credential)>,
+    facts: RwLock<Arc<Facts>>,
 }
 
 impl SecurityGroup {
@@ -108,20 +111,109 @@ impl SecurityGroup {
     /// [`SecurityError::Unknown`], [`SecurityError::Lost`], [`SecurityError::NoKey`] if the private key is not stored:
     /// see [`open_with`](Self::open_with).
     pub fn open(state: &mut Opened, name: &str) -> Result<Self, SecurityError> {
-        builder::open(state, name, None, Settings::default())
+        open::open(state, name, OpenWith::default())
     }
 
-    /// As [`open`](Self::open), with a private key that is not stored and with settings of your own.
+    /// As [`open`](Self::open), with a private key that is not stored, with settings of your own, or with a source of
+    /// credentials.
     ///
     /// # Errors
     /// As [`open`](Self::open), and [`SecurityError::OtherKey`].
     pub fn open_with(
         state: &mut Opened,
         name: &str,
-        key: Option<OwnKey>,
-        settings: Settings,
+        with: OpenWith,
     ) -> Result<Self, SecurityError> {
-        builder::open(state, name, key, settings)
+        open::open(state, name, with)
+    }
+
+    fn of(held: Arc<Held>, label: SecurityGroupName, facts: Facts) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                held,
+                label,
+                facts: RwLock::new(Arc::new(facts)),
+            }),
+        }
+    }
+
+    /// Makes the group as it is described, while it is used or not.
+    ///
+    /// - **New keys**: a higher generation, another Gid, another Master Secret. Everyone who is not described as a
+    ///   [peer](SecurityGroupBuilder::peer) is removed first ([`stale`](SecurityGroupBuilder::stale) names who goes instead). The own
+    ///   credential stays; the own Sender ID may be another one.
+    /// - **A new Sender ID** with the keys of now.
+    /// - **Other members** with the keys of now.
+    ///
+    /// The change is durable before it takes effect: after a crash the group is as before, or as described. Messages that were to be
+    /// sent meanwhile leave under the new keys; requests that were sent before are still answered as far as
+    /// [`Settings::retention`](antiphon_oscore::Settings) lets answers under the old ones be opened. The old keys are gone from the
+    /// file then. Dropping the future changes nothing: what has begun is done.
+    ///
+    /// # Errors
+    /// [`SecurityError`]; the group goes on as it was.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn install(
+        &self,
+        description: SecurityGroupBuilder,
+    ) -> Result<Update, SecurityError> {
+        let wanted = description.wanted(self)?;
+        self.change(Change::Describe(Box::new(wanted))).await
+    }
+
+    /// Adds a member.
+    ///
+    /// # Errors
+    /// As [`install`](Self::install); [`SecurityError::Member`] if it cannot be one.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn add(&self, sender_id: &[u8], credential: &[u8]) -> Result<(), SecurityError> {
+        let kid = kid_of(self.name(), sender_id)?;
+        let credential = builder::import(self.name(), self.facts().format, kid, credential)?;
+        self.change(Change::Add(kid, Box::new(credential)))
+            .await
+            .map(|_| ())
+    }
+
+    /// Removes a member: its messages are not opened any more. It still has the keys, and can read what it hears: only
+    /// [new ones](Self::install) for the others keep it out.
+    ///
+    /// # Errors
+    /// As [`install`](Self::install); [`SecurityError::NoMember`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn remove(&self, sender_id: &[u8]) -> Result<(), SecurityError> {
+        let kid = kid_of(self.name(), sender_id)?;
+        self.change(Change::Remove(kid)).await.map(|_| ())
+    }
+
+    /// Leaves the group, for instance before joining it again. Requests and collections in it end with
+    /// [`NotProtected::Left`](antiphon_proto::NotProtected); what comes later is refused. Then the keys are gone, from memory
+    /// and from the file of the store; what stays there is which ones they were, so that they never begin again.
+    ///
+    /// # Errors
+    /// [`SecurityError::Store`]: the group is left, but the store does not know it yet. Call it again.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn leave(&self) -> Result<(), SecurityError> {
+        change::leave(&self.shared.held).await
+    }
+
+    async fn change(&self, change: Change) -> Result<Update, SecurityError> {
+        let (update, facts) = change::change(&self.shared.held, change).await?;
+        let now = &self.shared.facts;
+        *now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(facts);
+        Ok(update)
+    }
+
+    fn facts(&self) -> Arc<Facts> {
+        let facts = &self.shared.facts;
+        Arc::clone(&facts.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The invariant name.
@@ -130,35 +222,40 @@ impl SecurityGroup {
         self.shared.held.name()
     }
 
-    /// The Group Identifier with which it was opened.
+    /// The Group Identifier.
     #[must_use]
-    pub fn gid(&self) -> &[u8] {
-        &self.shared.gid
+    pub fn gid(&self) -> Vec<u8> {
+        self.facts().gid.clone()
     }
 
     /// The number of its keys: new ones have a higher one.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.shared.generation
+        self.facts().generation
     }
 
     /// The algorithms.
     #[must_use]
-    pub fn suite(&self) -> &Suite {
-        &self.shared.suite
+    pub fn suite(&self) -> Suite {
+        self.facts().suite
     }
 
     /// This endpoint as a member; `None` for a silent server, which only listens.
     #[must_use]
     pub fn me(&self) -> Option<GroupMember> {
-        let (kid, credential) = self.shared.own.as_ref()?;
+        let facts = self.facts();
+        let (kid, credential) = facts.own.as_ref()?;
         Some(self.member_of(*kid, credential))
     }
 
-    /// The other members, in the order of their Sender IDs.
-    pub fn members(&self) -> impl Iterator<Item = GroupMember> {
-        let peers = self.shared.peers.iter();
-        peers.map(|(kid, credential)| self.member_of(*kid, credential))
+    /// The other members, in the order of their Sender IDs: those that were described, stored or [added](Self::add). Who was
+    /// met on the way is among them when the group is opened the next time.
+    pub fn members(&self) -> impl Iterator<Item = GroupMember> + use<> {
+        let peers = self.facts().peers.clone();
+        let group = self.clone();
+        peers
+            .into_iter()
+            .map(move |(kid, credential)| group.member_of(kid, &credential))
     }
 
     /// The other member of this name: the subject of its credential, or its Sender ID in hexadecimal. `None` also if several have it.
@@ -200,7 +297,7 @@ impl SecurityGroup {
         expected(self.members().map(|member| member.expected()))
     }
 
-    fn member_of(&self, kid: Kid, credential: &Credential) -> GroupMember {
+    fn member_of(&self, kid: antiphon_oscore::Kid, credential: &Credential) -> GroupMember {
         GroupMember {
             group: self.clone(),
             kid,
@@ -221,8 +318,8 @@ impl core::fmt::Debug for SecurityGroup {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("SecurityGroup")
             .field("name", &self.name())
-            .field("generation", &self.shared.generation)
-            .field("members", &self.shared.peers.len())
+            .field("generation", &self.generation())
+            .field("members", &self.facts().peers.len())
             .finish_non_exhaustive()
     }
 }

@@ -18,7 +18,7 @@ use crate::driver::{Driver, DriverConfig, DriverCounters, Link};
 use crate::error::BuildError;
 use crate::resolve::{self, Resolve, SystemResolver};
 use crate::security_group::Secured;
-use crate::security_group::held::Claimed;
+use crate::security_group::held::{Claimed, Held};
 use crate::{egress, interfaces};
 
 mod handle;
@@ -338,10 +338,15 @@ impl ServerBuilder {
         for lint in driver.endpoint.server().memberships().lints() {
             tracing::warn!("{lint}");
         }
-        // At the end: what is claimed by a server that is not built is with nobody else either.
-        for secured in &self.secured {
-            let held = secured.held();
-            if let Claimed::Ready(place) = held.claim(driver.desk.endpoint()).await? {
+        // First all, then each: where one cannot be had, the others stay free.
+        let mut claimed: Vec<(&Arc<Held>, Claimed)> = Vec::new();
+        for held in self.secured.iter().map(Secured::held) {
+            if !claimed.iter().any(|(other, _)| Arc::ptr_eq(other, held)) {
+                claimed.push((held, held.claim(driver.desk.endpoint()).await?));
+            }
+        }
+        for (held, claimed) in claimed {
+            if let Claimed::Ready(place) = claimed {
                 driver.install(held, place);
             }
         }

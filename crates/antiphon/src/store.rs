@@ -41,7 +41,7 @@ mod key;
 mod log;
 mod shared;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wear;
 mod witness;
 

@@ -3,6 +3,9 @@
 //! Every group request is challenged once by each member that has not yet seen the client at its address (an Echo value inside of the
 //! protection), so that the answers of a first request come by unicast.
 
+#[path = "secured/keys.rs"]
+mod keys;
+
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::net::UdpSocket;

@@ -223,7 +223,7 @@ impl Show<'_> {
                     "client": client.local_addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
                     "members": members,
                     "secured": self.group.map(|group| json!({
-                        "group": group.name(), "gid": crate::hex::plain(group.gid()), "leisure_ms": self.pace.leisure.as_millis() as u64,
+                        "group": group.name(), "gid": crate::hex::plain(&group.gid()), "leisure_ms": self.pace.leisure.as_millis() as u64,
                     })),
                 })
                 .to_string(),
@@ -263,7 +263,7 @@ impl Show<'_> {
                 "Secured: the group {} (Gid {}) with a fresh secret, and a key for each member. Leisure is set to {leisure} for the demonstration; by \
                  default members of a security group take up to 20 s.",
                 group.name(),
-                crate::hex::plain(group.gid())
+                crate::hex::plain(&group.gid())
             )),
             None => {
                 print_line(&self.style.warn(

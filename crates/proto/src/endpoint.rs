@@ -7,6 +7,8 @@ mod answer;
 mod ask;
 #[cfg(feature = "oscore")]
 mod jobs;
+#[cfg(feature = "oscore")]
+mod keys;
 mod memory;
 #[cfg(feature = "oscore")]
 mod open;

@@ -47,7 +47,7 @@ pub enum Failure {
     Rejected,
     /// The application gave it up.
     Cancelled,
-    /// The request could not be protected, so it was not sent.
+    /// The request could not be protected, so it was not sent; or its security group was left meanwhile.
     NotProtected(NotProtected),
     /// The request was protected, and nothing came back in time but a response without protection, which anyone can
     /// forge. Its code is a hint and nothing more.
@@ -62,6 +62,7 @@ impl fmt::Display for Failure {
             Self::Unreachable(error) => write!(f, "unreachable: {error}"),
             Self::Rejected => f.write_str("the response could not be accepted"),
             Self::Cancelled => f.write_str("cancelled"),
+            Self::NotProtected(NotProtected::Left) => NotProtected::Left.fmt(f),
             Self::NotProtected(why) => write!(f, "not sent: {why}"),
             Self::OnlyUnprotected(code) => {
                 write!(
@@ -631,6 +632,19 @@ impl<C: Clone> Exchanges<C> {
             })
             .map(|(id, _)| *id)
             .collect()
+    }
+
+    /// Exchanges that are protected in this security group.
+    #[cfg(feature = "oscore")]
+    pub(crate) fn protected_in(&self, group: crate::security::GroupId) -> Vec<ExchangeId> {
+        let mut found: Vec<_> = self
+            .table
+            .iter()
+            .filter(|(_, exchange)| exchange.unicast.protection.is_in(group))
+            .map(|(id, _)| *id)
+            .collect();
+        found.sort_unstable();
+        found
     }
 
     /// Open exchanges.

@@ -47,6 +47,15 @@ impl Protection {
     pub const fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }
+
+    /// Is it with the keys of this security group?
+    #[cfg(feature = "oscore")]
+    pub(crate) fn is_in(&self, id: GroupId) -> bool {
+        match self {
+            Self::Member { group, .. } | Self::Group(group) => *group == id,
+            Self::None | Self::Pair(_) => false,
+        }
+    }
 }
 
 /// Why a message could not be protected.
@@ -72,6 +81,8 @@ pub enum NotProtected {
     Malformed,
     /// Too many messages wait for work already.
     Crowded,
+    /// This endpoint has left the security group.
+    Left,
 }
 
 impl fmt::Display for NotProtected {
@@ -89,6 +100,7 @@ impl fmt::Display for NotProtected {
             Self::TooLarge => "the protected message does not fit into a datagram",
             Self::Malformed => "the message cannot be protected",
             Self::Crowded => "too many messages wait to be protected",
+            Self::Left => "this endpoint has left the security group",
         })
     }
 }

@@ -1,23 +1,23 @@
-//! Making a security group from its parts, and from what a store remembers of it.
+//! Making a security group from its parts, and what a store is to remember of it.
 
 use std::sync::Arc;
 
 use antiphon_oscore::credential::{Credential, CredentialFormat};
-use antiphon_oscore::crypto::SoftwareKey;
-use antiphon_oscore::record::{Established, Installed, Record, Restored};
+use antiphon_oscore::record::{Established, Installations, Installed, Loss, Record, Restored};
 use antiphon_oscore::secret::Secret;
 use antiphon_oscore::sequence::{MAX_NUMBER, Sequence};
 use antiphon_oscore::suite::Suite;
-use antiphon_oscore::{
-    Group, GroupError, GroupManagerCredential, Kid, Own, Parameters, RestoreError, Settings,
-};
+use antiphon_oscore::{Group, GroupError, GroupManagerCredential, Kid, Own, Parameters, Settings};
 use antiphon_proto::SecurityGroupName;
 
+use super::change::Wanted;
+use super::facts::{Facts, Update, name_of};
 use super::held::{Held, Material};
 use super::keeper::{CredentialSource, Keeper, OwnKey};
 use super::member::{gid_of, kid_of};
-use super::{SecurityError, SecurityGroup, Shared};
-use crate::store::{Continuity, Opened};
+use super::open::{OpenWith, open};
+use super::{SecurityError, SecurityGroup};
+use crate::store::Opened;
 
 /// The longest name: with its kind before it, it is a name in the store.
 pub(super) const MAX_NAME: usize = 240;
@@ -41,6 +41,8 @@ pub struct SecurityGroupBuilder {
     manager: GroupManagerCredential,
     own: Option<(Vec<u8>, Vec<u8>, OwnKey)>,
     peers: Vec<(Vec<u8>, Vec<u8>)>,
+    stale: Option<(u64, Vec<Vec<u8>>)>,
+    sender_id: Option<Vec<u8>>,
     settings: Settings,
     credentials: Option<Arc<dyn CredentialSource>>,
 }
@@ -58,6 +60,8 @@ impl SecurityGroupBuilder {
             manager: GroupManagerCredential::no_manager(),
             own: None,
             peers: Vec::new(),
+            stale: None,
+            sender_id: None,
             settings: Settings::default(),
             credentials: None,
         }
@@ -136,6 +140,25 @@ impl SecurityGroupBuilder {
         self
     }
 
+    /// Which of the members are none any more since the keys of this generation, instead of all [peers](Self::peer): for
+    /// [`SecurityGroup::install`] alone. Who was known and is not among them stays, so the list has to be complete.
+    pub fn stale<I: Into<Vec<u8>>>(
+        mut self,
+        since: u64,
+        sender_ids: impl IntoIterator<Item = I>,
+    ) -> Self {
+        let sender_ids = sender_ids.into_iter().map(Into::into).collect();
+        self.stale = Some((since, sender_ids));
+        self
+    }
+
+    /// The own Sender ID under new keys, where private key and credential are those that the group has: for
+    /// [`SecurityGroup::install`] alone. Default: it stays.
+    pub fn sender_id(mut self, sender_id: impl Into<Vec<u8>>) -> Self {
+        self.sender_id = Some(sender_id.into());
+        self
+    }
+
     /// Writes the group to a store, and opens it. The name may be new there; or there may be a group of this name with keys of a
     /// lower generation and another Gid, which this one replaces.
     ///
@@ -145,44 +168,58 @@ impl SecurityGroupBuilder {
     /// [`SecurityError`]; nothing is stored then.
     pub fn create(self, state: &mut Opened) -> Result<SecurityGroup, SecurityError> {
         let parts = self.check()?;
-        let sequence = Sequence::new(parts.settings.sequence);
-        let (group, members) = parts.group(sequence)?;
-        let list = list(&parts.name);
-        let stored = parts.own.as_ref().and_then(|own| own.key.stored());
-        let installed = group.record(stored, Vec::new());
-        let peers = group.peer_records();
-        let records: Vec<_> = core::iter::once(Record::Installed(Box::new(installed)))
-            .chain(peers)
-            .collect();
-        let before = state.records.get(&list).map(Vec::as_slice);
-        if before.is_some_and(<[_]>::is_empty) {
-            return Err(SecurityError::Unknown { name: parts.name }); // it is open already
-        }
-        let mut after = Restored::fold(before.unwrap_or_default());
-        if let Some(loss @ antiphon_oscore::record::Loss::Unreadable) = after.loss {
-            return Err(SecurityError::Lost {
-                name: parts.name,
-                why: Some(loss),
+        let before = parts.before(state)?;
+        parts.create(state, before)
+    }
+
+    /// Sees to it that a store has the group as it is described, and opens it. What is there already goes on: the same
+    /// description may come again, and changes members only. Other keys are [created](Self::create), if they may be.
+    /// Blocks until everything is durable.
+    ///
+    /// # Errors
+    /// [`SecurityError`]; nothing is stored then.
+    pub fn provide(self, state: &mut Opened) -> Result<(SecurityGroup, Update), SecurityError> {
+        let parts = self.check()?;
+        let before = parts.before(state)?;
+        let update = match &before.context {
+            Some(Established::Group(old)) if parts.is_same(old) => {
+                return parts.go_on(state, &before);
+            }
+            Some(Established::Group(old)) if old.generation == parts.parameters.generation => {
+                Update::NewSenderId
+            }
+            Some(_) => Update::NewKeys,
+            None => Update::New,
+        };
+        Ok((parts.create(state, before)?, update))
+    }
+
+    /// What is to become of a group that is open.
+    pub(super) fn wanted(self, of: &SecurityGroup) -> Result<Wanted, SecurityError> {
+        if self.name != of.name() {
+            return Err(SecurityError::OtherGroup {
+                name: of.name().to_owned(),
+                other: self.name,
             });
         }
-        for record in records.iter().cloned() {
-            after.apply(record);
-        }
-        match after.loss {
-            None => {}
-            Some(antiphon_oscore::record::Loss::Refused(reason)) => {
-                let name = parts.name;
-                return Err(SecurityError::Refused { name, reason });
+        let name = self.name.clone();
+        let read = |id: &Vec<u8>| kid_of(&name, id);
+        let sender_id = self.sender_id.as_ref().map(read).transpose()?;
+        let stale = match &self.stale {
+            None => None,
+            Some((since, ids)) => {
+                let kids = ids.iter().map(read).collect::<Result<_, _>>()?;
+                Some((*since, kids))
             }
-            why => {
-                let name = parts.name;
-                return Err(SecurityError::Lost { name, why });
-            }
-        }
-        let keeper = Keeper::new(state.store.clone(), &list);
-        keeper.append(&records)?;
-        state.records.insert(list, Vec::new()); // it is taken
-        Ok(parts.finish(group, members, Some(keeper)))
+        };
+        let parts = self.check()?;
+        Ok(Wanted {
+            parameters: parts.parameters,
+            sender_id: sender_id.or(parts.own.as_ref().map(|own| own.kid)),
+            own: parts.own.map(|own| own.credential),
+            peers: parts.peers,
+            stale,
+        })
     }
 
     /// A group that is not stored: its sequence numbers begin at 0, and are forgotten with the program. Only for keys that were never
@@ -194,8 +231,15 @@ impl SecurityGroupBuilder {
     pub fn volatile(self) -> Result<SecurityGroup, SecurityError> {
         let parts = self.check()?;
         let sequence = Sequence::exact(0, MAX_NUMBER + 1, parts.settings.sequence);
-        let (group, members) = parts.group(sequence)?;
-        Ok(parts.finish(group, members, None))
+        let group = parts.group(sequence)?;
+        let mut installations = Installations::default();
+        let sender_id = group.sender_id();
+        installations.note(
+            group.generation(),
+            group.gid().as_bytes(),
+            sender_id.as_ref().map(Kid::as_bytes),
+        );
+        Ok(parts.finish(group, None, installations))
     }
 
     fn check(self) -> Result<Parts, SecurityError> {
@@ -253,7 +297,7 @@ impl SecurityGroupBuilder {
 }
 
 /// The name, if it can be one.
-fn label(name: &str) -> Result<SecurityGroupName, SecurityError> {
+pub(super) fn label(name: &str) -> Result<SecurityGroupName, SecurityError> {
     let label = SecurityGroupName::new(name).map_err(|_| SecurityError::Name)?;
     match name.len() > MAX_NAME {
         true => Err(SecurityError::Name),
@@ -261,7 +305,7 @@ fn label(name: &str) -> Result<SecurityGroupName, SecurityError> {
     }
 }
 
-fn import(
+pub(super) fn import(
     name: &str,
     format: CredentialFormat,
     kid: Kid,
@@ -275,35 +319,148 @@ fn import(
 }
 
 /// All parts, checked one by one.
-struct Parts {
-    name: String,
-    label: SecurityGroupName,
-    parameters: Parameters,
-    own: Option<OwnPart>,
-    peers: Members,
-    settings: Settings,
-    credentials: Option<Arc<dyn CredentialSource>>,
+pub(super) struct Parts {
+    pub(super) name: String,
+    pub(super) label: SecurityGroupName,
+    pub(super) parameters: Parameters,
+    pub(super) own: Option<OwnPart>,
+    pub(super) peers: Vec<(Kid, Credential)>,
+    pub(super) settings: Settings,
+    pub(super) credentials: Option<Arc<dyn CredentialSource>>,
 }
 
-struct OwnPart {
-    kid: Kid,
-    credential: Credential,
-    key: OwnKey,
-}
-
-type Members = Vec<(Kid, Credential)>;
-
-/// The peers of a group, by Sender ID.
-fn members(group: &Group) -> Members {
-    let peer = |peer: antiphon_oscore::Peer<'_>| (peer.kid(), peer.credential().clone());
-    let mut members: Members = group.peers().map(peer).collect();
-    members.sort_by_key(|(kid, _)| *kid);
-    members
+pub(super) struct OwnPart {
+    pub(super) kid: Kid,
+    pub(super) credential: Credential,
+    pub(super) key: OwnKey,
 }
 
 impl Parts {
+    /// What a store knows of the group.
+    fn before(&self, state: &Opened) -> Result<Restored, SecurityError> {
+        let records = state.records.get(&list(&self.name)).map(Vec::as_slice);
+        if records.is_some_and(<[_]>::is_empty) {
+            let name = self.name.clone();
+            return Err(SecurityError::Unknown { name }); // it is open already
+        }
+        let before = Restored::fold(records.unwrap_or_default());
+        match before.loss {
+            Some(Loss::Unreadable) => Err(self.lost(before.loss)),
+            _ => Ok(before),
+        }
+    }
+
+    fn lost(&self, why: Option<Loss>) -> SecurityError {
+        SecurityError::Lost {
+            name: self.name.clone(),
+            why,
+        }
+    }
+
+    /// Is everything but the members as it was installed?
+    fn is_same(&self, old: &Installed) -> bool {
+        let own = match (&old.own, &self.own) {
+            (None, None) => true,
+            (Some(old), Some(new)) => {
+                old.sender_id == new.kid.as_bytes() && old.credential == new.credential.bytes()
+            }
+            _ => false,
+        };
+        let new = &self.parameters;
+        own && old.generation == new.generation
+            && old.gid == new.gid.as_bytes()
+            && old.master_secret == new.master_secret
+            && old.master_salt == new.master_salt.as_bytes()
+            && old.suite == new.suite
+            && old.format == new.format
+            && old.manager == new.gm_credential.as_bytes()
+    }
+
+    /// Begins the group in a store, behind what was there before.
+    fn create(self, state: &mut Opened, before: Restored) -> Result<SecurityGroup, SecurityError> {
+        let group = self.group(Sequence::new(self.settings.sequence))?;
+        let stored = self.own.as_ref().and_then(|own| own.key.stored());
+        let installed = group.record(stored, Vec::new());
+        let records: Vec<_> = core::iter::once(Record::Installed(Box::new(installed)))
+            .chain(group.peer_records())
+            .collect();
+        let mut after = before;
+        for record in &records {
+            after.apply(record.clone());
+            // The first refusal is the reason; what follows only belongs to nothing then.
+            match after.loss {
+                None => {}
+                Some(Loss::Refused(reason)) => {
+                    let name = self.name;
+                    return Err(SecurityError::Refused { name, reason });
+                }
+                why => return Err(self.lost(why)),
+            }
+        }
+        let list = list(&self.name);
+        let keeper = Keeper::new(state.store.clone(), &list);
+        keeper.append(&records)?;
+        state.records.insert(list, Vec::new()); // it is taken
+        Ok(self.finish(group, Some(keeper), after.installations))
+    }
+
+    /// Goes on with a group that is there, with other members perhaps.
+    fn go_on(
+        self,
+        state: &mut Opened,
+        before: &Restored,
+    ) -> Result<(SecurityGroup, Update), SecurityError> {
+        if before.loss.is_some() {
+            return Err(self.lost(before.loss));
+        }
+        self.group(Sequence::lost())?; // whoever is new has to fit
+        let gid = || self.parameters.gid.as_bytes().to_vec();
+        let (mut records, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, credential) in &before.peers {
+            let stays = self.peers.iter().any(|(kid, described)| {
+                kid.as_bytes() == id && described.bytes() == credential.as_slice()
+            });
+            if !stays {
+                let kid = kid_of(&self.name, id)?;
+                let known = Credential::import(self.parameters.format, credential);
+                removed.push(known.map_or_else(|_| kid.to_string(), |it| name_of(kid, &it)));
+                records.push(Record::PeerDeleted {
+                    gid: gid(),
+                    recipient_id: id.clone(),
+                });
+            }
+        }
+        for (kid, credential) in &self.peers {
+            let known = before.peers.get(kid.as_bytes());
+            if known.map(Vec::as_slice) != Some(credential.bytes()) {
+                added.push(name_of(*kid, credential));
+                records.push(Record::Peer {
+                    gid: gid(),
+                    recipient_id: kid.as_bytes().to_vec(),
+                    credential: credential.bytes().to_vec(),
+                });
+            }
+        }
+        let update = match records.is_empty() {
+            true => Update::Nothing,
+            false => Update::Members { added, removed },
+        };
+        let list = list(&self.name);
+        if !records.is_empty() {
+            Keeper::new(state.store.clone(), &list).append(&records)?;
+            let stored = state.records.entry(list).or_default();
+            stored.extend(records.iter().map(Record::encode));
+        }
+        let with = OpenWith {
+            key: self.own.map(|own| own.key),
+            settings: self.settings,
+            credentials: self.credentials,
+        };
+        Ok((open(state, &self.name, with)?, update))
+    }
+
     /// Puts them together, with these sequence numbers.
-    fn group(&self, sequence: Sequence) -> Result<(Group, Members), SecurityError> {
+    fn group(&self, sequence: Sequence) -> Result<Group, SecurityError> {
         let own = self.own.as_ref().map(|own| Own {
             sender_id: own.kid,
             credential: own.credential.clone(),
@@ -322,129 +479,29 @@ impl Parts {
             let added = group.add_peer(*kid, credential.clone());
             added.map_err(|reason| of(Some(*kid), reason))?;
         }
-        let members = members(&group);
-        Ok((group, members))
+        Ok(group)
     }
 
-    fn finish(self, group: Group, peers: Members, keeper: Option<Keeper>) -> SecurityGroup {
-        let (own, key) = match self.own {
-            None => (None, None),
-            Some(own) => (Some((own.kid, own.credential)), Some(own.key.into_key())),
-        };
+    pub(super) fn finish(
+        self,
+        group: Group,
+        keeper: Option<Keeper>,
+        installations: Installations,
+    ) -> SecurityGroup {
+        let key = self.own.map(|own| own.key.into_key());
+        let facts = Facts::of(&group);
         let material = Material::from(group);
-        let held = Held::new(&self.name, material, key, keeper, self.credentials);
-        SecurityGroup {
-            shared: Arc::new(Shared {
-                held,
-                label: self.label,
-                gid: self.parameters.gid.as_bytes().to_vec(),
-                generation: self.parameters.generation,
-                suite: self.parameters.suite,
-                own,
-                peers,
-            }),
-        }
+        let credentials = self.credentials;
+        let held = Held::new(
+            &self.name,
+            material,
+            key,
+            keeper,
+            credentials,
+            installations,
+        );
+        SecurityGroup::of(held, self.label, facts)
     }
-}
-
-/// Opens a group that a store remembers.
-pub(super) fn open(
-    state: &mut Opened,
-    name: &str,
-    key: Option<OwnKey>,
-    settings: Settings,
-) -> Result<SecurityGroup, SecurityError> {
-    let unknown = || SecurityError::Unknown {
-        name: name.to_owned(),
-    };
-    let lost = |why| SecurityError::Lost {
-        name: name.to_owned(),
-        why,
-    };
-    let list = list(name);
-    let records = state.records.get(&list).filter(|all| !all.is_empty());
-    let records = records.ok_or_else(unknown)?;
-    let restored = Restored::fold(records);
-    if restored.loss.is_some() {
-        return Err(lost(restored.loss));
-    }
-    if matches!(state.continuity, Continuity::Broken(_)) {
-        return Err(lost(None));
-    }
-    let Some(Established::Group(installed)) = &restored.context else {
-        return Err(unknown());
-    };
-    if installed.name != name {
-        return Err(unknown());
-    }
-    let parts = restore(name, installed, key, settings)?;
-    let group = Group::restore(&restored, settings).map_err(|error| match error {
-        RestoreError::Group(reason) => SecurityError::Member {
-            name: name.to_owned(),
-            of: "one that is stored".to_owned(),
-            reason,
-        },
-        RestoreError::Credential(reason) => SecurityError::Credential {
-            name: name.to_owned(),
-            of: "one that is stored".to_owned(),
-            reason,
-        },
-        RestoreError::NoContext | RestoreError::Id => unknown(),
-    })?;
-    let members = members(&group);
-    let keeper = Keeper::new(state.store.clone(), &list);
-    state.records.insert(list, Vec::new()); // it is taken
-    Ok(parts.finish(group, members, Some(keeper)))
-}
-
-/// The parts of a group that a store remembers, but for what varies.
-fn restore(
-    name: &str,
-    installed: &Installed,
-    key: Option<OwnKey>,
-    settings: Settings,
-) -> Result<Parts, SecurityError> {
-    let format = installed.format;
-    let own = match &installed.own {
-        None => None,
-        Some(own) => {
-            let kid = kid_of(name, &own.sender_id)?;
-            let credential = import(name, format, kid, &own.credential)?;
-            let stored = own.key.as_ref().and_then(|bytes| {
-                let curve = credential.public_key().curve();
-                SoftwareKey::from_bytes(curve, bytes.as_bytes()).ok()
-            });
-            let name = name.to_owned();
-            let Some(key) = key.or(stored.map(OwnKey::from)) else {
-                return Err(SecurityError::NoKey { name });
-            };
-            if key.public() != *credential.public_key() {
-                return Err(SecurityError::OtherKey { name });
-            }
-            Some(OwnPart {
-                kid,
-                credential,
-                key,
-            })
-        }
-    };
-    Ok(Parts {
-        name: name.to_owned(),
-        label: label(name)?,
-        parameters: Parameters {
-            gid: gid_of(name, &installed.gid)?,
-            generation: installed.generation,
-            master_secret: installed.master_secret.clone(),
-            master_salt: Secret::copy_of(&installed.master_salt),
-            suite: installed.suite,
-            format,
-            gm_credential: installed.group_manager(),
-        },
-        own,
-        peers: Vec::new(), // they come with what is known of their windows
-        settings,
-        credentials: None,
-    })
 }
 
 impl core::fmt::Debug for SecurityGroupBuilder {

@@ -2,7 +2,7 @@
 
 use antiphon_oscore::credential::CredentialRefused;
 use antiphon_oscore::record::{InstallRefused, Loss};
-use antiphon_oscore::{GroupError, PairError};
+use antiphon_oscore::{GroupError, InstallError, PairError};
 
 use crate::store::StoreError;
 
@@ -112,6 +112,42 @@ pub enum SecurityError {
         /// The group or pair.
         name: String,
     },
+    /// It was left: its keys are gone.
+    #[error("{name} was left")]
+    Left {
+        /// The group.
+        name: String,
+    },
+    /// There is no such member.
+    #[error("{name}: there is no member {of}")]
+    NoMember {
+        /// The group.
+        name: String,
+        /// The Sender ID.
+        of: String,
+    },
+    /// The own credential would change. That takes a description that is [created](super::SecurityGroupBuilder::create) anew.
+    #[error("{name}: the own credential cannot change while the group is open")]
+    OtherCredential {
+        /// The group.
+        name: String,
+    },
+    /// The description is of another group.
+    #[error("{name}: this describes another group, {other}")]
+    OtherGroup {
+        /// The group.
+        name: String,
+        /// The other one.
+        other: String,
+    },
+    /// New keys cannot be installed; the ones in use go on.
+    #[error("{name}: {}", install_text(*reason))]
+    NotInstalled {
+        /// The group.
+        name: String,
+        /// Why.
+        reason: InstallError,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -135,6 +171,20 @@ fn text(reason: GroupError) -> &'static str {
             "proof of freshness from each client needs the pairwise mode, which this endpoint is not to use"
         }
         GroupError::Derivation => "no key can be derived",
+    }
+}
+
+fn install_text(reason: InstallError) -> &'static str {
+    match reason {
+        InstallError::NotNewer => "the keys are not newer than those in use",
+        InstallError::SameGid => "new keys need another Gid",
+        InstallError::StaleUnknown => {
+            "it is not known since the keys in use who is no member any more; name all members instead"
+        }
+        InstallError::UsedSenderId => "the Sender ID was used before under this Gid",
+        InstallError::NoSender => "a silent server has no Sender ID",
+        InstallError::Superseded => "something else has changed meanwhile",
+        InstallError::Group(reason) => text(reason),
     }
 }
 

@@ -3,15 +3,17 @@
 //! Sequence numbers may be used once. So a group or pair belongs to one endpoint at a time, whichever asks first, and clones of a handle
 //! are the same group.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use antiphon_oscore::record::Record;
+use antiphon_oscore::record::{Installations, Record};
 use antiphon_oscore::sequence::Sequence;
 use antiphon_oscore::{ContextId, Group, Pair};
-use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, oneshot};
 
+use super::change::Slot;
 use super::error::SecurityError;
 use super::keeper::{CredentialSource, Keeper, Key};
+use crate::driver::WeakLink;
 
 /// The context itself.
 #[derive(Debug)]
@@ -69,7 +71,27 @@ impl Material {
         }
     }
 
-    /// The exact state, as the last record before the end.
+    /// The group, if it is one.
+    pub(super) fn group_mut(&mut self) -> Option<&mut Group> {
+        match self {
+            Self::Group(group) => Some(group),
+            Self::Pair(_) => None,
+        }
+    }
+
+    /// The exact state, as the last records before the end. Members that were met on the way are among them: without
+    /// them their windows would be forgotten, and old requests of theirs taken for new ones.
+    fn last_records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        if let Self::Group(group) = self
+            && group.settings().dynamic
+        {
+            records.extend(group.peer_records());
+        }
+        records.push(self.clean_record());
+        records
+    }
+
     fn clean_record(&self) -> Record {
         match self {
             Self::Group(group) => group.clean_record(),
@@ -96,7 +118,13 @@ pub(crate) enum Place {
         ready: bool,
     },
     /// With an endpoint of this process.
-    Used { endpoint: u64, id: ContextId },
+    Used {
+        endpoint: u64,
+        id: ContextId,
+        link: Option<WeakLink>,
+    },
+    /// With nobody any more. What the store is to know of it, if it does not yet.
+    Left { unwritten: Option<Installations> },
     /// On its way from one to the other.
     Moving,
 }
@@ -128,10 +156,16 @@ pub(crate) enum Claimed {
 /// A group or pair, whoever has it.
 pub(crate) struct Held {
     name: String,
-    key: Option<Key>,
+    key: std::sync::Mutex<Option<Key>>,
     keeper: Option<Keeper>,
     credentials: Option<Arc<dyn CredentialSource>>,
-    place: Arc<Mutex<Place>>,
+    pub(super) place: Arc<Mutex<Place>>,
+    /// Whoever changes keys or members holds it, so that there is one change at a time.
+    pub(super) changing: Mutex<()>,
+    /// A change on its way to an endpoint.
+    pub(super) slot: Slot,
+    /// An endpoint has given it back.
+    pub(super) released: Notify,
 }
 
 impl Held {
@@ -141,16 +175,20 @@ impl Held {
         key: Option<Key>,
         keeper: Option<Keeper>,
         credentials: Option<Arc<dyn CredentialSource>>,
+        installations: Installations,
     ) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
-            key,
+            key: std::sync::Mutex::new(key),
             keeper,
             credentials,
             place: Arc::new(Mutex::new(Place::Idle {
                 material,
                 ready: false,
             })),
+            changing: Mutex::new(()),
+            slot: Slot::knowing(installations),
+            released: Notify::new(),
         })
     }
 
@@ -158,8 +196,16 @@ impl Held {
         &self.name
     }
 
-    pub(crate) fn key(&self) -> Option<&Key> {
-        self.key.as_ref()
+    pub(crate) fn key(&self) -> Option<Key> {
+        self.key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// From now on nobody gets the private key from here.
+    pub(super) fn forget_key(&self) {
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub(crate) fn keeper(&self) -> Option<&Keeper> {
@@ -177,7 +223,14 @@ impl Held {
     pub(crate) async fn claim(&self, endpoint: u64) -> Result<Claimed, SecurityError> {
         let mut place = Arc::clone(&self.place).lock_owned().await;
         let ready = match &mut *place {
-            Place::Used { endpoint: by, id } if *by == endpoint => return Ok(Claimed::Has(*id)),
+            Place::Used {
+                endpoint: by, id, ..
+            } if *by == endpoint => return Ok(Claimed::Has(*id)),
+            Place::Left { .. } => {
+                return Err(SecurityError::Left {
+                    name: self.name.clone(),
+                });
+            }
             Place::Used { .. } | Place::Moving => {
                 return Err(SecurityError::InUse {
                     name: self.name.clone(),
@@ -205,40 +258,73 @@ impl Held {
     }
 
     /// The endpoint has ended in good order: makes the exact state durable.
-    pub(crate) async fn give_back(&self, mut material: Material) {
-        let mut place = Arc::clone(&self.place).lock_owned().await;
+    pub(crate) async fn give_back(&self, material: Material) {
+        let place = Arc::clone(&self.place).lock_owned().await;
+        let written = self.put_back(place, material, true);
+        let _ = written.await;
+    }
+
+    /// The endpoint has ended in some other way, or never begun: the context is free, and what is durable of it is as
+    /// while it was in use.
+    pub(crate) fn take_back(self: &Arc<Self>, material: Material) {
+        match Arc::clone(&self.place).try_lock_owned() {
+            Ok(place) => drop(self.put_back(place, material, false)),
+            // Somebody just looks.
+            Err(_) => {
+                let held = Arc::clone(self);
+                std::thread::spawn(move || {
+                    let place = Arc::clone(&held.place).blocking_lock_owned();
+                    drop(held.put_back(place, material, false));
+                });
+            }
+        }
+    }
+
+    /// Puts the context where it came from. A change that was on its way to the endpoint is finished here: the keeper's
+    /// strand knows whether it is durable.
+    fn put_back(
+        &self,
+        mut place: OwnedMutexGuard<Place>,
+        mut material: Material,
+        clean: bool,
+    ) -> oneshot::Receiver<()> {
         if let Some(sequence) = material.sequence_mut() {
             sequence.not_reserved(); // whoever had asked is gone
         }
-        let lost = material.is_lost();
-        let record = material.clean_record();
         *place = Place::Idle {
             material,
             ready: true,
         };
-        let Some(keeper) = self.keeper.clone() else {
-            return;
-        };
-        if lost {
-            return;
-        }
         let (done, ended) = oneshot::channel();
+        let (slot, keeper) = (self.slot.clone(), self.keeper.clone());
+        let Some(keeper) = keeper else {
+            if let Place::Idle { material, .. } = &mut *place {
+                slot.settle(material);
+            }
+            drop(place);
+            self.released.notify_waiters();
+            let _ = done.send(());
+            return ended;
+        };
         let strand = keeper.strand().clone();
         strand.submit(Box::new(move || {
-            match keeper.append(&[record]) {
-                Ok(()) => {
-                    if let Place::Idle { ready, .. } = &mut *place {
-                        *ready = false;
+            if let Place::Idle { material, ready } = &mut *place {
+                slot.settle(material);
+                if clean && !material.is_lost() {
+                    match keeper.append(&material.last_records()) {
+                        Ok(()) => *ready = false,
+                        Err(error) => {
+                            tracing::warn!(%error, list = keeper.list(), "the state of a clean shutdown could not be written; the next start is as after a crash");
+                        }
                     }
                 }
-                Err(error) => {
-                    tracing::warn!(%error, list = keeper.list(), "the state of a clean shutdown could not be written; the next start is as after a crash");
-                }
             }
-            drop((place, keeper)); // whoever hears of the end may want to open the store again
+            drop((place, keeper, slot)); // whoever hears of the end may want to open the store again
             let _ = done.send(());
         }));
-        let _ = ended.await;
+        // Whoever waits for this waits for the place then, which the job has.
+        self.released.notify_waiters();
+        ended
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use antiphon_oscore::Kid;
 use antiphon_oscore::credential::Credential;
 use antiphon_oscore::crypto::{PrivateKey, PublicKey, SoftwareKey};
-use antiphon_oscore::record::Record;
+use antiphon_oscore::record::{Installations, Record};
 use antiphon_oscore::secret::Secret;
 
 use crate::store::{Batch, Store, StoreError};
@@ -35,6 +35,27 @@ impl Keeper {
             batch = batch.add(&self.list, &record.encode())?;
         }
         self.store.commit(batch)
+    }
+
+    /// Makes a change durable. Where it brings new keys, the old ones leave the file as well. Blocks.
+    pub(crate) fn install(&self, records: &[Record]) -> Result<(), StoreError> {
+        self.append(records)?;
+        let keys = |record: &Record| matches!(record, Record::Installed(_));
+        if records.iter().any(keys)
+            && let Err(error) = self.store.compact()
+        {
+            tracing::warn!(%error, list = self.list(), "the old keys are still in the store");
+        }
+        Ok(())
+    }
+
+    /// Makes it durable that the group was left: its records are gone from the file, but for what must not be
+    /// installed again. Blocks.
+    pub(crate) fn leave(&self, installations: &Installations) -> Result<(), StoreError> {
+        let left = Record::Left(installations.clone()).encode();
+        let batch = Batch::new().forget(&self.list)?.add(&self.list, &left)?;
+        self.store.commit(batch)?;
+        self.store.compact()
     }
 
     /// Where to append without waiting.
@@ -80,12 +101,14 @@ impl OwnKey {
     }
 
     pub(crate) fn into_key(self) -> Key {
+        let stored = self.stored();
         let key: Box<dyn PrivateKey> = match self.0 {
             Where::Memory(key) => key,
             Where::Elsewhere(key) => key,
         };
         Key {
             key: Arc::new(Mutex::new(key)),
+            stored,
             strand: Strand::on(Pool::patient()),
         }
     }
@@ -107,6 +130,8 @@ impl core::fmt::Debug for OwnKey {
 #[derive(Clone)]
 pub(crate) struct Key {
     key: Arc<Mutex<Box<dyn PrivateKey>>>,
+    /// As it stands in the store.
+    stored: Option<Secret>,
     strand: Strand,
 }
 
@@ -118,6 +143,11 @@ impl Key {
 
     pub(crate) fn strand(&self) -> &Strand {
         &self.strand
+    }
+
+    /// What is stored of it.
+    pub(crate) fn stored(&self) -> Option<&Secret> {
+        self.stored.as_ref()
     }
 }
 

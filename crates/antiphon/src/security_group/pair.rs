@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use antiphon_oscore::record::{Established, Paired, Record, Restored};
+use antiphon_oscore::record::{Established, Installations, Paired, Record, Restored};
 use antiphon_oscore::replay::ReplayWindow;
 use antiphon_oscore::secret::Secret;
 use antiphon_oscore::sequence::{MAX_NUMBER, Sequence, SequenceSettings};
 use antiphon_oscore::suite::{Aead, Hkdf};
 use antiphon_oscore::{Gid, Pair, PairParameters, PairSettings};
 
-use super::SecurityError;
 use super::builder::MAX_NAME;
 use super::held::{Held, Material};
 use super::keeper::Keeper;
 use super::member::{gid_of, kid_of};
+use super::{SecurityError, Update};
 use crate::store::{Continuity, Opened};
 
 /// An OSCORE Security Context that this endpoint shares with one peer (RFC 8613). Clones are the same context; it belongs to one
@@ -186,6 +186,39 @@ impl OscoreContextBuilder {
         Ok(parts.finish(pair, Some(keeper)))
     }
 
+    /// Sees to it that a store has the context as it is described, and opens it. What is there already goes on; a context of
+    /// this name that is another one is not replaced. Blocks.
+    ///
+    /// # Errors
+    /// [`SecurityError`]; nothing is stored then.
+    pub fn provide(self, state: &mut Opened) -> Result<(OscoreContext, Update), SecurityError> {
+        let name = self.name.clone();
+        let Some(records) = state
+            .records
+            .get(&list(&name))
+            .filter(|all| !all.is_empty())
+        else {
+            return Ok((self.create(state)?, Update::New));
+        };
+        let settings = self.settings;
+        let described = self.check()?.record();
+        let before = Restored::fold(records);
+        match (&before.context, described) {
+            (Some(Established::Pair(old)), Record::Paired(new))
+                if *new
+                    == (Paired {
+                        upto: 0,
+                        ..Paired::clone(old)
+                    }) => {}
+            _ => {
+                let reason = antiphon_oscore::record::InstallRefused::Contradiction;
+                return Err(SecurityError::Refused { name, reason });
+            }
+        }
+        let opened = OscoreContext::open(state, &name, settings)?;
+        Ok((opened, Update::Nothing))
+    }
+
     /// A context that is not stored. Only for keys that were never used before and will never be used again: see
     /// [`SecurityGroupBuilder::volatile`](super::SecurityGroupBuilder::volatile).
     ///
@@ -267,7 +300,14 @@ impl Parts {
 
     fn finish(self, pair: Pair, keeper: Option<Keeper>) -> OscoreContext {
         OscoreContext {
-            held: Held::new(&self.name, Material::from(pair), None, keeper, None),
+            held: Held::new(
+                &self.name,
+                Material::from(pair),
+                None,
+                keeper,
+                None,
+                Installations::default(),
+            ),
         }
     }
 }

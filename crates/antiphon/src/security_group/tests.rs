@@ -1,3 +1,6 @@
+mod changes;
+mod crashes;
+
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::io;
 use std::path::PathBuf;
@@ -181,7 +184,7 @@ fn a_group_is_created_once_and_opened_by_one() {
     );
     let opened = SecurityGroup::open(&mut state, "lights").unwrap();
     assert_eq!(stored_groups(&state).count(), 0);
-    assert_eq!((opened.gid(), opened.generation()), (&b"gid"[..], 0));
+    assert_eq!((opened.gid(), opened.generation()), (b"gid".to_vec(), 0));
     assert_eq!(opened.me().unwrap().name(), "member-0");
     assert_eq!(opened.members().count(), 2);
     drop((opened, state));
@@ -224,7 +227,11 @@ fn a_key_that_lives_elsewhere_is_not_stored_and_is_asked_for() {
     drop(state);
     let mut state = folder.open();
     let open = |state: &mut Opened, key| {
-        SecurityGroup::open_with(state, "lights", key, Settings::default())
+        let with = OpenWith {
+            key,
+            ..OpenWith::default()
+        };
+        SecurityGroup::open_with(state, "lights", with)
     };
     let none = open(&mut state, None);
     assert!(matches!(none, Err(SecurityError::NoKey { .. })));

@@ -7,18 +7,18 @@ mod files;
 mod owners;
 mod reservation;
 mod sharing;
-mod sim_disk;
+pub(crate) mod sim_disk;
 pub(super) mod tracker;
 
 use super::*;
 use sim_disk::SimDisk;
 
-pub(super) fn key() -> SealKey {
+pub(crate) fn key() -> SealKey {
     SealKey::new([7; 32])
 }
 
 /// Entropy that is the same in every run.
-pub(super) fn seeded(seed: u64) -> impl FnMut(&mut [u8]) -> io::Result<()> + Send + 'static {
+pub(crate) fn seeded(seed: u64) -> impl FnMut(&mut [u8]) -> io::Result<()> + Send + 'static {
     let mut rng = antiphon_netsim::Rng::new(seed);
     move |bytes| {
         rng.fill(bytes);

@@ -12,6 +12,7 @@ use antiphon_proto::{Task, WorkFailure, WorkId, WorkResult};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use super::pool::Pool;
+use crate::driver::WeakLink;
 use crate::security_group::held::{Held, Material, Place};
 use crate::security_group::keeper::Keeper;
 use crate::store::StoreError;
@@ -35,6 +36,8 @@ pub(crate) struct Desk {
     /// Tells endpoints of this process apart.
     endpoint: u64,
     used: Vec<(ContextId, Arc<Held>)>,
+    /// How others reach the endpoint.
+    link: Option<WeakLink>,
     results: mpsc::UnboundedSender<(WorkId, WorkResult)>,
     incoming: mpsc::UnboundedReceiver<(WorkId, WorkResult)>,
     done: VecDeque<(WorkId, WorkResult)>,
@@ -49,6 +52,7 @@ impl Desk {
         Self {
             endpoint: ENDPOINTS.fetch_add(1, Ordering::Relaxed),
             used: Vec::new(),
+            link: None,
             results,
             incoming,
             done: VecDeque::new(),
@@ -60,6 +64,11 @@ impl Desk {
     /// The number of this endpoint.
     pub(crate) fn endpoint(&self) -> u64 {
         self.endpoint
+    }
+
+    /// Says how the endpoint is reached by whoever changes what it uses.
+    pub(crate) fn reached_by(&mut self, link: WeakLink) {
+        self.link = Some(link);
     }
 
     /// Gives a context that is ready to the endpoint, and says under which name.
@@ -76,6 +85,7 @@ impl Desk {
         *place = Place::Used {
             endpoint: self.endpoint,
             id,
+            link: self.link.clone(),
         };
         self.used.push((id, Arc::clone(held)));
         Some(id)
@@ -95,7 +105,7 @@ impl Desk {
             }
             Task::Sign(job) => {
                 let key = match self.held(job.group().into()).and_then(|held| held.key()) {
-                    Some(key) => key.clone(),
+                    Some(key) => key,
                     None => return Some(WorkResult::Failed(WorkFailure::Key)),
                 };
                 let reply = self.reply(id);
@@ -105,7 +115,7 @@ impl Desk {
             }
             Task::Agree(job) => {
                 let key = match self.held(job.group().into()).and_then(|held| held.key()) {
-                    Some(key) => key.clone(),
+                    Some(key) => key,
                     None => return Some(WorkResult::Failed(WorkFailure::Key)),
                 };
                 let reply = self.reply(id);
@@ -188,6 +198,24 @@ impl Desk {
                 held.give_back(material).await;
             }
         }
+    }
+
+    /// The endpoint is no more, or never was, without having ended in good order: gives its contexts back as they are.
+    pub(crate) fn abandon(&mut self, contexts: &mut Contexts) {
+        for (id, held) in core::mem::take(&mut self.used) {
+            let material = match id {
+                ContextId::Group(id) => contexts.remove_group(id).map(Material::from),
+                ContextId::Pair(id) => contexts.remove_pair(id).map(Material::from),
+            };
+            if let Some(material) = material {
+                held.take_back(material);
+            }
+        }
+    }
+
+    /// The endpoint has left a group.
+    pub(crate) fn forget(&mut self, id: ContextId) {
+        self.used.retain(|(of, _)| *of != id);
     }
 
     fn held(&self, id: ContextId) -> Option<&Arc<Held>> {

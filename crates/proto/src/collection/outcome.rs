@@ -275,7 +275,7 @@ pub enum EndedBy {
     Sent,
     /// It could not be sent to any target.
     Failed(SendError),
-    /// It could not be protected, so nothing was sent.
+    /// It could not be protected, so nothing was sent; or its security group was left meanwhile.
     NotProtected(NotProtected),
 }
 

@@ -119,6 +119,20 @@ impl Collections {
         self.finish(now, id, EndedBy::NotProtected(why));
     }
 
+    /// This security group is left: all questions in it are over.
+    #[cfg(feature = "oscore")]
+    pub(crate) fn leave(&mut self, now: Instant, group: crate::security::GroupId) {
+        let of_group = |question: &super::question::Question| matches!(question.security, Security::Group(id) if id == group);
+        let questions = self.questions.iter();
+        let over: Vec<_> = questions
+            .filter(|(_, question)| of_group(question))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over {
+            self.not_protected(now, id, NotProtected::Left);
+        }
+    }
+
     /// What opens the answers to a protected question.
     pub(crate) fn asked_mut(&mut self, id: CollectionId) -> Option<&mut Asked> {
         self.questions.get_mut(&id)?.asked.as_deref_mut()

@@ -365,6 +365,14 @@ impl Guard {
         }
     }
 
+    /// A group was left: nothing is remembered of its members' addresses and of what was told of it.
+    pub(crate) fn forget(&mut self, group: GroupId) {
+        let id = ContextId::Group(group);
+        self.reached.retain(|(of, _), _| *of != id);
+        self.unknown.retain(|(of, _), _| *of != group);
+        self.warned.remove(&id);
+    }
+
     // ---- addresses -----------------------------------------------------------------------------------
 
     /// A challenge for this member goes to this address.

@@ -11,30 +11,30 @@ use crate::store::{Area, Disk};
 
 /// What stays when the program ends: the disk, and when its power goes. Clones are the same machine.
 #[derive(Clone)]
-pub(super) struct SimDisk {
+pub(crate) struct SimDisk {
     machine: Arc<Mutex<Machine>>,
     /// Of which run of the program this is; what an earlier run left open can do nothing any more.
     run: u64,
     /// A medium that cannot cut back, as flash.
-    pub(super) flash: bool,
+    pub(crate) flash: bool,
 }
 
 #[derive(Clone)]
-pub(super) struct Machine {
-    pub(super) disk: netsim::Disk,
+pub(crate) struct Machine {
+    pub(crate) disk: netsim::Disk,
     /// So many operations until the power goes.
-    pub(super) until_crash: Option<u64>,
-    pub(super) operations: u64,
+    pub(crate) until_crash: Option<u64>,
+    pub(crate) operations: u64,
     run: u64,
     owned: bool,
     made: u64,
     /// Whether the medium knows when files were made. Not when its power goes, here: names come and go with it.
-    pub(super) knows_births: bool,
+    pub(crate) knows_births: bool,
     births: BTreeMap<&'static str, u64>,
 }
 
 impl SimDisk {
-    pub(super) fn new(seed: u64) -> SimDisk {
+    pub(crate) fn new(seed: u64) -> SimDisk {
         SimDisk {
             machine: Arc::new(Mutex::new(Machine {
                 disk: netsim::Disk::new(seed),
@@ -51,12 +51,12 @@ impl SimDisk {
         }
     }
 
-    pub(super) fn machine(&self) -> MutexGuard<'_, Machine> {
+    pub(crate) fn machine(&self) -> MutexGuard<'_, Machine> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another machine in the same state.
-    pub(super) fn fork(&self) -> SimDisk {
+    pub(crate) fn fork(&self) -> SimDisk {
         let machine = self.machine().clone();
         SimDisk {
             machine: Arc::new(Mutex::new(machine)),
@@ -65,13 +65,13 @@ impl SimDisk {
     }
 
     /// The power goes, and comes back: of what was not synced, the seed decides what is there.
-    pub(super) fn crash(&mut self, seed: u64) {
+    pub(crate) fn crash(&mut self, seed: u64) {
         self.machine().disk.crash(seed);
         self.restart();
     }
 
     /// The process ends, the machine stays.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let mut machine = self.machine();
         machine.run += 1;
         machine.owned = false;
@@ -82,7 +82,7 @@ impl SimDisk {
     }
 
     /// Changes a file behind the back of the store; durably.
-    pub(super) fn put(&self, area: Area, bytes: &[u8]) {
+    pub(crate) fn put(&self, area: Area, bytes: &[u8]) {
         let mut machine = self.machine();
         let name = name(area);
         if machine.disk.exists(name) {
@@ -95,18 +95,18 @@ impl SimDisk {
         machine.disk.sync_directory().unwrap();
     }
 
-    pub(super) fn get(&self, area: Area) -> Vec<u8> {
+    pub(crate) fn get(&self, area: Area) -> Vec<u8> {
         self.machine().disk.read(name(area)).unwrap()
     }
 
-    pub(super) fn remove(&self, area: Area) {
+    pub(crate) fn remove(&self, area: Area) {
         let mut machine = self.machine();
         machine.disk.remove(name(area)).unwrap();
         machine.disk.sync_directory().unwrap();
     }
 
     /// The file counts as made just now, as a copy would.
-    pub(super) fn made_anew(&self, area: Area) {
+    pub(crate) fn made_anew(&self, area: Area) {
         let mut machine = self.machine();
         machine.made += 1;
         let made = machine.made;

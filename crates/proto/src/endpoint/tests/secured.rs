@@ -4,6 +4,7 @@ mod challenges;
 mod exchanges;
 mod groups;
 mod hostile;
+mod keys;
 mod labour;
 
 use std::collections::VecDeque;
