@@ -12,6 +12,7 @@ pub fn all() -> Vec<(&'static str, Vec<Sample>)> {
     vec![
         ("message", owned(MESSAGES)),
         ("option_values", owned(OPTION_VALUES)),
+        ("multi_etag", owned(MULTI_ETAGS)),
         ("uri", owned(URIS)),
         ("link_format", owned(LINK_FORMATS)),
         ("endpoint_operations", operations()),
@@ -121,6 +122,39 @@ const MESSAGES: &[(&str, &[u8])] = &[
     ("bad-number-by-extension", b"\x40\x01\0\0\xe0\xff\xff"),
     ("bad-marker-alone", b"\x40\x01\0\0\xff"),
     ("bad-marker-after-option", b"\x40\x01\0\0\xb1a\xff"),
+];
+
+const MULTI_ETAGS: &[(&str, &[u8])] = &[
+    (
+        "ipv4",
+        b"\x82\x01\xd9\x01\x04\x44\xc0\0\x02\x01\x44\xde\xad\xbe\xef",
+    ),
+    (
+        "ipv4-port-two-tags",
+        b"\x83\x01\xd9\x01\x04\x44\xc0\0\x02\x01\x19\xf0\xb0\x41\x01\x48tag of 8",
+    ),
+    (
+        "ipv4-null",
+        b"\x83\x01\xd9\x01\x04\x44\xc0\0\x02\x01\xf6\x41\x01",
+    ),
+    (
+        "ipv6",
+        b"\x82\x01\xd9\x01\x04\x50\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x41\x01",
+    ),
+    ("bad-no-tag", b"\x82\x01\xd9\x01\x04\x44\xc0\0\x02\x01"),
+    (
+        "bad-tag-empty",
+        b"\x82\x01\xd9\x01\x04\x44\xc0\0\x02\x01\x40",
+    ),
+    (
+        "bad-transport",
+        b"\x82\x02\xd9\x01\x04\x44\xc0\0\x02\x01\x41\x01",
+    ),
+    ("bad-address", b"\x82\x01\xd9\x01\x04\x43\xc0\0\x02\x41\x01"),
+    (
+        "bad-cut",
+        b"\x82\x01\xd9\x01\x04\x44\xc0\0\x02\x01\x44\xde\xad",
+    ),
 ];
 
 const OPTION_VALUES: &[(&str, &[u8])] = &[

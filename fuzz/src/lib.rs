@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 
 use antiphon_wire::{
     BlockValue, Code, ContentFormat, Filter, Header, LinkFormat, LinkWriter, Message, MessageId,
-    NoResponse, Opt, OptionNumber, Options, Token, Type, Uri, Writer, decode_uint, encode_uint,
-    write_uri,
+    MultiEtag, NoResponse, Opt, OptionNumber, Options, Token, Type, Uri, Writer, decode_uint,
+    encode_uint, write_uri,
 };
 
 pub mod corpus;
@@ -132,6 +132,22 @@ pub fn option_values(data: &[u8]) {
         let message = Message::parse(&buf[..len]).unwrap();
         assert!(message.options().eq([option]));
     }
+}
+
+/// The value of a Multi-ETag option: it is refused, or its server and tags, written again, are read as the same.
+pub fn multi_etag(data: &[u8]) {
+    let Ok(read) = MultiEtag::parse(data) else {
+        return;
+    };
+    let tags: Vec<&[u8]> = read.tags().collect();
+    let room = MultiEtag::MAX_ADDRESS_LEN + tags.len() * MultiEtag::MAX_TAG_LEN;
+    let mut buf = vec![0; room];
+    let len = MultiEtag::write(read.server(), &tags, &mut buf).unwrap();
+    // What is written has no null, and lengths in their shortest form.
+    assert!(len <= data.len());
+    let again = MultiEtag::parse(&buf[..len]).unwrap();
+    assert_eq!(again.server(), read.server());
+    assert!(again.tags().eq(tags));
 }
 
 /// A text: it is refused, or it is a URI whose options make the same URI in normal form.

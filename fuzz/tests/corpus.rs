@@ -35,6 +35,11 @@ fn option_values() {
 }
 
 #[test]
+fn multi_etag() {
+    run("multi_etag", antiphon_fuzz::multi_etag);
+}
+
+#[test]
 fn uri() {
     run("uri", antiphon_fuzz::uri);
 }
@@ -133,6 +138,10 @@ fn samples_named_bad_are_refused_and_the_others_are_not() {
         let refused = antiphon_wire::LinkFormat::parse(document).any(|link| link.is_err())
             || !query.is_empty() && antiphon_wire::Filter::parse(query).is_none();
         assert_eq!(refused, is_bad(name), "{name}");
+    }
+    for (name, bytes) in listed("multi_etag") {
+        let read = antiphon_wire::MultiEtag::parse(&bytes);
+        assert_eq!(read.is_err(), is_bad(name), "{name}");
     }
     for (name, bytes) in listed("oscore_option") {
         let option = antiphon_oscore::option::OscoreOption::parse(&bytes);

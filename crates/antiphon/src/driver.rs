@@ -254,6 +254,8 @@ pub(crate) struct Driver {
     ends_with_links: bool,
     collections: HashMap<CollectionId, mpsc::Sender<CollectionEvent>>,
     exchanges: HashMap<ExchangeId, oneshot::Sender<Responded>>,
+    /// What the unicast sockets are bound to.
+    bound: Vec<SocketAddr>,
     surroundings: Vec<Interface>,
     /// Interfaces that went away, by name and the index they had.
     away: Vec<(String, u32)>,
@@ -322,6 +324,7 @@ impl Driver {
             ends_with_links: true,
             collections: HashMap::new(),
             exchanges: HashMap::new(),
+            bound: Vec::new(),
             surroundings: Vec::new(),
             away: Vec::new(),
             next_check: Instant::ZERO,
@@ -350,6 +353,8 @@ impl Driver {
             .bind(address)
             .map_err(|source| BuildError::Bind { address, source })?;
         self.endpoint.add_socket(id, info);
+        self.bound.push(info.local);
+        self.tell_addresses();
         Ok((id, info.local))
     }
 

@@ -195,6 +195,7 @@ pub struct Resource {
     pub(crate) fresh: Methods,
     pub(crate) etag: Option<ETag>,
     pub(crate) own_preconditions: bool,
+    pub(crate) tagged: bool,
     pub(crate) group_policy: GroupPolicy,
     /// A method was given two handlers.
     pub(crate) ambiguous: bool,
@@ -223,6 +224,7 @@ impl Resource {
             fresh: Methods::NONE,
             etag: None,
             own_preconditions: false,
+            tagged: false,
             group_policy: GroupPolicy::unsupported(),
             ambiguous: false,
         }
@@ -407,6 +409,15 @@ impl Resource {
     #[must_use]
     pub fn etag(mut self, tag: ETag) -> Self {
         self.etag = Some(tag);
+        self
+    }
+
+    /// Each of its representations gets an entity tag, unless its handler gives it one: 8 bytes made of the representation
+    /// and of a secret of the server, so that no other server has the same (groupcomm-bis section 3.2.2.1). With it clients
+    /// validate what they have stored. A response in blocks gets one in any case.
+    #[must_use]
+    pub fn tagged(mut self) -> Self {
+        self.tagged = true;
         self
     }
 

@@ -9,6 +9,7 @@ mod asked;
 mod block;
 mod config;
 mod disposition;
+mod etags;
 mod negotiate;
 mod response;
 mod target;
@@ -17,6 +18,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_wire::{Code, Message, OptionNumber, Type};
@@ -62,6 +64,8 @@ pub struct Server {
     discovery: Option<ResourceId>,
     counters: ServerCounters,
     echoes: Echoes,
+    /// Own unicast addresses.
+    addresses: Vec<SocketAddr>,
     incomplete: IncompleteBodies,
     kept: KeptBodies,
     /// Makes entity tags; no other server makes the same.
@@ -124,6 +128,7 @@ impl Server {
             discovery,
             counters: ServerCounters::default(),
             echoes: Echoes::new(rng),
+            addresses: Vec::new(),
             rng: Rng::from_seed(seed),
             scratch: String::new(),
         }
@@ -467,6 +472,7 @@ impl Server {
             return refuse(response, context, Code::NOT_FOUND, "");
         }
         context = self.context(&asking, &resource.group_policy);
+        context.tagged = resource.tagged;
 
         let admission = Admission::of(
             Known {
@@ -644,14 +650,6 @@ impl Server {
         let (largest, challenge) = self.largest(asking, policy);
         let may_narrow = proven || self.config.nosec_no_response_full;
         let leisure = self.leisure(coap, Some(policy), asking.standing.mode);
-        let mut etags = Vec::new();
-        if asked.etag {
-            let tags = message.options_of(OptionNumber::ETAG).filter_map(ETag::new);
-            for tag in tags.take(ETAGS_KEPT) {
-                etags.push(tag.as_bytes().len() as u8);
-                etags.extend_from_slice(tag.as_bytes());
-            }
-        }
         Context {
             group: coap.is_some(),
             suppression: match coap {
@@ -678,7 +676,8 @@ impl Server {
             size2: asked.size2,
             cut: false,
             operation: None,
-            etags,
+            tagged: false,
+            etags: self.etags(asked, message, path),
         }
     }
 

@@ -33,6 +33,7 @@ mod error;
 pub mod group;
 pub mod link;
 mod message;
+mod multi_etag;
 mod option;
 mod token;
 pub mod uri;
@@ -46,6 +47,7 @@ pub use group::{
 };
 pub use link::{Filter, Link, LinkError, LinkErrorKind, LinkFormat, LinkWriter};
 pub use message::{Header, Message, Opt, Options, Type};
+pub use multi_etag::{MultiEtag, MultiEtagError, MultiEtagMalformed};
 pub use option::{Format, OptionNumber};
 pub use token::{MessageId, Token};
 pub use uri::{Host, Scheme, Uri, UriError, UriErrorKind, write_uri, write_uri_as};

@@ -1,6 +1,6 @@
 //! The interfaces of this host: what comes, what goes, and whose addresses change.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use antiphon_proto::{CoapGroup, Instant, Interface as Known, Memberships};
 
@@ -34,6 +34,7 @@ impl Driver {
         let first = before.is_empty();
         let now = self.surroundings.clone();
 
+        self.tell_addresses();
         if !first && addresses(&before) != addresses(&now) {
             self.counters.address_changes += 1;
             tracing::info!("the addresses of this host have changed");
@@ -52,6 +53,21 @@ impl Driver {
                 self.came(interface);
             }
         }
+    }
+
+    /// Tells the endpoint under which addresses it can be reached.
+    pub(super) fn tell_addresses(&mut self) {
+        let here = addresses(&self.surroundings);
+        let reachable = self.bound.iter().flat_map(|bound| {
+            let all = bound.ip().is_unspecified();
+            let of_host = here
+                .iter()
+                .filter(move |ip| all && bound.is_ipv6() == ip.is_ipv6());
+            let own = (!all).then_some(*bound);
+            own.into_iter()
+                .chain(of_host.map(|ip| SocketAddr::new(*ip, bound.port())))
+        });
+        self.endpoint.server_mut().set_addresses(reachable);
     }
 
     fn went_away(&mut self, interface: &Interface) {

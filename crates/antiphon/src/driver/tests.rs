@@ -98,6 +98,22 @@ async fn an_interface_that_returns_with_another_index_keeps_its_groups() {
 }
 
 #[tokio::test]
+async fn the_endpoint_knows_where_it_can_be_reached() {
+    let (mut driver, _link) = driver();
+    let (_, one) = driver.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    assert_eq!(driver.endpoint.server().addresses(), [one]);
+    // One that is bound to all addresses is reached at each of its family.
+    let (_, all) = driver.bind("0.0.0.0:0".parse().unwrap()).unwrap();
+    assert_eq!(driver.endpoint.server().addresses(), [one]);
+    let mut lo = lo();
+    let ip = IpAddr::from([10, 9, 8, 7]);
+    lo.addresses = vec![IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 1]), ip];
+    driver.surroundings_are(vec![lo]);
+    let at = SocketAddr::new(ip, all.port());
+    assert_eq!(driver.endpoint.server().addresses(), [one, at]);
+}
+
+#[tokio::test]
 async fn a_change_of_addresses_is_counted_and_the_first_look_is_none() {
     let (mut driver, _link) = driver();
     let lo = lo();

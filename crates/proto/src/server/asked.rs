@@ -21,6 +21,7 @@ pub(super) struct Asked<'m> {
     pub(super) if_match: bool,
     pub(super) if_none_match: bool,
     pub(super) etag: bool,
+    pub(super) multi_etag: bool,
     /// The first critical option that is not recognised.
     pub(super) unrecognised: Option<OptionNumber>,
 }
@@ -54,6 +55,7 @@ impl<'m> Asked<'m> {
             OptionNumber::IF_MATCH => self.if_match = true,
             OptionNumber::URI_HOST => self.host = Some(value),
             OptionNumber::ETAG => self.etag = true,
+            OptionNumber::MULTI_ETAG => self.multi_etag = true,
             OptionNumber::IF_NONE_MATCH => self.if_none_match = true,
             OptionNumber::URI_PORT | OptionNumber::URI_PATH | OptionNumber::URI_QUERY => {}
             OptionNumber::CONTENT_FORMAT => self.content_format = decode_uint(value),

@@ -180,9 +180,10 @@ impl Server {
         Blocks::Answered
     }
 
-    /// Gives a response that will be cut an entity tag, unless it has one.
+    /// Gives a response that will be cut, or a representation that is to have one, an entity tag, unless it has one.
     pub(super) fn tag(&self, context: &Context, response: &mut Response) {
-        if self.block_of(context, response).is_none()
+        let tagged = context.tagged && context.safe && response.code == Code::CONTENT;
+        if !tagged && self.block_of(context, response).is_none()
             || response.options.get(OptionNumber::ETAG).is_some()
         {
             return;

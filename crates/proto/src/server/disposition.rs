@@ -77,6 +77,8 @@ pub struct Context {
     pub(super) cut: bool,
     /// What the response is kept under, if it is made later.
     pub(super) operation: Option<Box<NotedOperation>>,
+    /// Each representation gets an entity tag.
+    pub(super) tagged: bool,
     /// The entity tags of the request, each with its length before it.
     pub(super) etags: Vec<u8>,
 }

@@ -22,6 +22,7 @@ mod admission;
 mod blocks;
 mod discovery;
 mod dispatch;
+mod etags;
 mod groups;
 mod policy;
 
