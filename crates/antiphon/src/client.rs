@@ -14,11 +14,13 @@ use crate::server::Counted;
 
 mod collection;
 mod group_call;
+mod observation;
 mod one_call;
 mod what;
 
 pub use collection::Collection;
 pub use group_call::GroupCall;
+pub use observation::{Observation, Observing};
 pub use one_call::{OneCall, Reply};
 
 /// Asks groups and single peers. Each client has sockets, tokens and randomness of its own, so that several of them in one

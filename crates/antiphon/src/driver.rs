@@ -17,8 +17,8 @@ use std::sync::Arc;
 use antiphon_oscore::Group;
 use antiphon_proto::{
     CollectionEvent, CollectionId, ContextId, Endpoint, EndpointConfig, Event, ExchangeId, Failure,
-    Instant, ListenChange, ListenEvent, Path, Response, SecurityEvent, SecurityGroupName, Sender,
-    SocketId,
+    Instant, ListenChange, ListenEvent, ObservationId, Path, Response, SecurityEvent,
+    SecurityGroupName, Sender, SocketId,
 };
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::Sleep;
@@ -34,6 +34,7 @@ use crate::worker::{self, Handlers, Listened};
 
 mod bell;
 mod lent;
+mod observing;
 mod outbox;
 pub(crate) mod ports;
 mod receiving;
@@ -44,6 +45,7 @@ mod surroundings;
 mod waiting;
 
 use bell::{Bell, Callers};
+pub(crate) use observing::Observing;
 use ports::Ports;
 use restraint::Restraint;
 
@@ -101,7 +103,7 @@ pub struct DriverCounters {
     pub unreachable_ignored: u64,
     /// Datagrams for a socket that is gone.
     pub no_socket: u64,
-    /// Events of collections that found their queue full.
+    /// Events of collections and observations that found their queue full.
     pub events_dropped: u64,
     /// Async handlers that panicked; their requests were answered with 5.00.
     pub handlers_panicked: u64,
@@ -127,6 +129,7 @@ pub(crate) type Command = Box<dyn FnOnce(&mut Driver, Instant) + Send>;
 pub(crate) enum Abandoned {
     Collection(CollectionId),
     Exchange(ExchangeId),
+    Observation(ObservationId),
 }
 
 /// The application's end of a driver. The driver of a client ends when the last link is dropped.
@@ -253,6 +256,7 @@ pub(crate) struct Driver {
     /// Without one there is nothing left to do.
     ends_with_links: bool,
     collections: HashMap<CollectionId, mpsc::Sender<CollectionEvent>>,
+    pub(crate) observations: Observing,
     exchanges: HashMap<ExchangeId, oneshot::Sender<Responded>>,
     /// What the unicast sockets are bound to.
     bound: Vec<SocketAddr>,
@@ -323,6 +327,7 @@ impl Driver {
             linked: true,
             ends_with_links: true,
             collections: HashMap::new(),
+            observations: Observing::default(),
             exchanges: HashMap::new(),
             bound: Vec::new(),
             surroundings: Vec::new(),
@@ -508,6 +513,7 @@ impl Driver {
         for id in self.collections.keys().copied().collect::<Vec<_>>() {
             self.endpoint.close(now, id);
         }
+        self.end_observations(now);
         for (id, _) in core::mem::take(&mut self.exchanges) {
             self.endpoint.cancel(now, id);
         }
@@ -529,6 +535,7 @@ impl Driver {
         {
             match abandoned {
                 Abandoned::Collection(id) => self.endpoint.close(now, id),
+                Abandoned::Observation(id) => self.endpoint.end_observation(now, id),
                 Abandoned::Exchange(id) => {
                     self.exchanges.remove(&id);
                     self.endpoint.cancel(now, id);
@@ -612,6 +619,7 @@ impl Driver {
     fn tell(&mut self, now: Instant, event: Event) {
         match event {
             Event::Collection(event) => self.tell_of_collection(now, event),
+            Event::Observation(event) => self.tell_of_observation(event),
             Event::Response {
                 exchange,
                 response,

@@ -3,7 +3,9 @@
 use core::net::SocketAddr;
 use std::io;
 
-use antiphon_proto::{CollectError, Failure, MembershipError, RequestError, ResourceError};
+use antiphon_proto::{
+    CollectError, Failure, MembershipError, ObserveError, RequestError, ResourceError,
+};
 use antiphon_wire::UriError;
 
 use crate::security_group::SecurityError;
@@ -124,6 +126,9 @@ pub enum AskError {
     /// The collection was refused.
     #[error(transparent)]
     Collect(#[from] CollectError),
+    /// The observation was refused.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
     /// The client was closed.
     #[error(transparent)]
     Closed(#[from] Closed),
@@ -161,6 +166,9 @@ pub enum OneError {
     /// The request was refused before it was sent.
     #[error(transparent)]
     Refused(#[from] RequestError),
+    /// The observation was refused before anything was sent.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
     /// It was sent, and no response came.
     #[error(transparent)]
     Failed(#[from] Failure),

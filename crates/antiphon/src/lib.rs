@@ -61,15 +61,19 @@ pub use antiphon_proto::{
     Access, AccessRequest, Amplification, Answer, AnswerLimits, AnswerPolicy, AnsweredBy,
     ApplicationGroupId, Arrival, Attributes, CoapGroup, CoapGroupId, CollectError, CollectionEvent,
     CollectionId, Completion, Discoverable, EndedBy, EndpointConfig, Expectation, Failure,
-    GroupModeByUnicast, GroupPacing, GroupPolicy, HoldReason, How, Identity, Incoming, Leisure,
-    Lint, Member, MemberIndex, MembershipError, Methods, MissingReason, Naming, NoSec, NoSecPolicy,
-    Options, Outcome, Path, Permissions, Reachability, Rejection, Repeat, Request, Resource,
-    ResourceError, ResourceId, Response, SecurityGroupName, SecurityMode, Sender, ServerConfig,
-    Status, Transmission,
+    FollowUp, GroupModeByUnicast, GroupPacing, GroupPolicy, HoldReason, How, Identity, Incoming,
+    Leisure, Lint, Member, MemberEnd, MemberIndex, MembershipError, Methods, MissingReason, Naming,
+    News, NoSec, NoSecPolicy, Notification, ObservationConfig, ObservationDropped, ObservationEnd,
+    ObservationEvent, ObservationId, ObservationLimits, ObservationOutcome, ObservationStatus,
+    ObserveError, ObservedIndex, ObservedReport, ObservedState, Options, Outcome, Path,
+    Permissions, Reachability, Rejection, Repeat, Request, Resource, ResourceError, ResourceId,
+    Response, SecurityGroupName, SecurityMode, Sender, ServerConfig, Status, Transmission,
 };
 pub use antiphon_wire::{Class, Code, ContentFormat, OptionNumber, Scope};
 
-pub use client::{Client, ClientBuilder, Collection, GroupCall, OneCall, Reply};
+pub use client::{
+    Client, ClientBuilder, Collection, GroupCall, Observation, Observing, OneCall, Reply,
+};
 pub use driver::{DriverConfig, DriverCounters};
 pub use error::{AskError, BadUri, BuildError, ChangeError, Closed, OneError};
 pub use resolve::{NoResolver, Resolve, StaticResolver, SystemResolver};

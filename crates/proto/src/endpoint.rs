@@ -10,6 +10,7 @@ mod jobs;
 #[cfg(feature = "oscore")]
 mod keys;
 mod memory;
+mod observe;
 #[cfg(feature = "oscore")]
 mod open;
 #[cfg(feature = "oscore")]
@@ -40,6 +41,7 @@ use crate::exchange::{
 use crate::identity::{Sender, Standing};
 use crate::message::Response;
 use crate::message_id::MessageIds;
+use crate::observation::{ObservationConfig, Observations};
 use crate::outbox::Outbox;
 use crate::parking::{ParkingLimits, ParkingLot};
 use crate::path::{Path, Route, SocketId, Transmit, can_be_source};
@@ -55,7 +57,7 @@ use crate::work::{Task, Work, WorkId};
 use answer::{Asker, Pending};
 use seam::Parked;
 
-pub use memory::MemoryTotals;
+pub use memory::{Load, MemoryTotals};
 
 /// What an endpoint is made from. Every field has a default that suits a device with some hundred
 /// kilobytes of memory.
@@ -71,6 +73,8 @@ pub struct EndpointConfig {
     pub limits: Limits,
     /// Limits and defaults of group requests.
     pub collections: CollectionConfig,
+    /// Limits of observations.
+    pub observations: ObservationConfig,
     /// The server half.
     pub server: ServerConfig,
     /// Policies of protected messages.
@@ -195,6 +199,7 @@ pub struct Endpoint {
     separate_shares: Shares,
     exchanges: Exchanges<Completing>,
     collections: Box<Collections>,
+    observations: Box<Observations>,
     server: Box<Server>,
     parking: ParkingLot<Parked>,
     #[cfg(feature = "oscore")]
@@ -231,6 +236,7 @@ impl Endpoint {
                 &mut rng,
             ),
             collections: boxed(|| Collections::new(config.collections.clone(), &mut rng)),
+            observations: boxed(|| Observations::new(config.observations.clone(), &mut rng)),
             server: boxed(|| Server::new(config.server.clone(), &mut rng)),
             parking: ParkingLot::new(config.parking.clone(), &mut rng),
             #[cfg(feature = "oscore")]
@@ -309,6 +315,7 @@ impl Endpoint {
             self.fail(now, id, Failure::TimedOut);
         }
         self.collections.handle_timeout(now);
+        self.observations.handle_timeout(now);
         self.server.memberships_mut().handle_timeout(now);
         while let Some(entry) = self.pending.first_entry() {
             if entry.key().0 > now {
@@ -486,6 +493,7 @@ impl Endpoint {
         self.events
             .pop_front()
             .or_else(|| self.collections.poll_event().map(Event::Collection))
+            .or_else(|| self.observations.poll_event().map(Event::Observation))
             .or_else(|| {
                 self.server
                     .memberships_mut()
@@ -506,6 +514,7 @@ impl Endpoint {
             self.confirmables.next_timeout(),
             self.exchanges.next_timeout(),
             self.collections.next_timeout(),
+            self.observations.next_timeout(),
             self.pending.first_key_value().map(|((due, _), _)| *due),
             self.next_work_timeout(),
             self.server.memberships().next_timeout(),
@@ -528,19 +537,6 @@ impl Endpoint {
             #[cfg(feature = "oscore")]
             security: self.guard.counters,
             ..self.counters
-        }
-    }
-
-    /// How full the tables are.
-    pub fn load(&self) -> Load {
-        Load {
-            dedup_records: self.dedup.len(),
-            exchanges: self.exchanges.len(),
-            confirmables: self.confirmables.len(),
-            incoming: self.incoming.len(),
-            pending_answers: self.pending.len(),
-            parked: self.parking.len(),
-            outbox: self.outbox.len(),
         }
     }
 
@@ -681,6 +677,8 @@ impl Endpoint {
             Some(self.deliver(now, id, path, &Sender::Unauthenticated, message))
         } else if kind == Type::Ack {
             None
+        } else if let Some(id) = self.observations.matching(path, message.token()) {
+            Some(self.hear_notification(now, id, path, message))
         } else {
             #[cfg(feature = "oscore")]
             if let Some(reply) = self.hear_answer(now, path, message) {
@@ -754,25 +752,6 @@ impl Endpoint {
         self.serial += 1;
         WorkId(self.serial)
     }
-}
-
-/// How full the tables of an endpoint are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
-    /// Deduplication records.
-    pub dedup_records: usize,
-    /// Open unicast exchanges.
-    pub exchanges: usize,
-    /// Confirmable messages that wait for their acknowledgement.
-    pub confirmables: usize,
-    /// Requests that deferred handlers have not answered.
-    pub incoming: usize,
-    /// Group answers that wait for their leisure.
-    pub pending_answers: usize,
-    /// Messages in the parking lot.
-    pub parked: usize,
-    /// Datagrams not yet taken.
-    pub outbox: usize,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::exchange::{ExchangeId, Failure};
 use crate::identity::{Arrival, Sender};
 use crate::membership::ListenEvent;
 use crate::message::{Request, Response};
+use crate::observation::ObservationEvent;
 use crate::path::Path;
 use crate::resource::ResourceId;
 
@@ -39,6 +40,8 @@ pub enum Event {
     },
     /// News of a collection.
     Collection(CollectionEvent),
+    /// News of an observation.
+    Observation(ObservationEvent),
     /// A request for a resource whose handler is deferred: answer it with `respond`.
     Request {
         /// Under which name it is answered.

@@ -1,10 +1,11 @@
 //! Requests to one peer (RFC 7252 sections 4 and 5): tokens, matching, NSTART and PROBING_RATE.
 
+mod failure;
+
 use alloc::boxed::Box;
 use alloc::collections::{BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -14,11 +15,14 @@ use hashbrown::HashMap;
 use crate::config::Transmission;
 use crate::message::Request;
 use crate::message_id::MessageIds;
+use crate::observation::Observer;
 use crate::path::{Path, Route, SocketId};
 use crate::reliability::Confirmables;
 use crate::rng::{KeyedHash, Rng};
-use crate::security::{Asked, NotProtected, Protection};
+use crate::security::{Asked, Protection};
 use crate::time::Instant;
+
+pub use failure::{Failure, RequestError, SendError};
 
 /// Names one exchange with one peer; never reused within an endpoint's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,83 +37,6 @@ pub enum Reliability {
     /// Non-confirmable: sent once (RFC 7252 section 4.3).
     NonConfirmable,
 }
-
-/// Why a request to one peer got no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// Nothing came back in time; for a Confirmable request after MAX_RETRANSMIT retransmissions.
-    TimedOut,
-    /// The peer rejected the message with a Reset.
-    Reset,
-    /// The datagram could not be sent, or the network said that it could not be delivered.
-    Unreachable(SendError),
-    /// The response was not acceptable: an unknown critical option (RFC 7252 section 5.4.1) or a format error.
-    Rejected,
-    /// The application gave it up.
-    Cancelled,
-    /// The request could not be protected, so it was not sent; or its security group was left meanwhile.
-    NotProtected(NotProtected),
-    /// The request was protected, and nothing came back in time but a response without protection, which anyone can
-    /// forge. Its code is a hint and nothing more.
-    OnlyUnprotected(Code),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut => f.write_str("no response in time"),
-            Self::Reset => f.write_str("rejected by the peer with a Reset"),
-            Self::Unreachable(error) => write!(f, "unreachable: {error}"),
-            Self::Rejected => f.write_str("the response could not be accepted"),
-            Self::Cancelled => f.write_str("cancelled"),
-            Self::NotProtected(NotProtected::Left) => NotProtected::Left.fmt(f),
-            Self::NotProtected(why) => write!(f, "not sent: {why}"),
-            Self::OnlyUnprotected(code) => {
-                write!(
-                    f,
-                    "no protected response in time; an unprotected {code} came"
-                )
-            }
-        }
-    }
-}
-
-impl core::error::Error for Failure {}
-
-/// Why a datagram was not sent or not delivered, as the operating system says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendError {
-    /// There is no route (ENETUNREACH, EHOSTUNREACH, or an ICMP message of that meaning).
-    NoRoute,
-    /// Nobody listens on the port (ICMP port unreachable). Never the result of a multicast.
-    PortUnreachable,
-    /// The datagram is too large for the socket or the path (EMSGSIZE).
-    TooLarge,
-    /// The system had no buffer (ENOBUFS); the next attempt may succeed.
-    NoBuffer,
-    /// The interface or the source address is gone (ENODEV, EADDRNOTAVAIL).
-    InterfaceGone,
-    /// Sending is forbidden (EPERM, EACCES), for example by a firewall.
-    Forbidden,
-    /// Any other error, by its number.
-    Other(i32),
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRoute => f.write_str("no route to the destination"),
-            Self::PortUnreachable => f.write_str("nobody listens on that port"),
-            Self::TooLarge => f.write_str("the datagram is too large for the path"),
-            Self::NoBuffer => f.write_str("the system has no buffer left"),
-            Self::InterfaceGone => f.write_str("the interface or source address is gone"),
-            Self::Forbidden => f.write_str("sending is forbidden by the system"),
-            Self::Other(code) => write!(f, "system error {code}"),
-        }
-    }
-}
-
-impl core::error::Error for SendError {}
 
 /// A request to one peer.
 #[derive(Clone, Debug)]
@@ -126,37 +53,6 @@ pub struct UnicastRequest {
     pub protection: Protection,
 }
 
-/// Why a unicast request was refused before anything was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestError {
-    /// The destination is a group: use a collection.
-    GroupDestination,
-    /// The code is not a request method.
-    NotAMethod,
-    /// Port 0 cannot be sent to.
-    NoPort,
-    /// Too many exchanges are open.
-    TooMany,
-    /// The message does not fit the largest datagram.
-    TooLarge,
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::GroupDestination => {
-                "the destination is a group address; a group is asked by a collection"
-            }
-            Self::NotAMethod => "the code is not a request method",
-            Self::NoPort => "port 0 cannot be sent to",
-            Self::TooMany => "too many exchanges are open",
-            Self::TooLarge => "the request does not fit into the largest datagram",
-        })
-    }
-}
-
-impl core::error::Error for RequestError {}
-
 /// On whose behalf an exchange runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner<C> {
@@ -164,6 +60,8 @@ pub(crate) enum Owner<C> {
     Application,
     /// It completes a collection.
     Completion(C),
+    /// It asks one member of an observation, under the token of that.
+    Observation(Observer),
 }
 
 /// Who waits for an acknowledgement.
@@ -180,6 +78,8 @@ pub(crate) struct Ended<C> {
     pub(crate) id: ExchangeId,
     pub(crate) owner: Owner<C>,
     pub(crate) request_sent: Option<Instant>,
+    /// What opens further responses to a protected request.
+    pub(crate) asked: Option<Box<Asked>>,
 }
 
 struct Exchange<C> {
@@ -226,6 +126,8 @@ pub(crate) struct Exchanges<C> {
     limit: usize,
     table: HashMap<ExchangeId, Exchange<C>, KeyedHash>,
     by_token: HashMap<Token, ExchangeId, KeyedHash>,
+    /// Those under the token of an observation, of which there may be one with each peer.
+    shared: HashMap<(Token, PeerKey), ExchangeId, KeyedHash>,
     by_mid: HashMap<(PeerKey, u16), ExchangeId, KeyedHash>,
     peers: HashMap<PeerKey, Peer, KeyedHash>,
     ready: VecDeque<ExchangeId>,
@@ -276,6 +178,7 @@ impl<C: Clone> Exchanges<C> {
             limit,
             table: HashMap::with_hasher(rng.keyed_hash()),
             by_token: HashMap::with_hasher(rng.keyed_hash()),
+            shared: HashMap::with_hasher(rng.keyed_hash()),
             by_mid: HashMap::with_hasher(rng.keyed_hash()),
             peers: HashMap::with_hasher(rng.keyed_hash()),
             ready: VecDeque::new(),
@@ -294,6 +197,18 @@ impl<C: Clone> Exchanges<C> {
         owner: Owner<C>,
         unicast: UnicastRequest,
     ) -> Result<ExchangeId, RequestError> {
+        self.start_with(now, rng, owner, unicast, None)
+    }
+
+    /// Takes a request that has the token of an observation. Only one of these may be open with each peer.
+    pub(crate) fn start_with(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        owner: Owner<C>,
+        unicast: UnicastRequest,
+        shared: Option<Token>,
+    ) -> Result<ExchangeId, RequestError> {
         if unicast.route.is_multicast() {
             return Err(RequestError::GroupDestination);
         }
@@ -306,11 +221,23 @@ impl<C: Clone> Exchanges<C> {
         if self.table.len() >= self.limit {
             return Err(RequestError::TooMany);
         }
-        let token = self.fresh_token(rng);
-        let id = ExchangeId(self.next_id);
-        self.next_id += 1;
         let peer = peer_key(unicast.route.destination);
-        self.by_token.insert(token, id);
+        let id = ExchangeId(self.next_id);
+        let token = match shared {
+            Some(token) if self.shared.contains_key(&(token, peer)) => {
+                return Err(RequestError::TooMany);
+            }
+            Some(token) => {
+                self.shared.insert((token, peer), id);
+                token
+            }
+            None => {
+                let token = self.fresh_token(rng);
+                self.by_token.insert(token, id);
+                token
+            }
+        };
+        self.next_id += 1;
         self.table.insert(
             id,
             Exchange {
@@ -457,7 +384,7 @@ impl<C: Clone> Exchanges<C> {
         echo: &[u8],
         protection: Protection,
     ) -> bool {
-        let token = self.fresh_token(rng);
+        let fresh = self.fresh_token(rng);
         let Some(exchange) = self.table.get_mut(&id) else {
             return false;
         };
@@ -471,19 +398,22 @@ impl<C: Clone> Exchanges<C> {
             .options
             .set(OptionNumber::ECHO, echo);
         exchange.unicast.protection = protection;
-        self.by_token.remove(&exchange.token);
+        // An observation keeps its token, so that it has one entry in the server's list of observers (RFC 7641 section 3.1).
+        let own_token = !matches!(exchange.owner, Owner::Observation(_));
+        if own_token {
+            self.by_token.remove(&exchange.token);
+            exchange.token = fresh;
+            self.by_token.insert(fresh, id);
+        }
         if let Some(mid) = exchange.mid.take() {
             let peer = peer_key(exchange.unicast.route.destination);
             self.by_mid.remove(&(peer, mid.0));
         }
-        exchange.token = token;
         exchange.sent = None;
         exchange.deadline = None;
         exchange.asked = None;
         exchange.sealed = None;
-        let protected = !exchange.unicast.protection.is_none();
-        self.by_token.insert(token, id);
-        match protected {
+        match !exchange.unicast.protection.is_none() {
             true => self.bare.push_back(id),
             false => self.ready.push_back(id),
         }
@@ -497,7 +427,7 @@ impl<C: Clone> Exchanges<C> {
 
     /// Finds the exchange of a response: by its token, from the peer that was asked, to the socket that asked (RFC 7252 section 5.3.2).
     pub(crate) fn matching(&self, path: &Path, message: &Message<'_>) -> Option<ExchangeId> {
-        let id = *self.by_token.get(&message.token())?;
+        let id = self.under(message.token(), path.peer)?;
         let exchange = self.table.get(&id)?;
         let route = &exchange.unicast.route;
         let same = exchange.sent.is_some()
@@ -506,7 +436,27 @@ impl<C: Clone> Exchanges<C> {
         // A piggybacked response must acknowledge the very message that asked.
         let acknowledges =
             message.kind() != Type::Ack || exchange.mid == Some(message.message_id());
-        (same && acknowledges).then_some(id)
+        // A notification is no answer to a deregistration under its token.
+        let passes_by = message.kind() != Type::Ack
+            && matches!(exchange.owner, Owner::Observation(_))
+            && message.option(OptionNumber::OBSERVE).is_some()
+            && exchange.unicast.request.options.get(OptionNumber::OBSERVE) == Some(&[1]);
+        (same && acknowledges && !passes_by).then_some(id)
+    }
+
+    /// The exchange with this token, or with this peer under the token of an observation.
+    fn under(&self, token: Token, peer: SocketAddr) -> Option<ExchangeId> {
+        let own = self.by_token.get(&token);
+        own.or_else(|| self.shared.get(&(token, peer_key(peer))))
+            .copied()
+    }
+
+    /// For which member of which observation an exchange is.
+    pub(crate) fn observer(&self, id: ExchangeId) -> Option<Observer> {
+        match self.table.get(&id)?.owner {
+            Owner::Observation(observer) => Some(observer),
+            _ => None,
+        }
     }
 
     /// The exchange whose request had this Message ID.
@@ -528,8 +478,11 @@ impl<C: Clone> Exchanges<C> {
         responded: bool,
     ) -> Option<Ended<C>> {
         let exchange = self.table.remove(&id)?;
-        self.by_token.remove(&exchange.token);
         let destination = peer_key(exchange.unicast.route.destination);
+        match exchange.owner {
+            Owner::Observation(_) => self.shared.remove(&(exchange.token, destination)),
+            _ => self.by_token.remove(&exchange.token),
+        };
         if let Some(mid) = exchange.mid {
             self.by_mid.remove(&(destination, mid.0));
         }
@@ -558,6 +511,7 @@ impl<C: Clone> Exchanges<C> {
             id,
             owner: exchange.owner,
             request_sent: exchange.sent,
+            asked: exchange.asked,
         })
     }
 
@@ -613,7 +567,7 @@ impl<C: Clone> Exchanges<C> {
             .get(HEADER..)?
             .get(..usize::from(header.token_length))
             .and_then(Token::new)?;
-        let id = *self.by_token.get(&token)?;
+        let id = self.under(token, destination)?;
         let exchange = self.table.get(&id)?;
         let route = &exchange.unicast.route;
         let same = exchange.mid == Some(header.message_id)

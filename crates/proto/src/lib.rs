@@ -26,6 +26,7 @@ mod identity;
 mod membership;
 mod message;
 mod message_id;
+mod observation;
 mod outbox;
 mod pacing;
 mod parking;
@@ -67,6 +68,11 @@ pub use membership::{
 };
 pub use message::{Options, Request, Response};
 pub use message_id::MessageIds;
+pub use observation::{
+    FollowUp, MemberEnd, News, Notification, ObservationConfig, ObservationDropped, ObservationEnd,
+    ObservationEvent, ObservationId, ObservationLimits, ObservationOutcome, ObservationStatus,
+    ObserveError, ObserveRequest, Observed, ObservedIndex, ObservedReport, ObservedState,
+};
 pub use pacing::{GroupKey, GroupPacing};
 pub use parking::ParkingLimits;
 pub use path::{Path, Route, SocketId, Transmit, is_group_address};

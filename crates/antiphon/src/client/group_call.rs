@@ -4,13 +4,14 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_proto::{
-    AnswerLimits, Completion, Expectation, GroupRequest, GroupTarget, Leisure, NoSec, Options,
-    Repeat, Request, Security,
+    AnswerLimits, Completion, Expectation, GroupRequest, GroupTarget, Leisure, NoSec,
+    ObserveRequest, Observed, Options, Repeat, Request, Security,
 };
 use antiphon_wire::{Code, ContentFormat, OptionNumber, Uri};
 
 use super::what::what_is_asked;
-use super::{Client, Collection, Protecting};
+use super::{Client, Collection, Observation, Observing, Protecting};
+use crate::driver::Link;
 use crate::egress::{self, Wishes};
 use crate::error::{AskError, ResolveError};
 use crate::request::uri_options;
@@ -267,6 +268,47 @@ impl GroupCall {
     /// # Errors
     /// See [`AskError`]; nothing is sent then.
     pub async fn send(self) -> Result<Collection, AskError> {
+        let (link, question) = self.prepared().await?;
+        let weak = link.downgrade();
+        link.call(move |driver, now| {
+            driver.is_open()?;
+            let id = driver.endpoint.collect(now, question)?;
+            Ok(Collection::follow(driver, id, weak))
+        })
+        .await?
+    }
+
+    /// Observes the resource at every member of the group, by GET or FETCH (groupcomm-bis section 3.7). Of what was said of the
+    /// call these count: what is asked, security, [`expect`](Self::expect), [`repeat`](Self::repeat), [`leisure`](Self::leisure),
+    /// [`rtt`](Self::rtt), and where it goes.
+    ///
+    /// # Errors
+    /// See [`AskError`]; nothing is sent then.
+    pub async fn observe(self, how: Observing) -> Result<Observation, AskError> {
+        let (link, question) = self.prepared().await?;
+        let of = Observed::Group {
+            targets: question.targets,
+            security: question.security,
+        };
+        let request = ObserveRequest {
+            of,
+            expect: question.expect,
+            repeat: question.repeat,
+            leisure: question.leisure,
+            rtt: question.rtt,
+            ..how.applied_to(question.request)
+        };
+        let weak = link.downgrade();
+        link.call(move |driver, now| {
+            driver.is_open()?;
+            let id = driver.endpoint.observe(now, request)?;
+            Ok(Observation::follow(driver, id, weak))
+        })
+        .await?
+    }
+
+    /// Everything that is known of the question before it is put.
+    async fn prepared(self) -> Result<(Link, GroupRequest), AskError> {
         let security = match &self.security {
             Protecting::NotStated => return Err(AskError::SecurityNotStated),
             Protecting::Twice => return Err(AskError::SecurityTwice),
@@ -292,7 +334,6 @@ impl GroupCall {
             }
         };
         end.deadline = self.deadline.unwrap_or(end.deadline);
-        let weak = link.downgrade();
         let question = GroupRequest {
             request,
             targets,
@@ -301,12 +342,7 @@ impl GroupCall {
             end,
             ..self.shape
         };
-        link.call(move |driver, now| {
-            driver.is_open()?;
-            let id = driver.endpoint.collect(now, question)?;
-            Ok(Collection::follow(driver, id, weak))
-        })
-        .await?
+        Ok((link, question))
     }
 }
 

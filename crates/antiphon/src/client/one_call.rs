@@ -4,15 +4,15 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_proto::{
-    ExchangeId, Failure, NoSec, Path, Protection, Reliability, Request, Response, Route, Sender,
-    UnicastRequest,
+    ExchangeId, Failure, NoSec, ObserveRequest, Observed, Path, Protection, Reliability, Request,
+    Response, Route, Sender, UnicastRequest,
 };
 use antiphon_wire::{Code, ContentFormat, OptionNumber, Scheme, Uri};
 use tokio::sync::oneshot;
 
 use super::what::what_is_asked;
-use super::{Client, Protecting};
-use crate::driver::{Abandoned, Responded, WeakLink};
+use super::{Client, Observation, Observing, Protecting};
+use crate::driver::{Abandoned, Link, Responded, WeakLink};
 use crate::egress;
 use crate::error::{Closed, OneError};
 use crate::request::uri_options;
@@ -105,11 +105,6 @@ impl OneCall {
     /// # Errors
     /// See [`OneError`].
     pub async fn send(self) -> Result<Reply, OneError> {
-        match self.security {
-            Protecting::NotStated => return Err(OneError::SecurityNotStated),
-            Protecting::Twice => return Err(OneError::SecurityTwice),
-            Protecting::Unsecured(_) | Protecting::Secured(_) => {}
-        }
         let limit = self.timeout;
         let answer = self.answer();
         match limit {
@@ -120,7 +115,63 @@ impl OneCall {
         }
     }
 
-    async fn answer(mut self) -> Result<Reply, OneError> {
+    /// Observes the resource of one peer, by GET or FETCH (RFC 7641): a Confirmable request, however this was set.
+    ///
+    /// # Errors
+    /// See [`OneError`]; nothing is sent then.
+    pub async fn observe(self, how: Observing) -> Result<Observation, OneError> {
+        let (link, unicast) = self.prepared().await?;
+        let of = Observed::One {
+            route: unicast.route,
+            protection: unicast.protection,
+        };
+        let request = ObserveRequest {
+            of,
+            ..how.applied_to(unicast.request)
+        };
+        let weak = link.downgrade();
+        link.call(move |driver, now| {
+            driver.is_open()?;
+            let id = driver.endpoint.observe(now, request)?;
+            Ok(Observation::follow(driver, id, weak))
+        })
+        .await?
+    }
+
+    async fn answer(self) -> Result<Reply, OneError> {
+        let (link, unicast) = self.prepared().await?;
+        let weak = link.downgrade();
+        let mut asked = link
+            .call(move |driver, now| {
+                driver.is_open()?;
+                let exchange = driver.endpoint.request(now, unicast)?;
+                Ok::<_, OneError>(Open {
+                    response: driver.await_response(exchange),
+                    exchange,
+                    link: weak,
+                    over: false,
+                })
+            })
+            .await??;
+        let responded = (&mut asked.response).await;
+        asked.over = true;
+        let (response, path, after, sender) = responded.map_err(|_| Closed)??;
+        Ok(Reply {
+            response,
+            from: path.peer,
+            path,
+            after,
+            sender,
+        })
+    }
+
+    /// Everything that is known of the question before it is put.
+    async fn prepared(mut self) -> Result<(Link, UnicastRequest), OneError> {
+        match self.security {
+            Protecting::NotStated => return Err(OneError::SecurityNotStated),
+            Protecting::Twice => return Err(OneError::SecurityTwice),
+            Protecting::Unsecured(_) | Protecting::Secured(_) => {}
+        }
         let Ok(uri) = Uri::parse(&self.uri) else {
             return Err(OneError::TooLong); // it was read when the call was made
         };
@@ -148,29 +199,7 @@ impl OneCall {
             response_timeout: self.timeout,
             protection,
         };
-        let weak = link.downgrade();
-        let mut asked = link
-            .call(move |driver, now| {
-                driver.is_open()?;
-                let exchange = driver.endpoint.request(now, unicast)?;
-                Ok::<_, OneError>(Open {
-                    response: driver.await_response(exchange),
-                    exchange,
-                    link: weak,
-                    over: false,
-                })
-            })
-            .await??;
-        let responded = (&mut asked.response).await;
-        asked.over = true;
-        let (response, path, after, sender) = responded.map_err(|_| Closed)??;
-        Ok(Reply {
-            response,
-            from: path.peer,
-            path,
-            after,
-            sender,
-        })
+        Ok((link, unicast))
     }
 
     /// The way to the first address that one of the client's sockets can reach.

@@ -150,6 +150,12 @@ impl Signed for Answer {
     }
 }
 
+impl Signed for antiphon_proto::Notification {
+    fn signer(&self) -> Option<Signer> {
+        Signer::of(&self.sender)
+    }
+}
+
 impl Signed for Reply {
     fn signer(&self) -> Option<Signer> {
         Signer::of(&self.sender)

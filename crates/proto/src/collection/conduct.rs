@@ -45,13 +45,17 @@ impl Collections {
         }
     }
 
-    /// Takes a token and writes it into the datagram.
+    /// Takes a token, unless there is one already, and writes it into the datagram.
     pub(super) fn take_token(
         &mut self,
         now: Instant,
         datagram: &mut [u8],
+        token: Option<Token>,
     ) -> Result<Token, CollectError> {
-        let token = self.tokens.take(now).map_err(CollectError::Tokens)?;
+        let token = match token {
+            Some(token) => token,
+            None => self.tokens.take(now).map_err(CollectError::Tokens)?,
+        };
         if let Some(bytes) = datagram.get_mut(4..4 + token.len()) {
             bytes.copy_from_slice(token.as_bytes());
         }
@@ -70,11 +74,7 @@ impl Collections {
             true => Wanted::Silence,
             false => Wanted::Answers,
         };
-        let delay = self.config.server_delay.unwrap_or(UNKNOWN_DELAY);
-        let token_reuse = self
-            .config
-            .transmission
-            .min_token_reuse(Some(delay.max(request.leisure)));
+        let token_reuse = self.token_reuse(request.leisure);
         let members = Members::new(request.expect, by_member).map_err(|duplicate| {
             self.tokens.give_back(token, Instant::ZERO);
             CollectError::DuplicateMember(duplicate)
@@ -122,7 +122,16 @@ impl Collections {
             ended: None,
             wake: None,
             is_ready: false,
+            is_round: false,
         })
+    }
+
+    /// For how long a token stays taken after the last request to servers of this leisure.
+    pub(crate) fn token_reuse(&self, leisure: Duration) -> Duration {
+        let delay = self.config.server_delay.unwrap_or(UNKNOWN_DELAY);
+        self.config
+            .transmission
+            .min_token_reuse(Some(delay.max(leisure)))
     }
 
     pub(super) fn is_queued(&self, id: CollectionId) -> bool {
@@ -269,7 +278,11 @@ impl Collections {
         let (token, wanted) = (question.token, question.wanted);
         let target = question.sent(now, index)?;
         let (route, key) = (target.route, target.key);
+        let begins = question.is_round && question.transmissions == 1;
         self.pacing.sent(now, key, out.len(), wanted);
+        if begins {
+            self.round_sent(id);
+        }
         if !self.own.contains(&(token, message_id)) {
             if self.own.len() >= OWN_REMEMBERED {
                 self.own.pop_front();
@@ -364,6 +377,9 @@ impl Collections {
             }
         }
         question.ended = Some((now, ended_by));
+        if question.is_round {
+            return self.round_over(now, id, &question, ended_by);
+        }
         let late = match ended_by {
             EndedBy::Deadline | EndedBy::Count | EndedBy::AllExpected => question.late,
             EndedBy::Closed | EndedBy::Sent | EndedBy::Failed(_) | EndedBy::NotProtected(_) => None,
@@ -480,6 +496,9 @@ impl Collections {
 
     /// Tells an event that may be lost if nobody fetches events.
     pub(super) fn tell(&mut self, event: CollectionEvent) {
+        let Some(event) = self.tell_of_round(event) else {
+            return;
+        };
         if self.events.len() < self.config.events {
             self.events.push_back(event);
         }
@@ -545,7 +564,7 @@ pub(super) fn encode(request: &Request, token_len: usize) -> Result<Vec<u8>, Col
 }
 
 /// The encoded length of options and payload; without limit if they cannot be encoded.
-pub(super) fn body_len(response: &Response) -> usize {
+pub(crate) fn body_len(response: &Response) -> usize {
     let mut body = alloc::vec![0; encoded_bound(&response.options, &response.payload)];
     let mut writer = Writer::tail(&mut body);
     let written = response

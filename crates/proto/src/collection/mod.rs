@@ -31,6 +31,7 @@ mod protected;
 mod question;
 mod request;
 mod responders;
+mod round;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -52,6 +53,7 @@ use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 use crate::tokens::Tokens;
 
+pub(crate) use conduct::body_len;
 pub use config::CollectionConfig;
 pub use outcome::{
     Answer, AnswerPolicy, AnsweredBy, CollectionEvent, CompletionRequest, Delivery, Dropped,
@@ -60,14 +62,18 @@ pub use outcome::{
 };
 #[cfg(feature = "oscore")]
 pub(crate) use protected::BareQuestion;
+#[cfg(feature = "oscore")]
+pub(crate) use protected::member_of;
+pub(crate) use question::{Target, way_to};
 pub use request::{
     Again, AnswerLimits, CollectError, Completion, End, GroupRequest, GroupTarget, Ipv4Global,
     Larger, LinkProfile, NoSec, OverFrameBudget, Repeat, SIXLOWPAN_BUDGET, Security,
 };
 pub(crate) use responders::unrecognised_critical;
+pub(crate) use round::{RoundNews, RoundOver};
 
-use conduct::{Arrived, body_len, encode, respond_for};
-use question::{Phase, Progress, Question, Target};
+use conduct::{Arrived, encode, respond_for};
+use question::{Phase, Progress, Question};
 use request::RequestLimits;
 
 /// Names one question to a group; never reused within an endpoint's life.
@@ -108,6 +114,8 @@ pub struct Collections {
     event_bytes: usize,
     /// How many of the events are outcomes.
     outcomes: usize,
+    /// What the observations are to know of their rounds.
+    rounds: VecDeque<RoundNews>,
     /// The last messages sent to groups, oldest first.
     own: VecDeque<(Token, MessageId)>,
     next_id: u64,
@@ -131,6 +139,7 @@ impl Collections {
             events: VecDeque::new(),
             event_bytes: 0,
             outcomes: 0,
+            rounds: VecDeque::new(),
             own: VecDeque::new(),
             next_id: 1,
             config,
@@ -148,7 +157,18 @@ impl Collections {
         &mut self,
         now: Instant,
         rng: &mut Rng,
+        request: GroupRequest,
+    ) -> Result<CollectionId, CollectError> {
+        self.begin(now, rng, request, None)
+    }
+
+    /// Takes a question, under the token of an observation if that asks.
+    fn begin(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
         mut request: GroupRequest,
+        token: Option<Token>,
     ) -> Result<CollectionId, CollectError> {
         self.handle_timeout(now);
         request.check(&RequestLimits {
@@ -178,20 +198,25 @@ impl Collections {
                     .remember(now, target.key())
                     .map_err(|_| CollectError::TooManyGroups)?;
             }
-            let token = self.take_token(now, &mut datagram)?;
-            self.question(request, token, datagram, hash)?
+            let of_observation = token.is_some();
+            let token = self.take_token(now, &mut datagram, token)?;
+            let mut question = self.question(request, token, datagram, hash)?;
+            question.is_round = of_observation;
+            question
         };
         let id = CollectionId(self.next_id);
         self.next_id += 1;
-        self.by_token.insert(question.token, id);
-        if let Some(over) = too_large_for_frame {
-            self.tell(CollectionEvent::Warning(id, over));
+        if !question.is_round {
+            self.by_token.insert(question.token, id);
         }
         let queued = question.phase == Phase::Queued;
         if question.protected != Progress::Done {
             self.unprotected += 1;
         }
         self.questions.insert(id, question);
+        if let Some(over) = too_large_for_frame {
+            self.tell(CollectionEvent::Warning(id, over));
+        }
         if queued {
             self.queue.push_back(id);
             self.admit(now);

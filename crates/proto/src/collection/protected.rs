@@ -260,7 +260,10 @@ impl Collections {
 
 /// In pairwise mode for whoever is known; else in group mode, as the question itself was.
 #[cfg(feature = "oscore")]
-fn member_of(group: crate::security::GroupId, identity: Option<&Identity>) -> Protection {
+pub(crate) fn member_of(
+    group: crate::security::GroupId,
+    identity: Option<&Identity>,
+) -> Protection {
     match identity.and_then(Identity::credential) {
         Some(credential) => Protection::Member {
             group,

@@ -70,6 +70,8 @@ pub(crate) struct Question {
     pub(crate) wake: Option<Instant>,
     /// It stands in the list of questions that may send.
     pub(crate) is_ready: bool,
+    /// It is a round of an observation: the token is not its own, and its answers go there.
+    pub(crate) is_round: bool,
 }
 
 /// How far the protection of a question is.
@@ -479,26 +481,7 @@ impl Question {
 
     /// The way to a member: its first address of a family in which the group was asked.
     fn route_to(&self, member: MemberIndex) -> Option<Route> {
-        let addresses = self.responders.members.addresses(member);
-        addresses.iter().find_map(|address| {
-            let target = self
-                .targets
-                .iter()
-                .find(|target| reaches(target, address))?;
-            let port = address.port().unwrap_or(target.key.group.port());
-            let link_local = matches!(address.ip(), core::net::IpAddr::V6(ip) if is_link_local(ip));
-            let interface = match address.scope() {
-                Some(scope) => scope,
-                None if link_local => target.key.interface,
-                None => 0,
-            };
-            Some(Route {
-                socket: target.route.socket,
-                source: None,
-                interface,
-                destination: destination(address, port, interface),
-            })
-        })
+        way_to(&self.targets, self.responders.members.addresses(member))
     }
 
     /// Who was asked in person and is not done; the question is over for them.
@@ -561,6 +544,26 @@ impl Question {
             kept: Vec::new(),
         }
     }
+}
+
+/// The way to a member: its first address of a family in which the group was asked.
+pub(crate) fn way_to(targets: &[Target], addresses: &[MemberAddress]) -> Option<Route> {
+    addresses.iter().find_map(|address| {
+        let target = targets.iter().find(|target| reaches(target, address))?;
+        let port = address.port().unwrap_or(target.key.group.port());
+        let link_local = matches!(address.ip(), core::net::IpAddr::V6(ip) if is_link_local(ip));
+        let interface = match address.scope() {
+            Some(scope) => scope,
+            None if link_local => target.key.interface,
+            None => 0,
+        };
+        Some(Route {
+            socket: target.route.socket,
+            source: None,
+            interface,
+            destination: destination(address, port, interface),
+        })
+    })
 }
 
 /// Is the address of the family of this target, and on its interface if it names one?

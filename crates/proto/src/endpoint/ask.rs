@@ -68,6 +68,9 @@ impl Endpoint {
                 _ => Reply::Nothing,
             };
         }
+        if let Some(observer) = self.exchanges.observer(id) {
+            return self.answered_in_person(now, id, observer, path, sender, message, None);
+        }
         if let Some(ended) = self.exchanges.end(now, id, true) {
             let result = match rejected {
                 true => Err(Failure::Rejected),
@@ -151,6 +154,11 @@ impl Endpoint {
                 let nobody = Sender::Unauthenticated;
                 self.completed(now, completing, &nobody, Err(failure));
             }
+            // Answers go there before the exchange ends.
+            (Owner::Observation(_), Ok(_)) => {}
+            (Owner::Observation(observer), Err(failure)) => {
+                self.observations.not_reached(now, observer, failure);
+            }
             (Owner::Application, Ok((from, sender, response))) => {
                 self.events.push_back(Event::Response {
                     exchange: ended.id,
@@ -218,6 +226,7 @@ impl Endpoint {
 
     /// What is to be done before anything is sent or handed out.
     pub(super) fn prepare(&mut self, now: Instant) {
+        self.conduct_observations(now);
         self.cancel_completions(now);
         self.start_completions(now);
         #[cfg(feature = "oscore")]

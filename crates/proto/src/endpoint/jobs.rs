@@ -12,6 +12,7 @@ use super::protect::{FromStranger, Parked};
 use crate::collection::CollectionId;
 use crate::event::Event;
 use crate::exchange::ExchangeId;
+use crate::observation::{Binding, ObservationId};
 use crate::parking::Direction;
 use crate::path::Path;
 use crate::security::{AnswerMode, NotProtected, SecurityEvent, at};
@@ -30,6 +31,7 @@ pub(super) struct Heard {
 pub(super) enum HeardBy {
     Exchange(ExchangeId),
     Collection(CollectionId),
+    Observation(ObservationId, Binding),
 }
 
 impl Heard {
@@ -43,6 +45,13 @@ impl Heard {
     pub(super) fn collection(id: CollectionId, path: Path) -> Self {
         Self {
             to: HeardBy::Collection(id),
+            path,
+        }
+    }
+
+    pub(super) fn observation(id: ObservationId, binding: Binding, path: Path) -> Self {
+        Self {
+            to: HeardBy::Observation(id, binding),
             path,
         }
     }

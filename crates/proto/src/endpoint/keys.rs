@@ -26,7 +26,7 @@ impl Endpoint {
         self.try_again(now);
     }
 
-    /// Leaves a security group, also before joining it again. All exchanges and collections that this endpoint has begun
+    /// Leaves a security group, also before joining it again. All exchanges, collections and observations that this endpoint has begun
     /// in it end with [`NotProtected::Left`]: their tokens are freed, and a response that comes later belongs to
     /// nothing. What was to be answered in it is not. The group comes back, for its last record; with it the keys
     /// are gone from here.
@@ -34,6 +34,7 @@ impl Endpoint {
     /// `None`: there is no such group.
     pub fn leave_group(&mut self, now: Instant, id: GroupId) -> Option<Group> {
         self.guard.contexts.group(id)?;
+        self.end_all_in(now, id);
         self.collections.leave(now, id);
         self.cancel_completions(now);
         for exchange in self.exchanges.protected_in(id) {

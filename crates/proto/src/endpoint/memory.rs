@@ -2,7 +2,7 @@
 
 use super::answer::{Asker, Pending};
 use super::seam::Parked;
-use super::{EndpointConfig, Incoming};
+use super::{Endpoint, EndpointConfig, Incoming};
 use crate::event::IncomingId;
 use crate::message_id::MessageIds;
 use crate::outbox::Outbox;
@@ -89,6 +89,43 @@ impl EndpointConfig {
             outbox: Outbox::memory_total(limits.outbox, limits.datagram),
             message_ids: MessageIds::memory_total(MessageIds::DEFAULT_LIMIT),
             bodies: self.server.blocks.memory_total(),
+        }
+    }
+}
+
+/// How full the tables of an endpoint are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Deduplication records.
+    pub dedup_records: usize,
+    /// Open unicast exchanges.
+    pub exchanges: usize,
+    /// Confirmable messages that wait for their acknowledgement.
+    pub confirmables: usize,
+    /// Requests that deferred handlers have not answered.
+    pub incoming: usize,
+    /// Group answers that wait for their leisure.
+    pub pending_answers: usize,
+    /// Messages in the parking lot.
+    pub parked: usize,
+    /// Datagrams not yet taken.
+    pub outbox: usize,
+    /// Observations, those included that have ended and are remembered for a while.
+    pub observations: usize,
+}
+
+impl Endpoint {
+    /// How full the tables are.
+    pub fn load(&self) -> Load {
+        Load {
+            dedup_records: self.dedup.len(),
+            exchanges: self.exchanges.len(),
+            confirmables: self.confirmables.len(),
+            incoming: self.incoming.len(),
+            pending_answers: self.pending.len(),
+            parked: self.parking.len(),
+            outbox: self.outbox.len(),
+            observations: self.observations.len(),
         }
     }
 }

@@ -252,6 +252,7 @@ impl Endpoint {
         let asked = match heard.to {
             HeardBy::Exchange(id) => self.exchanges.asked_mut(id),
             HeardBy::Collection(id) => self.collections.asked_mut(id),
+            HeardBy::Observation(id, binding) => self.observations.asked_mut(id, binding),
         };
         let Some(asked) = asked else {
             self.guard.counters.superseded += 1;
@@ -264,6 +265,11 @@ impl Endpoint {
         {
             return;
         }
+        if let Err(refused) = &step
+            && let Some(next) = self.bound_elsewhere(heard, refused.reason, message.token())
+        {
+            return self.open_response(now, next, message);
+        }
         self.go_on_with_response(now, heard, step);
     }
 
@@ -274,9 +280,11 @@ impl Endpoint {
         opening: Box<Opening>,
         result: JobResult,
     ) {
+        let message = self.kept_for_next(heard, opening.message());
         let asked = match heard.to {
             HeardBy::Exchange(id) => self.exchanges.asked_mut(id),
             HeardBy::Collection(id) => self.collections.asked_mut(id),
+            HeardBy::Observation(id, binding) => self.observations.asked_mut(id, binding),
         };
         let Some(asked) = asked else {
             // The exchange ended while the response was being opened.
@@ -286,6 +294,13 @@ impl Endpoint {
         };
         let contexts = &mut self.guard.contexts;
         let step = contexts.finish_response(at(now), opening, result, asked);
+        if let Err(refused) = &step
+            && let Some(bytes) = message
+            && let Ok(message) = Message::parse(&bytes)
+            && let Some(next) = self.bound_elsewhere(heard, refused.reason, message.token())
+        {
+            return self.open_response(now, next, &message);
+        }
         self.go_on_with_response(now, heard, step);
     }
 
@@ -322,7 +337,22 @@ impl Endpoint {
         let challenge = (message.code() == Code::UNAUTHORIZED)
             .then(|| message.option(OptionNumber::ECHO))
             .flatten();
+        let bound = self.bound(heard, &opened);
         match (heard.to, challenge) {
+            (HeardBy::Observation(id, _), _) => {
+                self.notified(
+                    now,
+                    id,
+                    &heard.path,
+                    &Sender::Proven(identity),
+                    &message,
+                    bound,
+                );
+            }
+            (HeardBy::Exchange(id), None) if let Some(observer) = self.exchanges.observer(id) => {
+                let sender = Sender::Proven(identity);
+                self.answered_in_person(now, id, observer, &heard.path, &sender, &message, bound);
+            }
             (HeardBy::Exchange(id), _) => {
                 self.deliver_opened(now, id, &heard.path, identity, &message);
             }

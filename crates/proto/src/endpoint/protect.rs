@@ -320,6 +320,11 @@ impl Endpoint {
         match outgoing {
             Outgoing::Request(request) => self.exchanges.sealed(request.exchange, bytes, asked),
             Outgoing::Question(question) => {
+                // What opens the answers to a round stays with its observation.
+                let asked = match asked {
+                    Some(asked) => self.observations.sealed(question.collection, asked),
+                    None => None,
+                };
                 self.collections
                     .sealed(now, question.collection, bytes, asked);
             }

@@ -1,0 +1,194 @@
+//! What strangers, floods and reused tokens can do: nothing that lasts.
+
+use super::*;
+
+#[test]
+fn a_notification_under_an_unknown_token_is_reset_if_it_is_confirmable() {
+    let (mut client, _) = observing(of_group());
+    for (kind, reset) in [(Type::Con, true), (Type::Non, false)] {
+        let says = Says {
+            kind,
+            token: Token::new(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap(),
+            ..client.says(Some(1), b"x")
+        };
+        let sent = client.bench.hear(way(11), &says.bytes());
+        assert_eq!(sent.len(), usize::from(reset));
+        if reset {
+            assert_eq!(parsed(&sent[0].1), (Type::Rst, Code::EMPTY, says.mid));
+        }
+    }
+    assert!(client.events().is_empty());
+}
+
+#[test]
+fn a_notification_by_multicast_or_at_another_socket_is_none() {
+    let (mut client, _) = observing(of_group());
+    let says = client.says(Some(1), b"x").bytes();
+    for path in [
+        Path {
+            local: GROUP.into(),
+            ..way(11)
+        },
+        Path {
+            socket: SocketId(5),
+            ..way(11)
+        },
+    ] {
+        assert!(client.bench.hear(path, &says).is_empty());
+        assert!(client.events().is_empty());
+    }
+    assert!(client.bench.hear(way(11), &says).is_empty());
+    assert_eq!(client.heard().len(), 1);
+}
+
+#[test]
+fn strangers_have_a_limit_and_take_no_place_of_an_expected_member() {
+    let mut request = of_group();
+    request.expect = three();
+    request.limits.unexpected = 4;
+    let (mut client, _) = observing(request);
+    for n in 20..24 {
+        assert!(client.notify(n, 1, b"x").is_empty());
+    }
+    let sent = client.notify(24, 1, b"x");
+    assert_eq!(parsed(&sent[0].1).0, Type::Rst, "nobody is interested");
+    for n in [11, 12, 13] {
+        assert!(client.notify(n, 1, b"x").is_empty());
+    }
+    let members: Vec<_> = client.heard().iter().map(|(m, ..)| *m).collect();
+    assert_eq!(members, [3, 4, 5, 6, 0, 1, 2]);
+    client.notify(20, 2, b"y");
+    assert_eq!(client.heard().len(), 1, "who is known stays");
+    client.end();
+    client.pass(secs(300));
+    assert_eq!(client.outcome().dropped.no_room, 1);
+}
+
+#[test]
+fn one_address_cannot_take_all_places_by_changing_its_port() {
+    let mut request = of_group();
+    request.limits.unexpected_per_address = 2;
+    let (mut client, _) = observing(request);
+    let mut reset = 0;
+    for port in 1..=10 {
+        let says = client.says(Some(1), b"x").bytes();
+        let from = Path {
+            peer: ([10, 0, 0, 66], port).into(),
+            ..path(false)
+        };
+        reset += client.bench.hear(from, &says).len();
+    }
+    assert_eq!((client.heard().len(), reset), (2, 8));
+    client.notify(12, 1, b"x");
+    assert_eq!(client.heard().len(), 1);
+}
+
+#[test]
+fn what_is_not_fetched_is_replaced_by_what_is_newer_and_costs_nobody_else() {
+    let mut request = of_group();
+    request.limits.waiting_per_member = 2;
+    let (mut client, _) = observing(request);
+    for number in 1..=50 {
+        client.notify(11, number, b"flood");
+    }
+    client.notify(12, 1, b"quiet");
+    let heard: Vec<_> = client.heard().iter().map(|(m, _, n, _)| (*m, *n)).collect();
+    assert_eq!(heard, [(0, Some(1)), (0, Some(50)), (1, Some(1))]);
+    let report = client.bench.endpoint.observed(client.id, ObservedIndex(0));
+    assert_eq!(report.unwrap().dropped, 48);
+    client.notify(11, 51, b"fetched again");
+    client.notify(11, 52, b"and again");
+    assert_eq!(client.heard().len(), 2);
+}
+
+#[test]
+fn the_bytes_that_wait_have_a_limit() {
+    let mut config = EndpointConfig::default();
+    config.observations.event_bytes = 2_000;
+    let (mut client, _) = observing_with(config, of_group());
+    for n in 1..=100 {
+        client.notify(n, 1, &[b'x'; 100]);
+    }
+    let first = client.heard().len();
+    assert!((1..8).contains(&first), "{first}");
+    client.notify(1, 2, b"room again");
+    assert_eq!(client.heard().len(), 1);
+}
+
+#[test]
+fn too_large_and_critical_ones_are_reset_and_change_nothing() {
+    let mut request = of_group();
+    request.expect = three();
+    request.limits.response_bytes = 20;
+    let (mut client, _) = observing(request);
+    let says = client.says(Some(1), &[b'x'; 17]).bytes(); // with option and marker 20 bytes
+    assert!(client.bench.hear(way(11), &says).is_empty());
+    let says = client.says(Some(2), &[b'x'; 18]).bytes();
+    assert_eq!(parsed(&client.bench.hear(way(11), &says)[0].1).0, Type::Rst);
+    let mut bytes = [0; 64];
+    let mut writer = Writer::new(
+        &mut bytes,
+        Type::Con,
+        Code::CONTENT,
+        MessageId(900),
+        client.token,
+    )
+    .unwrap();
+    writer.uint_option(OptionNumber::OBSERVE, 1).unwrap();
+    writer.option(OptionNumber(65_001), &[]).unwrap();
+    let len = writer.finish();
+    let sent = client.bench.hear(way(12), &bytes[..len]);
+    assert_eq!(parsed(&sent[0].1), (Type::Rst, Code::EMPTY, 900));
+    assert_eq!(client.heard().len(), 1);
+    assert!(matches!(client.state(1), ObservedState::Rejected(_)));
+    assert_eq!(client.state(0), ObservedState::Fresh);
+}
+
+#[test]
+fn observations_have_a_limit_until_their_outcomes_are_fetched() {
+    let mut config = EndpointConfig::default();
+    config.observations.observations = 2;
+    let mut bench = bench(config);
+    let now = bench.now;
+    let first = bench.endpoint.observe(now, of_one(11)).unwrap();
+    bench.endpoint.observe(now, of_one(12)).unwrap();
+    assert_eq!(
+        bench.endpoint.observe(now, of_one(13)),
+        Err(ObserveError::TooMany)
+    );
+    bench.endpoint.end_observation(now, first);
+    bench.sent();
+    for _ in 0..100 {
+        bench.pass(secs(1)); // nothing comes back
+    }
+    assert_eq!(
+        bench.endpoint.observe(bench.now, of_one(13)),
+        Err(ObserveError::TooMany),
+        "the outcome is still there"
+    );
+    while bench.endpoint.poll_event().is_some() {}
+    assert!(bench.endpoint.observe(bench.now, of_one(13)).is_ok());
+}
+
+#[test]
+fn a_token_stays_taken_as_long_as_a_member_may_notify_under_it() {
+    let mut config = EndpointConfig::default();
+    config.collections.set_token_len(4).unwrap();
+    let (mut client, _) = observing_with(config, of_group());
+    client.notify(11, 1, b"x");
+    client.pass(secs(10));
+    client.end();
+    client.pass(secs(300));
+    client.events();
+    assert_eq!(client.bench.endpoint.load().observations, 1, "remembered");
+    client.pass(secs(110));
+    assert_eq!(client.bench.endpoint.load().observations, 0);
+    // Member 11 never answered. Within a day it asks whether anybody listens, and hears that nobody does.
+    let says = Says {
+        kind: Type::Con,
+        ..client.says(Some(2), b"x")
+    };
+    let sent = client.bench.hear(way(11), &says.bytes());
+    assert_eq!(parsed(&sent[0].1).0, Type::Rst);
+    assert!(client.events().is_empty());
+}

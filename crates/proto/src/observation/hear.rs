@@ -1,0 +1,396 @@
+//! Notifications: to whom they belong, whether they are news, and what is said to their sender.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use antiphon_wire::{Code, Message, OptionNumber, Type};
+
+use super::event::{
+    MemberEnd, News, Notification, ObservationEnd, ObservationEvent, ObservedIndex, ObservedState,
+};
+use super::freshness::{Bound, Latest};
+use super::watch::{Phase, Watch};
+use super::{MARGIN, ObservationId, Observations, Purpose};
+use crate::collection::{Rejection, Reply, unrecognised_critical};
+use crate::expect::responder_address;
+use crate::identity::Sender;
+use crate::message::Response;
+use crate::path::{Path, Route};
+use crate::rng::Rng;
+use crate::security::Asked;
+use crate::time::Instant;
+
+/// A message that came under the token of an observation.
+pub(crate) struct Arrived<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) sender: &'a Sender,
+    /// Which request it is bound to, if it is protected.
+    pub(crate) bound: Option<Bound>,
+    /// It answers a request to this member alone.
+    pub(crate) in_person: Option<InPerson>,
+}
+
+/// The answer to a request to one member.
+pub(crate) struct InPerson {
+    pub(crate) member: ObservedIndex,
+    /// What opens further responses to it.
+    pub(crate) asked: Option<Box<Asked>>,
+    /// When it was sent.
+    pub(crate) sent: Option<Instant>,
+}
+
+/// RFC 7252 section 5.10.5.
+const DEFAULT_MAX_AGE: u32 = 60;
+/// So often a member that goes on to notify is asked to forget an observation; then it is reset.
+const GOODBYES: u8 = 3;
+/// Success (RFC 7252 section 12.1.2).
+const SUCCESS: u8 = 2;
+
+impl Observations {
+    /// A message came under the token of an observation. Says what its sender is told on the message layer.
+    pub(crate) fn hear(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        id: ObservationId,
+        mut arrived: Arrived<'_>,
+        message: &Message<'_>,
+    ) -> Reply {
+        let Some(watch) = self.watches.get_mut(&id) else {
+            return Reply::Reset;
+        };
+        let heard = match message.kind() {
+            Type::Con => Reply::Acknowledge,
+            _ => Reply::Nothing,
+        };
+        let in_person = arrived.in_person.take();
+        let member = match &in_person {
+            Some(in_person) => Some(in_person.member),
+            None => watch.place_of(arrived.path, arrived.sender, message),
+        };
+        let Some(member) = member.filter(|member| watch.slot_ref(*member).is_some()) else {
+            watch.dropped.no_room = watch.dropped.no_room.saturating_add(1);
+            return Reply::Reset; // nobody is interested
+        };
+        let mut purpose = None;
+        let mut since = None;
+        if let Some(in_person) = in_person {
+            since = in_person.sent.filter(|_| message.kind() == Type::Ack);
+            let registrations = watch.registrations;
+            purpose = watch.answered_in_person(member, in_person);
+            if watch.registrations > registrations {
+                let registration = watch.registrations;
+                self.tell(ObservationEvent::Registered {
+                    observation: id,
+                    registration,
+                });
+            }
+        } else if let Some(echo) = echo_of(message) {
+            watch.speaks(member, &arrived);
+            self.challenged(now, id, member, echo);
+            return heard;
+        }
+        let Some(watch) = self.watches.get_mut(&id) else {
+            return heard;
+        };
+        let bytes = message.options_and_payload().len();
+        let rejection = match unrecognised_critical(message) {
+            Some(option) => Some(Rejection::CriticalOption(option)),
+            None if bytes > watch.limits.response_bytes => Some(Rejection::TooLarge(bytes)),
+            None => None,
+        };
+        if let Some(rejection) = rejection {
+            watch.dropped.rejected = watch.dropped.rejected.saturating_add(1);
+            if let Some(slot) = watch.slot(member)
+                && slot.state == ObservedState::Awaited
+            {
+                slot.state = ObservedState::Rejected(rejection);
+            }
+            self.step(now, id);
+            return Reply::Reset;
+        }
+        watch.speaks(member, &arrived);
+        let number = message.uint(OptionNumber::OBSERVE);
+        let success = message.code().class() == SUCCESS;
+        let end = match (success, number) {
+            (true, Some(_)) => None,
+            (true, None) => Some(MemberEnd::NotObserved),
+            (false, _) => Some(MemberEnd::Error(message.code())),
+        };
+        let deregistered = ObservedState::Ended(MemberEnd::Deregistered);
+        let unwanted = watch.phase != Phase::Open
+            || (watch.slot_ref(member)).is_some_and(|slot| slot.state == deregistered);
+        if unwanted || purpose == Some(Purpose::Deregister) {
+            let reply = match end {
+                Some(_) => {
+                    watch.deregistered(member);
+                    heard
+                }
+                // It did not understand. It is told again when it notifies again.
+                None if purpose.is_some() => heard,
+                None => self.part(id, member, heard),
+            };
+            self.stop_early(now, id);
+            self.step(now, id);
+            return reply;
+        }
+        let latest = Latest {
+            at: now,
+            number,
+            bound: arrived.bound,
+        };
+        let Some(slot) = watch.slot(member) else {
+            return Reply::Reset;
+        };
+        // A response that acknowledges a request is newer than whatever came before that left.
+        let caused =
+            |last: &Latest| last.bound.is_none() && since.is_some_and(|since| last.at < since);
+        let newer = |last: Latest| last.precedes(&latest) || caused(&last);
+        let stale = !slot.latest.is_none_or(newer);
+        if stale {
+            slot.stale = slot.stale.saturating_add(1);
+            watch.dropped.stale = watch.dropped.stale.saturating_add(1);
+            self.tell(ObservationEvent::Stale {
+                observation: id,
+                member,
+                number,
+            });
+            self.step(now, id);
+            return heard;
+        }
+        slot.latest = Some(latest);
+        self.take(now, rng, id, member, &arrived, message, end);
+        self.stop_early(now, id);
+        self.step(now, id);
+        heard
+    }
+
+    /// Takes a fresh notification.
+    #[allow(clippy::too_many_arguments)]
+    fn take(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        id: ObservationId,
+        member: ObservedIndex,
+        arrived: &Arrived<'_>,
+        message: &Message<'_>,
+        end: Option<MemberEnd>,
+    ) {
+        let Some(watch) = self.watches.get_mut(&id) else {
+            return;
+        };
+        let margin = match watch.margin {
+            Some(margin) => margin,
+            None => {
+                let (least, random) = MARGIN;
+                watch.leisure + least + rng.duration_up_to(random)
+            }
+        };
+        let max_age = message
+            .uint(OptionNumber::MAX_AGE)
+            .unwrap_or(DEFAULT_MAX_AGE);
+        let fresh_for = core::time::Duration::from_secs(max_age.into()).saturating_add(margin);
+        let (newest, registrations) = (watch.newest, watch.registrations);
+        let heard = arrived.bound.map_or(newest, |bound| bound.registration);
+        let after = watch.first_sent.map_or(now.since(now), |at| now.since(at));
+        let Some(slot) = watch.slot(member) else {
+            return;
+        };
+        let news = match slot.state {
+            ObservedState::Awaited | ObservedState::Rejected(_) if slot.count > 0 => News::Returned,
+            ObservedState::Awaited | ObservedState::Rejected(_) if registrations > 1 => {
+                News::Joined
+            }
+            ObservedState::Awaited | ObservedState::Rejected(_) => News::First,
+            ObservedState::Silent | ObservedState::Ended(_) => News::Returned,
+            ObservedState::Fresh => News::Update,
+        };
+        slot.state = match end {
+            None => ObservedState::Fresh,
+            Some(why) => ObservedState::Ended(why),
+        };
+        slot.heard = slot.heard.max(heard);
+        slot.failures = 0;
+        slot.failure = None;
+        slot.goodbyes = 0;
+        slot.count = slot.count.saturating_add(1);
+        if let Some(bound) = arrived.bound
+            && let Some((own, _)) = &slot.own
+            && *own < bound.registration
+        {
+            slot.own = None; // the server has heard a newer one
+        }
+        let notification = Notification {
+            observation: id,
+            member,
+            news,
+            from: *arrived.path,
+            sender: arrived.sender.clone(),
+            response: Response::from(message),
+            number: message.uint(OptionNumber::OBSERVE),
+            count: slot.count,
+            after,
+        };
+        watch.silent_at(member, end.is_none().then_some(now + fresh_for));
+        self.deliver(id, member, notification);
+        if let Some(why) = end {
+            self.tell(ObservationEvent::MemberEnded {
+                observation: id,
+                member,
+                why,
+            });
+            if self.watches.get(&id).is_some_and(Watch::is_one) {
+                self.conclude(now, id, ObservationEnd::ByServer(why));
+            }
+        }
+    }
+
+    /// Hands a notification to the application. If that does not fetch them, the newest of each member replaces its last one.
+    fn deliver(&mut self, id: ObservationId, member: ObservedIndex, notification: Notification) {
+        let room = self.events.len() < self.config.events
+            && self.event_bytes.saturating_add(notification.footprint()) <= self.config.event_bytes;
+        let Some(watch) = self.watches.get_mut(&id) else {
+            return;
+        };
+        let limit = watch.limits.waiting_per_member.max(1);
+        let Some(slot) = watch.slot(member) else {
+            return;
+        };
+        if room && slot.waiting < limit {
+            slot.waiting += 1;
+            watch.notifications += 1;
+            self.event_bytes += notification.footprint();
+            self.events
+                .push_back(ObservationEvent::Notification(notification));
+            return;
+        }
+        slot.dropped = slot.dropped.saturating_add(1);
+        let waiting = slot.waiting > 0;
+        watch.dropped.not_fetched = watch.dropped.not_fetched.saturating_add(1);
+        let of_member = |event: &&mut ObservationEvent| matches!(event, ObservationEvent::Notification(n) if n.observation == id && n.member == member);
+        if waiting
+            && let Some(ObservationEvent::Notification(last)) =
+                self.events.iter_mut().rev().find(of_member)
+        {
+            let (old, new) = (last.footprint(), notification.footprint());
+            if self.event_bytes.saturating_sub(old).saturating_add(new) <= self.config.event_bytes {
+                self.event_bytes = self.event_bytes.saturating_sub(old).saturating_add(new);
+                *last = notification;
+            }
+        }
+    }
+
+    /// A member notifies although it was to forget the observation: it is told again, in person, and finally reset.
+    fn part(&mut self, id: ObservationId, member: ObservedIndex, heard: Reply) -> Reply {
+        let Some(watch) = self.watches.get_mut(&id) else {
+            return Reply::Reset;
+        };
+        // While a request to all is on its way it need not be told in person.
+        if watch.phase == Phase::Ending && watch.round.is_some() {
+            return heard;
+        }
+        let full = watch.asking >= watch.at_once.max(1);
+        let Some(slot) = watch.slot(member) else {
+            return Reply::Reset;
+        };
+        if slot.ask.is_some() || full {
+            return heard;
+        }
+        if slot.goodbyes >= GOODBYES {
+            return Reply::Reset;
+        }
+        slot.goodbyes += 1;
+        self.ask(id, member, Purpose::Deregister, None);
+        heard
+    }
+
+    /// A round to which everybody that is known has answered is over, if only expected members are known.
+    fn stop_early(&mut self, now: Instant, id: ObservationId) {
+        let Some(watch) = self.watches.get(&id) else {
+            return;
+        };
+        let Some(round) = watch.round else {
+            return;
+        };
+        let all = watch.members.len() > 0 && watch.slots.len() == watch.members.len();
+        if all && watch.indices().all(|member| watch.is_served(member)) {
+            let _ = now;
+            self.acts.push_back(super::Act::Stop(round.id));
+        }
+    }
+
+    /// A member wants to see its Echo value come back first: it is asked in person, once for each registration.
+    fn challenged(&mut self, now: Instant, id: ObservationId, member: ObservedIndex, echo: &[u8]) {
+        let Some(watch) = self.watches.get_mut(&id) else {
+            return;
+        };
+        let purpose = match watch.phase {
+            Phase::Open => Purpose::Register,
+            Phase::Ending => Purpose::Deregister,
+            Phase::Lingering(_) => return,
+        };
+        let newest = watch.newest.max(1);
+        let Some(slot) = watch.slot(member) else {
+            return;
+        };
+        if slot.ask.is_some() || slot.challenged >= newest {
+            return;
+        }
+        slot.challenged = newest;
+        self.ask(id, member, purpose, Some(Vec::from(echo)));
+        self.step(now, id);
+    }
+}
+
+impl Watch {
+    /// Notes who a member is and where it speaks from.
+    fn speaks(&mut self, member: ObservedIndex, arrived: &Arrived<'_>) {
+        let one = self.is_one();
+        let Some(slot) = self.slot(member) else {
+            return;
+        };
+        slot.address = Some(responder_address(arrived.path));
+        if arrived.sender.is_proven() {
+            slot.sender = arrived.sender.clone();
+        }
+        if !one {
+            slot.route = Some(Route {
+                socket: arrived.path.socket,
+                source: None,
+                interface: arrived.path.interface,
+                destination: arrived.path.peer,
+            });
+        }
+    }
+
+    /// The request to a member has its answer. Says what it was for.
+    fn answered_in_person(
+        &mut self,
+        member: ObservedIndex,
+        in_person: InPerson,
+    ) -> Option<Purpose> {
+        self.first_sent = self.first_sent.or(in_person.sent);
+        self.last_sent = self.last_sent.max(in_person.sent);
+        let newest = self.newest;
+        let one = self.is_one();
+        let slot = self.slot(member)?;
+        let ask = slot.ask.take()?;
+        if let Some(asked) = in_person.asked {
+            slot.own = Some((ask.registration, asked));
+        }
+        slot.heard = slot.heard.max(newest).max(ask.registration);
+        self.asking = self.asking.saturating_sub(1);
+        if one && ask.purpose == Purpose::Register {
+            self.registrations = self.registrations.saturating_add(1);
+        }
+        Some(ask.purpose)
+    }
+}
+
+/// Is it the challenge of RFC 9175 section 2.3?
+fn echo_of<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
+    (message.code() == Code::UNAUTHORIZED)
+        .then(|| message.option(OptionNumber::ECHO))
+        .flatten()
+}
