@@ -305,15 +305,7 @@ pub(crate) fn options_text(message: &Message<'_>, style: Style) -> String {
         ("bytes", Align::Right, 0),
         ("value", Align::Left, 0),
     ];
-    let mut table = Table::new(&columns, style, None);
-    for row in &rows {
-        table.row(row);
-    }
-    let mut out = format!("  {}\n", table.header());
-    for row in &rows {
-        out.push_str(&format!("  {}\n", table.row(row)));
-    }
-    out
+    Table::new(&columns, style, None).whole(2, &rows)
 }
 
 /// Each option with what is wrong with it.

@@ -84,6 +84,18 @@ impl Table {
         self.compose(cells)
     }
 
+    /// Header and rows, `indent` spaces from the left, each column as wide as its widest cell.
+    pub(crate) fn whole<const N: usize>(mut self, indent: usize, rows: &[[Cell; N]]) -> String {
+        for row in rows {
+            self.row(row);
+        }
+        let mut out = format!("{:indent$}{}\n", "", self.header());
+        for row in rows {
+            out.push_str(&format!("{:indent$}{}\n", "", self.row(row)));
+        }
+        out
+    }
+
     fn compose(&self, cells: &[Cell]) -> String {
         let last = self.columns.len().saturating_sub(1);
         let mut out = String::new();

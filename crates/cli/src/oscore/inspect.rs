@@ -199,7 +199,6 @@ fn members_table(state: &Restored, group: &Installed, style: Style) -> String {
         ("key", Align::Left, 0),
         ("replay window", Align::Left, 0),
     ];
-    let mut table = Table::new(&columns, style, None);
     let rows: Vec<[Cell; 4]> = state
         .peers
         .iter()
@@ -221,14 +220,7 @@ fn members_table(state: &Restored, group: &Installed, style: Style) -> String {
             ]
         })
         .collect();
-    for row in &rows {
-        table.row(row);
-    }
-    let mut out = format!("  {}\n", table.header());
-    for row in &rows {
-        out.push_str(&format!("  {}\n", table.row(row)));
-    }
-    out
+    Table::new(&columns, style, None).whole(2, &rows)
 }
 
 fn as_json(file: &StateFile, found: &Found) -> serde_json::Value {

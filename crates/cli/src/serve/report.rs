@@ -297,7 +297,6 @@ pub(crate) fn as_text(config: &Config, style: Style) -> String {
         ("through a group", Align::Left, 0),
         ("from", Align::Left, 0),
     ];
-    let mut table = Table::new(&columns, style, None);
     let rows: Vec<[Cell; 5]> = config
         .resources
         .iter()
@@ -315,13 +314,8 @@ pub(crate) fn as_text(config: &Config, style: Style) -> String {
             ]
         })
         .collect();
-    for row in &rows {
-        table.row(row);
-    }
-    out.push_str(&format!("\n{}\n", table.header()));
-    for row in &rows {
-        out.push_str(&format!("{}\n", table.row(row)));
-    }
+    out.push('\n');
+    out.push_str(&Table::new(&columns, style, None).whole(0, &rows));
     for resource in &config.resources {
         for permission in permissions(resource) {
             let path = terminal::line(&config.full_path(resource));
