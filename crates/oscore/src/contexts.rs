@@ -8,7 +8,8 @@ use core::time::Duration;
 use crate::aad::Aad;
 use crate::crypto::CryptoError;
 use crate::group::Group;
-use crate::identity::{Gid, Kid};
+use crate::identity::{Gid, Kid, Member};
+use crate::open::Received;
 use crate::option::OscoreOption;
 use crate::pair::Pair;
 use crate::refused::Reason;
@@ -193,6 +194,15 @@ impl Contexts {
     pub(crate) fn pair_and_scratch(&mut self, id: PairId) -> Option<(&mut Pair, &mut Scratch)> {
         let found = self.pairs.iter_mut().find(|(of, _)| *of == id);
         found.map(|(_, it)| (it, &mut self.scratch))
+    }
+
+    /// The client of a request, under the Sender ID that it has now; `None` if it is a member no more, or the context of
+    /// two is gone. Before each response of a long exchange: nobody has a right to one because of what it once was.
+    pub fn client(&self, received: &Received) -> Option<Member> {
+        match received.place {
+            ContextId::Group(id) => self.group(id)?.client(received.kid, received.client),
+            ContextId::Pair(id) => Some(self.pair(id)?.member()),
+        }
     }
 
     /// How many requests in a row had no context here. After some it is time to ask the Group Managers for current

@@ -445,6 +445,19 @@ impl Group {
         }
     }
 
+    /// The member of this credential, which had that ID at one time.
+    pub(crate) fn client(&self, kid: Kid, credential: CredentialHash) -> Option<Member> {
+        let recipients = &self.current.recipients;
+        let same = recipients
+            .get(kid)
+            .is_some_and(|peer| peer.hash == credential);
+        let kid = match same {
+            true => kid,
+            false => recipients.holder(credential)?.0,
+        };
+        self.member(kid)
+    }
+
     /// The member behind a Recipient ID.
     pub fn member(&self, kid: Kid) -> Option<Member> {
         let peer = self.current.recipients.get(kid)?;

@@ -10,6 +10,7 @@ mod jobs;
 #[cfg(feature = "oscore")]
 mod keys;
 mod memory;
+mod notify;
 mod observe;
 #[cfg(feature = "oscore")]
 mod open;
@@ -50,7 +51,7 @@ use crate::rng::Rng;
 use crate::security::Received;
 #[cfg(feature = "oscore")]
 use crate::security::{Guard, SecurityConfig};
-use crate::server::{Context, Disposition, Server, ServerConfig};
+use crate::server::{Context, Disposition, Server, ServerConfig, Turn};
 use crate::shares::Shares;
 use crate::time::Instant;
 use crate::work::{Task, Work, WorkId};
@@ -165,8 +166,14 @@ struct Incoming {
     expires: Instant,
 }
 
-/// A separate response: to which request, and to whom.
-type Separate = (IncomingId, SocketAddr);
+/// A separate response.
+#[derive(Clone, Copy)]
+enum Separate {
+    /// To which request, and to whom.
+    Answer(IncomingId, SocketAddr),
+    /// A notification of an observer.
+    Notification(Turn),
+}
 
 /// What an exchange for the completion of a collection belongs to.
 type Completing = (CollectionId, Asking);
@@ -326,6 +333,7 @@ impl Endpoint {
             self.send_group_answer(now, asker, &response);
         }
         self.server.forget_stale_bodies(now);
+        self.notify_observers(now);
         self.acknowledge_slow_handlers(now);
         self.handle_work_timeout(now);
     }
@@ -519,6 +527,7 @@ impl Endpoint {
             self.next_work_timeout(),
             self.server.memberships().next_timeout(),
             self.server.next_timeout(),
+            self.server.observers().next_timeout(),
             handlers,
         ]
         .into_iter()
@@ -534,6 +543,7 @@ impl Endpoint {
             outbox_full: self.outbox.dropped(),
             parking_full,
             parking_expired,
+            observers: *self.server.observer_counters(),
             #[cfg(feature = "oscore")]
             security: self.guard.counters,
             ..self.counters
@@ -624,9 +634,14 @@ impl Endpoint {
         let mut response = core::mem::replace(&mut *self.scratch, Response::new(Code::EMPTY));
         response.reset(Code::CONTENT);
         let path = asker.origin.path;
+        self.deregister(now, &path, standing.sender, message);
         let disposition =
             self.server
                 .handle_request_of(now, &path, standing, message, &mut response);
+        let asker = Asker {
+            observing: self.observing(&path, standing.sender, message),
+            ..asker
+        };
         match disposition {
             Disposition::Deferred(deferred) => self.defer(now, asker, *deferred, message),
             other => self.dispose(now, asker, None, other, &mut response),
@@ -641,13 +656,19 @@ impl Endpoint {
             Type::Non => {}
             Type::Ack => match self.confirmables.settle(peer, mid) {
                 Some(Sent::Request(id)) => self.exchanges.acknowledged(now, id),
-                Some(Sent::Response((_, peer))) => self.separate_shares.give_back(peer),
+                Some(Sent::Response(Separate::Answer(_, peer))) => {
+                    self.separate_shares.give_back(peer);
+                }
+                Some(Sent::Response(Separate::Notification(turn))) => {
+                    self.notification_acknowledged(now, &turn);
+                }
                 None => self.counters.unmatched_empty += 1,
             },
             Type::Rst => match self.confirmables.settle(peer, mid) {
                 Some(owner) => self.give_up(now, owner, Failure::Reset),
                 None => match self.exchanges.sent_with(peer, mid) {
                     Some(id) => self.fail(now, id, Failure::Reset),
+                    None if self.notification_reset(now, path, mid) => {}
                     None => self.counters.unmatched_empty += 1,
                 },
             },

@@ -124,6 +124,8 @@ pub struct Counters {
     pub outbox_full: u64,
     /// Responses too large for a datagram.
     pub too_large: u64,
+    /// What has become of observers and notifications.
+    pub observers: crate::server::ObserverCounters,
     /// What has become of protected messages.
     #[cfg(feature = "oscore")]
     pub security: crate::security::SecurityCounters,

@@ -89,7 +89,8 @@ pub use security::{
 pub use security::{NotProtected, Protection};
 pub use server::{
     Admission, Context, Deferred, Demanded, Discoverable, Disposition, GroupModeByUnicast, Known,
-    NoSecResource, Onboarding, Reachability, Server, ServerConfig, ServerCounters, SilenceReason,
+    NoSecResource, ObserveConfig, ObserverCounters, Onboarding, Reachability, Server, ServerConfig,
+    ServerCounters, SilenceReason,
 };
 pub use time::Instant;
 pub use tokens::{Binding, Tokens, TokensExhausted};

@@ -482,6 +482,14 @@ impl Suppression {
         }
     }
 
+    /// Does the request itself not want a response with this code?
+    pub(crate) fn by_request(&self, code: Code) -> Option<Suppressed> {
+        let class = code.response_class()?;
+        self.request
+            .contains(class)
+            .then_some(Suppressed::ByRequest)
+    }
+
     /// Does a response with this code stay unsent? `empty`: it is a 2.05 without a payload.
     pub(crate) fn of(&self, code: Code, empty: bool) -> Option<Suppressed> {
         let class = code.response_class()?;

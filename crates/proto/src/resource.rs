@@ -197,6 +197,7 @@ pub struct Resource {
     pub(crate) own_preconditions: bool,
     pub(crate) tagged: bool,
     pub(crate) group_policy: GroupPolicy,
+    pub(crate) observable: bool,
     /// A method was given two handlers.
     pub(crate) ambiguous: bool,
 }
@@ -226,6 +227,7 @@ impl Resource {
             own_preconditions: false,
             tagged: false,
             group_policy: GroupPolicy::unsupported(),
+            observable: false,
             ambiguous: false,
         }
     }
@@ -388,6 +390,23 @@ impl Resource {
     pub fn group_policy(mut self, policy: GroupPolicy) -> Self {
         self.group_policy = policy;
         self
+    }
+
+    /// GET and FETCH with an Observe option make their sender an observer (RFC 7641): it is notified of the newest state
+    /// whenever the resource has changed, by one of its other methods or as [`Server::changed`](crate::Server::changed)
+    /// says. For a notification the handler is called with the request that the observer registered with, so a GET that
+    /// changes something is not for this. Links say `obs`. How many there may be: [`ObserveConfig`](crate::ObserveConfig).
+    #[must_use]
+    pub fn observable(mut self) -> Self {
+        self.observable = true;
+        self
+    }
+
+    /// Links of an observable resource say so (RFC 7641 section 6).
+    pub(crate) fn say_observable(&mut self) {
+        if self.observable && self.attributes.get("obs").is_none() {
+            self.attributes = core::mem::take(&mut self.attributes).flag("obs");
+        }
     }
 
     /// It belongs to this application group, which must exist; may be given several times. Its path is then

@@ -11,6 +11,8 @@ mod config;
 mod disposition;
 mod etags;
 mod negotiate;
+mod nosec;
+mod observe;
 mod response;
 mod target;
 
@@ -32,12 +34,10 @@ use crate::membership::{
 use crate::message::Response;
 use crate::path::Path;
 use crate::policy::{
-    Access, AccessRequest, GroupPolicy, Leisure, NoSecPolicy, Oversize, Suppressed, Suppression,
+    AccessRequest, GroupPolicy, Leisure, NoSecPolicy, Oversize, Suppressed, Suppression,
 };
 use crate::resource::table::Resources;
-use crate::resource::{
-    ETag, Entry, Incoming, Methods, Operation, Resource, ResourceError, ResourceId,
-};
+use crate::resource::{ETag, Entry, Incoming, Operation, Resource, ResourceError, ResourceId};
 use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 
@@ -49,6 +49,12 @@ use block::{Blocks, Known as KnownBy, Part};
 pub use config::{Discoverable, Onboarding, ServerConfig};
 pub use disposition::{Context, Deferred, Disposition, ServerCounters, SilenceReason};
 use negotiate::negotiate;
+pub use nosec::NoSecResource;
+use observe::{Asks, Wish};
+pub(crate) use observe::{
+    DEREGISTER, Kept, ObserverId, Observers, Taken, Turn, is_success, observe_of,
+};
+pub use observe::{ObserveConfig, ObserverCounters};
 pub(crate) use response::encoded_len;
 use response::{represent, revalidate};
 use target::Target;
@@ -70,39 +76,10 @@ pub struct Server {
     kept: KeptBodies,
     /// Makes entity tags; no other server makes the same.
     tags: KeyedHash,
+    observers: Observers,
     /// Draws the delays of answers to group requests.
     rng: Rng,
     scratch: String,
-}
-
-/// One resource that is reachable without security, for the report on policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoSecResource {
-    /// The resource.
-    pub resource: ResourceId,
-    /// Its path.
-    pub path: String,
-    /// What it states.
-    pub access: Access,
-    /// The methods that anyone may use.
-    pub methods: Methods,
-    /// Are they reachable through groups too? Then one forged request calls forth the answers of all members.
-    pub through_groups: bool,
-}
-
-/// The warning that belongs to it, for whoever shows it.
-impl fmt::Display for NoSecResource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is open to anyone for", self.path)?;
-        for (at, method) in self.methods.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            write!(f, "{comma} {}", method.name().unwrap_or_default())?;
-        }
-        if self.through_groups {
-            f.write_str(", through groups too: a forged request turns the amplified answers of all members against a victim")?;
-        }
-        Ok(())
-    }
 }
 
 impl Server {
@@ -122,6 +99,7 @@ impl Server {
             incomplete: IncompleteBodies::new(config.blocks.clone()),
             kept: KeptBodies::new(config.blocks.clone(), [(); 2].map(|()| rng.keyed_hash())),
             tags: rng.keyed_hash(),
+            observers: Observers::new(config.observe.clone(), rng),
             config,
             memberships,
             resources,
@@ -138,7 +116,8 @@ impl Server {
     ///
     /// # Errors
     /// Whatever is wrong with it; it is not added then.
-    pub fn add(&mut self, resource: Resource) -> Result<ResourceId, ResourceError> {
+    pub fn add(&mut self, mut resource: Resource) -> Result<ResourceId, ResourceError> {
+        resource.say_observable();
         if resource.methods.is_empty() {
             return Err(ResourceError::NoMethod);
         }
@@ -199,6 +178,7 @@ impl Server {
 
     /// Offers a resource no more; false if there is none of this name. Discovery is switched by [`set_discoverable`](Self::set_discoverable) instead.
     pub fn remove(&mut self, id: ResourceId) -> bool {
+        self.observers_gone(id);
         self.discovery != Some(id) && self.resources.remove(id)
     }
 
@@ -268,38 +248,6 @@ impl Server {
             .map(|entry| path_text(&entry.resource.path))
     }
 
-    /// Every resource that can be reached without security as the server is set up now, discovery included.
-    pub fn nosec_report(&self) -> Vec<NoSecResource> {
-        let mut report = Vec::new();
-        for (id, entry) in self.resources.iter() {
-            let resource = &entry.resource;
-            let discovery = self.discovery == Some(id);
-            let mut methods = Methods::NONE;
-            for method in resource
-                .methods
-                .iter()
-                .filter(|method| self.allows_nosec(discovery, &resource.access, *method))
-            {
-                methods = methods | Methods::one(method);
-            }
-            let offered = !discovery || self.config.discoverable != Discoverable::Off;
-            if offered && !methods.is_empty() {
-                report.push(NoSecResource {
-                    resource: id,
-                    path: path_text(&resource.path),
-                    access: if discovery {
-                        Access::Public
-                    } else {
-                        resource.access.clone()
-                    },
-                    methods,
-                    through_groups: resource.group_policy.is_supported(),
-                });
-            }
-        }
-        report
-    }
-
     /// Processes a request that is no duplicate. `response` is reused from call to call; what is in it
     /// afterwards counts only if the disposition is to respond.
     ///
@@ -326,7 +274,7 @@ impl Server {
     ) -> Disposition {
         self.counters.requests += 1;
         self.counters.group_requests += u64::from(path.is_multicast());
-        let disposition = match self.route(now, path, standing, message, response) {
+        let disposition = match self.route(now, path, standing, message, response, None) {
             Outcome::Processed(context) => {
                 let known = KnownBy::Request(Part::of(path, standing, message));
                 self.conclude(now, &context, &known, response)
@@ -377,7 +325,7 @@ impl Server {
             .unwrap_or(Leisure::default_for(mode))
     }
 
-    /// The route of a request.
+    /// The route of a request; `again` if that of an observer is processed once more.
     fn route(
         &mut self,
         now: Instant,
@@ -385,9 +333,13 @@ impl Server {
         standing: &Standing<'_>,
         message: &Message<'_>,
         response: &mut Response,
+        again: Option<ObserverId>,
     ) -> Outcome {
         let sender = standing.sender;
-        let reachable = self.is_reachable(now, path.peer, standing, message);
+        let reachable = match again {
+            Some(_) => standing.reachable,
+            None => self.is_reachable(now, path.peer, standing, message),
+        };
         let method = message.code();
         if path.is_multicast() && message.kind() != Type::Non {
             return Outcome::Silence(SilenceReason::ConfirmableMulticast);
@@ -453,7 +405,9 @@ impl Server {
             Target::Silence(reason) => return Outcome::Silence(reason),
         };
         let discovery = self.discovery == Some(id);
-        let Some(entry) = self.resources.get(id) else {
+        // What an observer observes may be gone, and something else in its place.
+        let same = again.is_none_or(|again| self.observers.is_of(again, id));
+        let Some(entry) = self.resources.get(id).filter(|_| same) else {
             return refuse(response, context, Code::NOT_FOUND, "");
         };
         let resource = &entry.resource;
@@ -517,7 +471,7 @@ impl Server {
                 return turn_away(response, context, SilenceReason::NotPermitted, "");
             }
         }
-        if admission == Admission::Challenge {
+        if admission == Admission::Challenge && again.is_none() {
             return Outcome::Challenge(context);
         }
         if !resource.methods.contains(method) {
@@ -526,6 +480,8 @@ impl Server {
         if let Some((code, text)) = negotiate(resource, &asked, message) {
             return refuse(response, context, code, text);
         }
+        // What is observed is the whole: further blocks of it are asked for apart (RFC 7959 section 2.6).
+        let observable = resource.observable && asked.block2.is_none_or(|block| block.num() == 0);
         let part = Part::of(path, standing, message);
         let blocks = self.take_blocks(now, &part, &asked, &mut context, response);
         let assembled = match &blocks {
@@ -535,6 +491,17 @@ impl Server {
         };
         let request = assembled.as_ref().unwrap_or(message);
 
+        if observable {
+            let asks = Asks {
+                path,
+                sender,
+                reachable,
+                message: request,
+                resource: id,
+            };
+            self.observers
+                .note(now, &asks, asked.observe, again, &mut context);
+        }
         let arrival = Arrival {
             at: now,
             path: *path,
@@ -581,6 +548,21 @@ impl Server {
         known: &KnownBy<'_, '_>,
         response: &mut Response,
     ) -> Disposition {
+        if let Some(id) = context.changes.filter(|_| is_success(response)) {
+            self.observers.changed(id);
+        }
+        let disposition = self.weigh(now, context, known, response);
+        self.settle(now, context, &disposition, response);
+        disposition
+    }
+
+    fn weigh(
+        &mut self,
+        now: Instant,
+        context: &Context,
+        known: &KnownBy<'_, '_>,
+        response: &mut Response,
+    ) -> Disposition {
         if response.code == Code::EMPTY {
             return Disposition::Silence(SilenceReason::Handler);
         }
@@ -590,8 +572,8 @@ impl Server {
         self.tag(context, response);
         revalidate(context, response);
         represent(context, response);
-        let empty = response.code == Code::CONTENT && response.payload.is_empty();
-        if let Some(suppressed) = context.suppression.of(response.code, empty) {
+        self.number(now, context, response);
+        if let Some(suppressed) = self.suppressed(context, response) {
             return Disposition::Silence(match suppressed {
                 Suppressed::ByGroup => SilenceReason::Policy,
                 Suppressed::ByRequest => SilenceReason::NoResponse,
@@ -610,7 +592,7 @@ impl Server {
             }
         }
         if encoded_len(context.token_length, response) > context.largest {
-            return match context.challenge {
+            return match context.challenge && context.wish != Wish::Notification {
                 true => self.challenge(context, response),
                 false => Disposition::Silence(SilenceReason::Amplification),
             };
@@ -678,6 +660,9 @@ impl Server {
             operation: None,
             tagged: false,
             etags: self.etags(asked, message, path),
+            wish: Wish::None,
+            observer: None,
+            changes: None,
         }
     }
 

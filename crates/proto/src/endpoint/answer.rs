@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use antiphon_wire::{Code, Message, MessageId, Token, Type, Writer};
 
-use super::{Endpoint, Incoming, Origin, Received, SocketInfo};
+use super::notify::Observing;
+use super::{Endpoint, Incoming, Origin, Received, Separate, SocketInfo};
 use crate::event::{Event, IncomingId};
 use crate::exchange::{Sent, encoded_bound};
 use crate::message::{Request, Response};
@@ -24,6 +25,11 @@ pub(super) struct Asker {
     pub(super) sender: Option<Box<antiphon_oscore::Member>>,
     /// The answer is a challenge: it gets its Echo value when it is protected.
     pub(super) challenge: bool,
+    /// What the answer has to do with an observation.
+    pub(super) observing: Observing,
+    /// For a notification: the Sender ID of this endpoint in those before.
+    #[cfg(feature = "oscore")]
+    pub(super) own: Option<antiphon_oscore::Kid>,
 }
 
 impl Asker {
@@ -43,6 +49,9 @@ impl From<Origin> for Asker {
             #[cfg(feature = "oscore")]
             sender: None,
             challenge: false,
+            observing: Observing::No,
+            #[cfg(feature = "oscore")]
+            own: None,
         }
     }
 }
@@ -65,6 +74,10 @@ impl Endpoint {
             || !self.incoming_shares.take(asker.origin.path.peer)
         {
             self.counters.deferred_dropped += 1;
+            if let Observing::Notification(turn) = asker.observing {
+                return self.put_off(now, asker, turn);
+            }
+            self.end_of(now, &asker);
             return self.refuse(now, asker, Code::SERVICE_UNAVAILABLE);
         }
         self.serial += 1;
@@ -105,13 +118,19 @@ impl Endpoint {
         disposition: Disposition,
         response: &mut Response,
     ) {
+        if let Observing::Notification(turn) = asker.observing {
+            return self.dispose_notification(now, asker, turn, &disposition, response);
+        }
         match disposition {
             Disposition::Respond { leisure, .. } if asker.origin.path.is_multicast() => {
                 self.answer_group(now, asker, leisure, response);
             }
             Disposition::Respond { .. } => self.answer(now, asker, incoming, response),
             Disposition::Challenge { leisure } => self.challenge(now, asker, leisure),
-            Disposition::Silence(reason) => self.stay_silent(&asker.origin, reason),
+            Disposition::Silence(reason) => {
+                self.stay_silent(&asker.origin, reason);
+                self.answered(now, asker);
+            }
             Disposition::Deferred(_) => {} // `finish` defers nothing
         }
     }
@@ -172,7 +191,7 @@ impl Endpoint {
         if encoded_len(asker.origin.token.len(), response) > self.config.limits.datagram {
             // It cannot be sent, and an error of our own making is silence for a group.
             self.counters.too_large += 1;
-            return;
+            return self.end_of(now, &asker);
         }
         if leisure.is_zero() {
             return self.send_group_answer(now, asker, response);
@@ -181,7 +200,7 @@ impl Endpoint {
             || !self.pending_shares.take(asker.origin.path.peer)
         {
             self.counters.answers_dropped += 1;
-            return;
+            return self.end_of(now, &asker);
         }
         self.serial += 1;
         let response = response.clone();
@@ -223,7 +242,7 @@ impl Endpoint {
             let mut bytes = Vec::new();
             self.write(&mut bytes, Type::Con, mid, origin.token, response);
             if let Some(incoming) = incoming {
-                let owner = Sent::Response((incoming, route.destination));
+                let owner = Sent::Response(Separate::Answer(incoming, route.destination));
                 self.confirmables.start(
                     now,
                     &mut self.rng,
@@ -307,7 +326,9 @@ impl Endpoint {
                 self.acknowledge(&origin);
             }
             if self.incoming.get(&id).is_some_and(|i| i.expires <= now) {
-                self.forget_incoming(id);
+                if let Some(forgotten) = self.forget_incoming(id) {
+                    self.end_of(now, &forgotten.asker);
+                }
                 self.counters.deferred_expired += 1;
             }
         }

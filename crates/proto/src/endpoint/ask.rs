@@ -112,7 +112,10 @@ impl Endpoint {
     pub(super) fn give_up(&mut self, now: Instant, owner: Sent<Separate>, failure: Failure) {
         match owner {
             Sent::Request(id) => self.fail(now, id, failure),
-            Sent::Response((incoming, peer)) => {
+            Sent::Response(Separate::Notification(turn)) => {
+                self.notification_failed(now, &turn, failure);
+            }
+            Sent::Response(Separate::Answer(incoming, peer)) => {
                 self.separate_shares.give_back(peer);
                 self.events
                     .push_back(Event::Undelivered { incoming, failure });
@@ -229,6 +232,7 @@ impl Endpoint {
         self.conduct_observations(now);
         self.cancel_completions(now);
         self.start_completions(now);
+        self.notify_observers(now);
         #[cfg(feature = "oscore")]
         self.protect_requests(now);
     }

@@ -2,7 +2,7 @@
 
 use super::answer::{Asker, Pending};
 use super::seam::Parked;
-use super::{Endpoint, EndpointConfig, Incoming};
+use super::{Endpoint, EndpointConfig, Incoming, Separate};
 use crate::event::IncomingId;
 use crate::message_id::MessageIds;
 use crate::outbox::Outbox;
@@ -37,6 +37,8 @@ pub struct MemoryTotals {
     pub message_ids: usize,
     /// Bodies of requests that are not complete, and representations kept for those who fetch them in blocks.
     pub bodies: usize,
+    /// Observers of resources, with their requests.
+    pub observers: usize,
 }
 
 impl MemoryTotals {
@@ -51,6 +53,7 @@ impl MemoryTotals {
             + self.outbox
             + self.message_ids
             + self.bodies
+            + self.observers
     }
 }
 
@@ -78,8 +81,8 @@ impl EndpointConfig {
                 + Shares::memory_total(limits.incoming),
             pending_answers: limits.pending_answers * (TREE * waiting + response + Asker::KEPT)
                 + Shares::memory_total(limits.pending_answers),
-            confirmables: Confirmables::<IncomingId>::memory_total(
-                limits.confirmables,
+            confirmables: Confirmables::<Separate>::memory_total(
+                limits.confirmables + self.server.observe.unacknowledged,
                 limits.datagram,
             ) + Shares::memory_total(limits.confirmables),
             #[cfg(feature = "oscore")]
@@ -89,6 +92,7 @@ impl EndpointConfig {
             outbox: Outbox::memory_total(limits.outbox, limits.datagram),
             message_ids: MessageIds::memory_total(MessageIds::DEFAULT_LIMIT),
             bodies: self.server.blocks.memory_total(),
+            observers: self.server.observe.memory_total(),
         }
     }
 }
@@ -112,6 +116,8 @@ pub struct Load {
     pub outbox: usize,
     /// Observations, those included that have ended and are remembered for a while.
     pub observations: usize,
+    /// Observers of the server's resources.
+    pub observers: usize,
 }
 
 impl Endpoint {
@@ -126,6 +132,7 @@ impl Endpoint {
             parked: self.parking.len(),
             outbox: self.outbox.len(),
             observations: self.observations.len(),
+            observers: self.server.observers().len(),
         }
     }
 }
@@ -147,8 +154,9 @@ mod tests {
             message_ids: 7_000_000,
             security: 80_000_000,
             bodies: 900_000_000,
+            observers: 8_000_000_000,
         };
-        assert_eq!(totals.sum(), 987_654_321);
+        assert_eq!(totals.sum(), 8_987_654_321);
     }
 
     #[test]
@@ -162,6 +170,7 @@ mod tests {
         config.parking.messages = 13;
         config.parking.bytes = 17;
         config.server.blocks.kept_bytes = 19;
+        config.server.observe.unacknowledged = 19;
         let totals = config.memory_totals();
         assert_eq!(totals.dedup, config.dedup.memory_total());
         let place = ParkingLot::<Parked>::PLACE;
@@ -179,7 +188,7 @@ mod tests {
         );
         assert_eq!(
             totals.confirmables,
-            Confirmables::<IncomingId>::memory_total(7, 1_000) + Shares::memory_total(7)
+            Confirmables::<Separate>::memory_total(7 + 19, 1_000) + Shares::memory_total(7)
         );
         let blocks = ServerBlocks {
             kept_bytes: 19,
@@ -188,5 +197,6 @@ mod tests {
         assert_eq!(totals.bodies, blocks.memory_total());
         assert_eq!(totals.outbox, Outbox::memory_total(11, 1_000));
         assert_eq!(totals.message_ids, MessageIds::memory_total(4_096));
+        assert_eq!(totals.observers, config.server.observe.memory_total());
     }
 }

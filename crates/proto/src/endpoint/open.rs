@@ -103,10 +103,9 @@ impl Endpoint {
                 let mode = self.mode(challenged.mode, challenged.received.group());
                 let (sender, received) = (challenged.sender, challenged.received);
                 let asker = Asker {
-                    origin,
                     sender: Some(Box::new(sender)),
                     received: Some(Box::new(received)),
-                    challenge: false,
+                    ..Asker::from(origin)
                 };
                 let leisure = self.server.draw_leisure(&origin.path, mode);
                 return self.challenge(now, asker, leisure);
@@ -134,16 +133,15 @@ impl Endpoint {
             reachable,
         };
         let asker = Asker {
-            origin,
             sender: Some(Box::new(opened.sender)),
             received: Some(Box::new(opened.received)),
-            challenge: false,
+            ..Asker::from(origin)
         };
         self.serve(now, asker, &standing, &message);
     }
 
     /// How a message was protected, as the server knows it.
-    fn mode(&self, mode: Mode, group: Option<GroupId>) -> SecurityMode {
+    pub(super) fn mode(&self, mode: Mode, group: Option<GroupId>) -> SecurityMode {
         let group = group.and_then(|id| self.guard.contexts.group(id));
         match mode {
             Mode::Plain => SecurityMode::Oscore,

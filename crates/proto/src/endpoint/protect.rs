@@ -13,7 +13,8 @@ use antiphon_wire::{Code, Message, MessageId, OptionNumber, Type};
 
 use super::answer::{Asker, append};
 use super::jobs::Heard;
-use super::{Endpoint, Origin};
+use super::notify::Observing;
+use super::{Endpoint, Origin, Separate};
 use crate::collection::{BareQuestion, Security};
 use crate::event::{Event, IncomingId};
 use crate::exchange::{Failure, Sent, Unprotected};
@@ -266,6 +267,15 @@ impl Endpoint {
     ) -> Result<Protecting, ProtectError> {
         let origin = answer.asker.origin;
         let mode = self.answer_mode(&answer.asker);
+        let notification = matches!(answer.asker.observing, Observing::Notification(_));
+        let own = answer.asker.own;
+        let Some(received) = answer.asker.received.as_deref() else {
+            return Err(ProtectError::NoContext);
+        };
+        // The keys may have been replaced while it waited.
+        if notification && self.own_id(received) != own {
+            return Err(ProtectError::Superseded);
+        }
         let Some(received) = answer.asker.received.as_deref_mut() else {
             return Err(ProtectError::NoContext);
         };
@@ -328,7 +338,13 @@ impl Endpoint {
                 self.collections
                     .sealed(now, question.collection, bytes, asked);
             }
-            Outgoing::Answer(answer) => self.send_answer(now, &answer, bytes),
+            Outgoing::Answer(answer) => {
+                if let Observing::Notification(turn) = answer.asker.observing {
+                    return self.send_protected_notification(now, answer.asker, turn, bytes);
+                }
+                self.send_answer(now, &answer, bytes);
+                self.answered(now, answer.asker);
+            }
         }
     }
 
@@ -370,7 +386,7 @@ impl Endpoint {
             set_head(&mut bytes, Type::Con, mid);
             self.serial += 1;
             let incoming = answer.incoming.unwrap_or(IncomingId(self.serial));
-            let owner = Sent::Response((incoming, route.destination));
+            let owner = Sent::Response(Separate::Answer(incoming, route.destination));
             self.confirmables.start(
                 now,
                 &mut self.rng,
@@ -402,6 +418,7 @@ impl Endpoint {
                     self.events
                         .push_back(Event::Undelivered { incoming, failure });
                 }
+                self.notification_not_protected(now, answer.asker, why);
             }
         }
     }
@@ -461,7 +478,7 @@ fn plain(bytes: &[u8]) -> Result<Message<'_>, ProtectError> {
 }
 
 /// Writes type and Message ID into a message.
-fn set_head(bytes: &mut [u8], kind: Type, mid: MessageId) {
+pub(super) fn set_head(bytes: &mut [u8], kind: Type, mid: MessageId) {
     let [first, ..] = super::answer::empty(kind, mid);
     if let Some([head, _, high, low]) = bytes.first_chunk_mut() {
         *head = *head & 0xcf | first & 0x30;

@@ -1,6 +1,7 @@
 //! One endpoint, datagram by datagram: what it answers and what it does not.
 
 mod exchanges;
+mod notify;
 mod observe;
 #[cfg(feature = "oscore")]
 mod secured;

@@ -22,6 +22,7 @@ pub(super) struct Asked<'m> {
     pub(super) if_none_match: bool,
     pub(super) etag: bool,
     pub(super) multi_etag: bool,
+    pub(super) observe: Option<u32>,
     /// The first critical option that is not recognised.
     pub(super) unrecognised: Option<OptionNumber>,
 }
@@ -61,6 +62,7 @@ impl<'m> Asked<'m> {
             OptionNumber::CONTENT_FORMAT => self.content_format = decode_uint(value),
             OptionNumber::ACCEPT => self.accept = decode_uint(value),
             OptionNumber::NO_RESPONSE => self.no_response = NoResponse::decode(value),
+            OptionNumber::OBSERVE => self.observe = decode_uint(value),
             OptionNumber::BLOCK1 => {
                 self.block1 = BlockValue::decode(value);
                 return self.block1.is_some();

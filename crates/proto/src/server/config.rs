@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::admission::{GroupModeByUnicast, Reachability};
+use super::observe::ObserveConfig;
 use crate::block::ServerBlocks;
 use crate::config::Profile;
 use crate::membership::MembershipLimits;
@@ -91,6 +92,8 @@ pub struct ServerConfig {
     pub names: Vec<String>,
     /// The largest number of resources; default 1024.
     pub resources: usize,
+    /// Limits and pace of observations.
+    pub observe: ObserveConfig,
     /// Limits of the table of groups.
     pub memberships: MembershipLimits,
     /// Bodies that are larger than a block.
@@ -121,6 +124,7 @@ impl Default for ServerConfig {
             onboarding: None,
             names: Vec::new(),
             resources: 1_024,
+            observe: ObserveConfig::default(),
             memberships: MembershipLimits::default(),
             blocks: ServerBlocks::default(),
         }

@@ -8,6 +8,7 @@ use antiphon_wire::BlockValue;
 
 use super::admission::EchoValue;
 use super::block::NotedOperation;
+use super::observe::{ObserverId, Wish};
 use crate::identity::Arrival;
 use crate::policy::{Oversize, Suppression};
 use crate::resource::ResourceId;
@@ -81,6 +82,12 @@ pub struct Context {
     pub(super) tagged: bool,
     /// The entity tags of the request, each with its length before it.
     pub(super) etags: Vec<u8>,
+    /// What the request wants of the list of observers.
+    pub(super) wish: Wish,
+    /// The observer that its sender is, if the response is a success.
+    pub(crate) observer: Option<ObserverId>,
+    /// The observable resource that a success has changed.
+    pub(super) changes: Option<ResourceId>,
 }
 
 /// Lists the reasons once: name, whether the message is rejected, and meaning.

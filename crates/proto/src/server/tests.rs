@@ -1,4 +1,6 @@
 use super::*;
+use crate::policy::Access;
+use crate::resource::Methods;
 
 use super::admission::is_link_local;
 use alloc::borrow::ToOwned;

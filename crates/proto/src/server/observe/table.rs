@@ -1,0 +1,410 @@
+//! The list of observers: who is in it, and who finds a place.
+
+use alloc::boxed::Box;
+use core::hash::{BuildHasher, Hasher};
+
+use super::*;
+use crate::exchange::{peer_key, same_peer};
+
+/// No place.
+const NONE: u32 = u32::MAX;
+
+/// An observer taken out of its place to be notified.
+pub(crate) struct Taken {
+    pub(crate) path: Path,
+    pub(crate) request: Box<[u8]>,
+    pub(crate) kept: Option<Box<Kept>>,
+    pub(crate) secured: bool,
+    pub(crate) reachable: bool,
+}
+
+impl Taken {
+    /// What is kept of a protected request beside the message, at most.
+    pub(super) const KEPT: usize = if cfg!(feature = "oscore") {
+        size_of::<Kept>() + 256
+    } else {
+        0
+    };
+}
+
+impl Observers {
+    pub(crate) fn new(config: ObserveConfig, rng: &mut Rng) -> Self {
+        let mut seed = [0; 32];
+        rng.fill(&mut seed);
+        Self {
+            hash: rng.keyed_hash(),
+            rng: Rng::from_seed(seed),
+            table: Slab::new(),
+            peers: Slab::new(),
+            by_address: HashTable::new(),
+            shares: Shares::new(config.per_address, rng),
+            ways: Vec::new(),
+            watched: BTreeMap::new(),
+            walks: VecDeque::new(),
+            leisures: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            ready: VecDeque::new(),
+            crowded: VecDeque::new(),
+            unacknowledged: 0,
+            round_ends: Instant::ZERO,
+            in_round: 0,
+            look_at: Instant::ZERO,
+            counters: ObserverCounters::default(),
+            config,
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn of(&self, resource: ResourceId) -> usize {
+        self.watched.get(&resource).map_or(0, |w| w.observers.len())
+    }
+
+    /// Does this observer observe this resource?
+    pub(in crate::server) fn is_of(&self, id: ObserverId, resource: ResourceId) -> bool {
+        self.table
+            .get(id)
+            .is_some_and(|observer| observer.resource == resource)
+    }
+
+    pub(crate) fn counters_mut(&mut self) -> &mut ObserverCounters {
+        &mut self.counters
+    }
+
+    /// The observer of this endpoint and token whose request was verified, or not, to come from this sender.
+    pub(crate) fn find(
+        &self,
+        peer: SocketAddr,
+        token: Token,
+        sender: &Sender,
+    ) -> Option<ObserverId> {
+        let who = self.who(sender);
+        self.of_peer(self.peer_at(peer)?)
+            .find(|(_, observer)| observer.who == who && token_of(&observer.request) == Some(token))
+            .map(|(id, _)| id)
+    }
+
+    /// The observer whose last notification had this Message ID.
+    pub(crate) fn notified_as(&self, peer: SocketAddr, mid: MessageId) -> Option<ObserverId> {
+        self.of_peer(self.peer_at(peer)?)
+            .find(|(_, observer)| observer.notified && observer.mid == mid.0)
+            .map(|(id, _)| id)
+    }
+
+    /// Whom a message was verified to come from; 0: nobody.
+    fn who(&self, sender: &Sender) -> u64 {
+        match sender {
+            Sender::Unauthenticated => 0,
+            Sender::Proven(identity) => self.hash.bytes(&identity.0) | 1,
+        }
+    }
+
+    fn address_hash(hash: &KeyedHash, peer: SocketAddr) -> u64 {
+        let (ip, port) = peer_key(peer);
+        let mut hasher = hash.build_hasher();
+        match ip {
+            core::net::IpAddr::V4(v4) => hasher.write(&v4.octets()),
+            core::net::IpAddr::V6(v6) => hasher.write(&v6.octets()),
+        }
+        hasher.write_u16(port);
+        hasher.finish()
+    }
+
+    fn peer_at(&self, address: SocketAddr) -> Option<ObserverId> {
+        let hash = Self::address_hash(&self.hash, address);
+        let same = |index: &u32| {
+            let peer = self.peers.at(*index);
+            peer.is_some_and(|peer| same_peer(peer.address, address))
+        };
+        self.peers.key(*self.by_address.find(hash, same)?)
+    }
+
+    /// The observers of one endpoint.
+    pub(super) fn of_peer(
+        &self,
+        peer: ObserverId,
+    ) -> impl Iterator<Item = (ObserverId, &Observer)> {
+        let mut next = self.peers.get(peer).map_or(NONE, |peer| peer.first);
+        core::iter::from_fn(move || {
+            let found = self.table.key(next)?;
+            let observer = self.table.get(found)?;
+            next = observer.next;
+            Some((found, observer))
+        })
+    }
+
+    /// Puts an endpoint on the list, in place of an older entry of the same token; `None` if there is no place. The
+    /// entry counts as soon as [`established`](Self::established) says that its request was answered.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        asks: &Asks<'_, '_>,
+        leisure: Duration,
+    ) -> Option<ObserverId> {
+        let (path, message) = (asks.path, asks.message);
+        let request = message.as_bytes();
+        let old = self.find(path.peer, message.token(), asks.sender);
+        let stays = old.is_some_and(|old| self.is_of(old, asks.resource));
+        let fits = request.len() <= self.config.request
+            && (old.is_some() || self.table.len() < self.config.observers)
+            && (stays || self.of(asks.resource) < self.config.per_resource);
+        // An entry that gives way leaves its share to the new one.
+        let way = match fits && (old.is_some() || self.shares.take(path.peer)) {
+            true => self.way(path),
+            false => None,
+        };
+        let Some(way) = way else {
+            self.counters.refused += 1;
+            // The answer says that the client is no observer, so it is none.
+            if let Some(old) = old {
+                self.remove(old);
+            } else if fits && self.ways.len() >= ObserveConfig::WAYS {
+                self.shares.give_back(path.peer);
+            }
+            return None;
+        };
+        let peer = self.enter_peer(path.peer)?;
+        if self.table.len() == 0 {
+            self.look_at = now + self.config.look_every();
+        }
+        let before = old.and_then(|old| self.take_over(old));
+        let (number, unconfirmed, acknowledged) = before.unwrap_or_else(|| {
+            // Nobody has heard yet whether anyone is there: the first notification asks.
+            let sure = if asks.reachable { 0 } else { u8::MAX };
+            (0, sure, now)
+        });
+        let watched = self.watched.entry(asks.resource).or_default();
+        let version = watched.version;
+        let place = u32::try_from(watched.observers.len()).unwrap_or(NONE);
+        let first = self.peers.get(peer).map_or(NONE, |peer| peer.first);
+        let id = self.table.insert(Observer {
+            request: request.into(),
+            kept: None,
+            who: self.who(asks.sender),
+            resource: asks.resource,
+            number,
+            due: now,
+            acknowledged,
+            leisure: u32::try_from(leisure.as_millis()).unwrap_or(u32::MAX),
+            peer,
+            next: first,
+            place,
+            version,
+            way,
+            mid: 0,
+            state: State::Underway,
+            unconfirmed,
+            changed: false,
+            outstanding: false,
+            notified: false,
+            reachable: asks.reachable,
+        })?;
+        if let Some(watched) = self.watched.get_mut(&asks.resource) {
+            watched.observers.push(id.index);
+        }
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.first = id.index;
+        }
+        match before {
+            Some(_) => self.counters.renewed += 1,
+            None => self.counters.registered += 1,
+        }
+        Some(id)
+    }
+
+    /// What an entry leaves to the one that replaces it: a client does not become more trustworthy by asking again.
+    fn take_over(&mut self, old: ObserverId) -> Option<(u64, u8, Instant)> {
+        let observer = self.table.get(old)?;
+        let left = (observer.number, observer.unconfirmed, observer.acknowledged);
+        let peer = observer.peer;
+        let address = self.peers.get_mut(peer).map(|peer| {
+            peer.outstanding += 1; // so that it stays
+            peer.address
+        });
+        self.remove(old);
+        if let (Some(peer), Some(address)) = (self.peers.get_mut(peer), address) {
+            peer.outstanding -= 1;
+            // The share stays with the new entry.
+            let _ = self.shares.take(address);
+        }
+        Some(left)
+    }
+
+    fn way(&mut self, path: &Path) -> Option<u16> {
+        let same = |way: &Way| {
+            way.users > 0
+                && (way.socket, way.local, way.interface)
+                    == (path.socket, path.local, path.interface)
+        };
+        let known = self.ways.iter().position(same);
+        let at = known.or_else(|| self.ways.iter().position(|way| way.users == 0));
+        let at = at.unwrap_or(self.ways.len());
+        if at >= ObserveConfig::WAYS {
+            return None;
+        }
+        let fresh = Way {
+            socket: path.socket,
+            local: path.local,
+            interface: path.interface,
+            users: 0,
+        };
+        match self.ways.get_mut(at) {
+            Some(way) if known.is_none() => *way = fresh,
+            Some(_) => {}
+            None => self.ways.push(fresh),
+        }
+        self.ways.get_mut(at)?.users += 1;
+        u16::try_from(at).ok()
+    }
+
+    pub(super) fn enter_peer(&mut self, address: SocketAddr) -> Option<ObserverId> {
+        if let Some(known) = self.peer_at(address) {
+            return Some(known);
+        }
+        let peer = self.peers.insert(Peer {
+            address,
+            held_until: Instant::ZERO,
+            round_trip: 0,
+            outstanding: 0,
+            first: NONE,
+        })?;
+        let (hash, peers) = (&self.hash, &self.peers);
+        let of = |index: &u32| {
+            peers
+                .at(*index)
+                .map_or(0, |peer| Self::address_hash(hash, peer.address))
+        };
+        self.by_address
+            .insert_unique(Self::address_hash(hash, address), peer.index, of);
+        Some(peer)
+    }
+
+    /// Takes an observer off the list; the peer and Message ID of its Confirmable notification, if one is on its way.
+    pub(crate) fn remove(&mut self, id: ObserverId) -> Option<(SocketAddr, MessageId)> {
+        let observer = self.table.remove(id)?;
+        match observer.state {
+            State::Due => {
+                self.timers.remove(&(observer.due, id.index));
+            }
+            State::Ready => self.ready.retain(|other| *other != id),
+            State::Crowded => self.crowded.retain(|other| *other != id),
+            State::Quiet | State::Waiting | State::Underway => {}
+        }
+        if let Some(way) = self.ways.get_mut(usize::from(observer.way)) {
+            way.users -= 1;
+        }
+        self.unwatch(&observer);
+        let address = self.unlink(&observer, id.index)?;
+        self.shares.give_back(address);
+        observer
+            .outstanding
+            .then_some((address, MessageId(observer.mid)))
+    }
+
+    /// Takes an observer off the list of its resource, where the last takes its place.
+    fn unwatch(&mut self, observer: &Observer) {
+        let Some(watched) = self.watched.get_mut(&observer.resource) else {
+            return;
+        };
+        let place = observer.place as usize;
+        if place < watched.observers.len() {
+            watched.observers.swap_remove(place);
+        }
+        watched.untold = watched.untold.min(watched.observers.len());
+        let moved = watched.observers.get(place).copied();
+        if watched.observers.is_empty() {
+            self.watched.remove(&observer.resource);
+            self.walks.retain(|walk| *walk != observer.resource);
+        }
+        if let Some(key) = moved.and_then(|index| self.table.key(index))
+            && let Some(moved) = self.table.get_mut(key)
+        {
+            moved.place = observer.place;
+        }
+    }
+
+    /// Takes an observer off the list of its endpoint, which goes with its last one.
+    fn unlink(&mut self, observer: &Observer, index: u32) -> Option<SocketAddr> {
+        let before = self
+            .of_peer(observer.peer)
+            .find(|(_, other)| other.next == index)
+            .map(|(before, _)| before);
+        let peer = self.peers.get_mut(observer.peer)?;
+        let address = peer.address;
+        if peer.first == index {
+            peer.first = observer.next;
+        } else if let Some(before) = before.and_then(|before| self.table.get_mut(before)) {
+            before.next = observer.next;
+        }
+        self.leave(observer.peer);
+        Some(address)
+    }
+
+    /// Forgets an endpoint for which nothing is kept any more.
+    pub(super) fn leave(&mut self, id: ObserverId) {
+        let Some(peer) = self.peers.get(id) else {
+            return;
+        };
+        if peer.first != NONE || peer.outstanding > 0 {
+            return;
+        }
+        let hash = Self::address_hash(&self.hash, peer.address);
+        if let Ok(found) = self.by_address.find_entry(hash, |index| *index == id.index) {
+            found.remove();
+        }
+        self.peers.remove(id);
+    }
+
+    /// The server ends an observation.
+    pub(crate) fn end(&mut self, id: ObserverId) -> Option<(SocketAddr, MessageId)> {
+        self.counters.ended += u64::from(self.table.get(id).is_some());
+        self.remove(id)
+    }
+
+    /// Every observer of the endpoint whose turn this was.
+    pub(crate) fn all_of(&self, turn: &Turn) -> Vec<ObserverId> {
+        self.of_peer(turn.peer).map(|(id, _)| id).collect()
+    }
+
+    /// Takes what is kept of an observer, to ask its request again.
+    pub(crate) fn take(&mut self, turn: &Turn) -> Option<Taken> {
+        let address = self.peers.get(turn.peer)?.address;
+        let observer = self.table.get_mut(turn.observer)?;
+        let way = self.ways.get(usize::from(observer.way))?;
+        Some(Taken {
+            path: Path {
+                socket: way.socket,
+                local: way.local,
+                interface: way.interface,
+                peer: address,
+            },
+            request: core::mem::take(&mut observer.request),
+            kept: observer.kept.take(),
+            secured: observer.who != 0,
+            reachable: observer.reachable,
+        })
+    }
+
+    /// Puts the request back that [`take`](Self::take) took.
+    pub(crate) fn put_back(&mut self, id: ObserverId, request: Box<[u8]>) {
+        if let Some(observer) = self.table.get_mut(id) {
+            observer.request = request;
+        }
+    }
+
+    /// Keeps what protects the next notification.
+    pub(crate) fn keep(&mut self, id: ObserverId, kept: Kept) {
+        if let Some(observer) = self.table.get_mut(id) {
+            observer.kept = Some(Box::new(kept));
+        }
+    }
+}
+
+/// The token of a message.
+fn token_of(message: &[u8]) -> Option<Token> {
+    let length = usize::from(message.first()? & 0x0f);
+    Token::new(message.get(4..4 + length)?)
+}
