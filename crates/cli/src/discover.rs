@@ -144,7 +144,12 @@ impl DiscoverArgs {
                 "an OSCORE context is for one peer; discovery is protected by a security group",
             ));
         }
-        let code = runtime.block_on(self.discover(group));
+        let code = runtime.block_on(async {
+            let _watch = keys
+                .as_ref()
+                .and_then(|keys| keys.watch(false, |news| eprintln!("antiphon: {news}")));
+            self.discover(group).await
+        });
         let closed = keys.map_or(Ok(()), Keys::close);
         code.and_then(|code| closed.map(|()| code))
     }

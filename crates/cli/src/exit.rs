@@ -10,5 +10,7 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const SOME_MISSING: u8 = 3;
 /// Nobody answered.
 pub(crate) const NONE: u8 = 4;
+/// The one peer that was asked answered with an error (4.xx, 5.xx).
+pub(crate) const REFUSED: u8 = 6;
 /// This machine could not do it: no such interface, address in use, a file that cannot be read.
 pub(crate) const LOCAL: u8 = 5;

@@ -26,6 +26,7 @@ mod serve;
 mod state;
 mod table;
 mod terminal;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -60,6 +60,7 @@ fn stored(path: &Path) -> Result<Vec<Preconfigured>, Failure> {
                         sender_id: own.sender_id.clone(),
                         credential,
                         key,
+                        key_file: String::new(),
                     })
                 });
                 let members = restored.peers.iter().filter_map(|(id, bytes)| {

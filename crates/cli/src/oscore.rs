@@ -4,13 +4,13 @@ mod context;
 mod inspect;
 mod keygen;
 mod new_group;
+mod rekey;
 mod state_file;
 mod verify;
 
 use clap::{Args, Subcommand};
 
 use crate::failure::Failure;
-pub(crate) use inspect::loss_text;
 
 /// Keys, groups and contexts, and the state files in which they live
 #[derive(Debug, Args)]
@@ -35,6 +35,8 @@ enum Command {
     Keygen(keygen::KeygenArgs),
     /// Make a whole group: fresh secret, a key and a file for each member
     NewGroup(new_group::NewGroupArgs),
+    /// Make new keys for a group that is there: names, Sender IDs and private keys stay
+    Rekey(rekey::RekeyArgs),
     /// Put a group or context that a file describes into a state file
     Context(context::ContextArgs),
     /// Show what a state file holds, without its secrets
@@ -49,6 +51,7 @@ impl OscoreArgs {
         match &self.command {
             Command::Keygen(args) => args.run(),
             Command::NewGroup(args) => args.run(),
+            Command::Rekey(args) => args.run(),
             Command::Context(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::Verify(args) => args.run(),

@@ -53,6 +53,8 @@ pub(crate) struct Own {
     pub(crate) sender_id: Vec<u8>,
     pub(crate) credential: Credential,
     pub(crate) key: SoftwareKey,
+    /// As the file names it.
+    pub(crate) key_file: String,
 }
 
 /// Another member.
@@ -473,6 +475,7 @@ fn group_of(
                 sender_id,
                 credential,
                 key,
+                key_file: me.key_file.into_inner(),
             })
         }
     };

@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use antiphon::security_group::{Signer, stored_contexts, stored_groups};
+use antiphon::security_group::{Signer, Update, stored_contexts, stored_groups};
 use antiphon::store::{Opened, Store};
-use antiphon::{GroupMember, OscoreContext, SecurityError, SecurityGroup};
+use antiphon::{GroupMember, OscoreContext, SecurityGroup};
 use antiphon_oscore::PairSettings;
 use clap::Args;
 
 use crate::failure::Failure;
 use crate::preconfigured::{self, Preconfigured};
-use crate::state::{self, Change};
-use crate::terminal::{self, line, quoted};
+use crate::state;
+use crate::terminal::{line, quoted};
+use crate::watch::{self, News, Watch};
 
 /// How a command protects what it sends: one of two.
 #[derive(Debug, Args)]
@@ -38,6 +39,8 @@ pub(crate) struct Protection {
 pub(crate) struct Keys {
     pub(crate) with: With,
     store: Store,
+    /// The description, if that is what was given.
+    description: Option<PathBuf>,
 }
 
 /// With whom messages are protected.
@@ -50,13 +53,14 @@ pub(crate) enum With {
 impl Keys {
     /// Opens a description, with the state beside it, or a state file. `name` says which of several in it.
     pub(crate) fn open(path: &Path, name: Option<&str>) -> Result<Self, Failure> {
-        let (mut state, chosen) = match is_toml(path) {
-            true => described(path)?,
-            false => stored(path, name)?,
-        };
+        if is_toml(path) {
+            return described(path);
+        }
+        let (mut state, chosen) = stored(path, name)?;
         Ok(Self {
             with: chosen.open(&mut state)?,
             store: state.store.clone(),
+            description: None,
         })
     }
 
@@ -66,20 +70,37 @@ impl Keys {
     }
 
     /// Opens everything that a file holds, for a server.
-    pub(crate) fn open_all(path: &Path) -> Result<(Vec<With>, Store), Failure> {
+    pub(crate) fn open_all(path: &Path) -> Result<Vec<Self>, Failure> {
         if is_toml(path) {
-            let keys = Self::open(path, None)?;
-            return Ok((vec![keys.with], keys.store));
+            return Ok(vec![Self::open(path, None)?]);
         }
         let mut state = existing(path)?;
         let groups: Vec<String> = stored_groups(&state).map(str::to_owned).collect();
         let pairs: Vec<String> = stored_contexts(&state).map(str::to_owned).collect();
         let chosen = groups.into_iter().map(Chosen::Group);
         let chosen = chosen.chain(pairs.into_iter().map(Chosen::Pair));
-        let all = chosen
-            .map(|chosen| chosen.open(&mut state))
-            .collect::<Result<_, _>>()?;
-        Ok((all, state.store.clone()))
+        chosen
+            .map(|chosen| {
+                Ok(Self {
+                    with: chosen.open(&mut state)?,
+                    store: state.store.clone(),
+                    description: None,
+                })
+            })
+            .collect()
+    }
+
+    /// From now on looks at the description of the group, and takes over new keys and members from it. Within a runtime;
+    /// until the watch is dropped.
+    /// A server looks at once on SIGHUP as well.
+    pub(crate) fn watch(
+        &self,
+        serves: bool,
+        tell: impl Fn(News) + Send + 'static,
+    ) -> Option<Watch> {
+        let path = self.description.clone()?;
+        let group = self.group()?.clone();
+        Some(watch::watch(path, group, serves, tell))
     }
 
     /// The security group; an OSCORE context is for one peer.
@@ -107,17 +128,14 @@ pub(crate) fn state_beside(path: &Path) -> PathBuf {
 }
 
 /// A description: what it says goes into the state beside it, if it is not there yet.
-fn described(path: &Path) -> Result<(Opened, Chosen), Failure> {
+fn described(path: &Path) -> Result<Keys, Failure> {
     let described = preconfigured::read(path)?;
     let beside = state_beside(path);
     let mut state = state::open(&beside)?;
-    match state::install(&mut state, &described)? {
-        Change::New | Change::NewKeys | Change::NewSenderId => eprintln!(
-            "antiphon: {} counts the sequence numbers of {} from now on: never use one without the other, nor copies of them",
-            line(&beside.display().to_string()),
-            line(&path.display().to_string())
-        ),
-        Change::Members { added, removed } => {
+    let (with, update) = state::provide(&mut state, &described)?;
+    match update {
+        Update::Nothing => {}
+        Update::Members { added, removed } => {
             let tell = |what: &str, names: &[String]| {
                 if !names.is_empty() {
                     eprintln!("antiphon: {what} {}", line(&names.join(", ")));
@@ -126,13 +144,17 @@ fn described(path: &Path) -> Result<(Opened, Chosen), Failure> {
             tell("new members:", &added);
             tell("members that are gone:", &removed);
         }
-        Change::Nothing => {}
+        _ => eprintln!(
+            "antiphon: {} counts the sequence numbers of {} from now on: never use one without the other, nor copies of them",
+            line(&beside.display().to_string()),
+            line(&path.display().to_string())
+        ),
     }
-    let chosen = match described {
-        Preconfigured::Group(group) => Chosen::Group(group.name),
-        Preconfigured::Pair(pair) => Chosen::Pair(pair.name),
-    };
-    Ok((state, chosen))
+    Ok(Keys {
+        with,
+        store: state.store.clone(),
+        description: Some(path.to_owned()),
+    })
 }
 
 /// The state of a file that is there: none is made by mistyping its name.
@@ -174,7 +196,7 @@ impl Chosen {
                 OscoreContext::open(state, name, PairSettings::default()).map(With::Pair)
             }
         };
-        opened.map_err(|error| refused(&error))
+        opened.map_err(|error| state::refused(&error))
     }
 
     fn name(&self) -> &str {
@@ -213,11 +235,6 @@ pub(crate) fn glance(path: &Path) -> Result<Vec<Glance>, Failure> {
         },
     };
     Ok(crate::offline::read(path, None)?.iter().map(of).collect())
-}
-
-/// Why a group or context cannot be used: whose fault it is decides the exit code.
-pub(crate) fn refused(error: &SecurityError) -> Failure {
-    Failure::local(terminal::block(&error.to_string()))
 }
 
 /// The other member of this name, or of this Sender ID.

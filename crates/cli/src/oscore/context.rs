@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use antiphon::security_group::Update;
 use clap::Args;
 use serde_json::json;
 
 use crate::failure::Failure;
 use crate::preconfigured::{self, Preconfigured, suite_text};
-use crate::state::{self, Change};
+use crate::state;
 use crate::terminal::{self, Style};
 use crate::{exit, hex};
 
@@ -57,7 +58,7 @@ impl ContextArgs {
             None => None,
             Some(path) => {
                 let mut opened = state::open(path)?;
-                let change = state::install(&mut opened, &described);
+                let change = state::provide(&mut opened, &described).map(|(_, update)| update);
                 let closed = opened.store.close();
                 let change = change?;
                 closed.map_err(|error| state::unusable(&error))?;
@@ -72,12 +73,12 @@ impl ContextArgs {
     }
 }
 
-fn change_text(change: &Change) -> String {
+fn change_text(change: &Update) -> String {
     match change {
-        Change::New => "is in the state file now; sequence numbers begin at 0".into(),
-        Change::NewKeys => "has new keys now; sequence numbers begin at 0".into(),
-        Change::NewSenderId => "has a new Sender ID now; sequence numbers begin at 0".into(),
-        Change::Members { added, removed } => {
+        Update::New => "is in the state file now; sequence numbers begin at 0".into(),
+        Update::NewKeys => "has new keys now; sequence numbers begin at 0".into(),
+        Update::NewSenderId => "has a new Sender ID now; sequence numbers begin at 0".into(),
+        Update::Members { added, removed } => {
             let list = |what: &str, names: &[String]| match names {
                 [] => String::new(),
                 names => format!(" {what} {}", names.join(", ")),
@@ -88,11 +89,11 @@ fn change_text(change: &Change) -> String {
                 list("removed", removed)
             )
         }
-        Change::Nothing => "is in the state file already, and goes on".into(),
+        _ => "is in the state file already, and goes on".into(),
     }
 }
 
-fn as_text(described: &Preconfigured, change: Option<&Change>, style: Style) -> String {
+fn as_text(described: &Preconfigured, change: Option<&Update>, style: Style) -> String {
     let text = change.map_or_else(|| "can be used".to_owned(), change_text);
     let (kind, name) = match described {
         Preconfigured::Group(group) => ("group", &group.name),
@@ -115,7 +116,7 @@ fn as_text(described: &Preconfigured, change: Option<&Change>, style: Style) -> 
         }
         Preconfigured::Pair(pair) => out.push_str(&format!("  {}\n", pair.aead.name())),
     }
-    if let Some(Change::Members { removed, .. }) = change
+    if let Some(Update::Members { removed, .. }) = change
         && !removed.is_empty()
     {
         out.push_str("  Who was removed still has the group's secret: only new keys for the others keep it out.\n");
@@ -130,18 +131,18 @@ fn as_text(described: &Preconfigured, change: Option<&Change>, style: Style) -> 
     out
 }
 
-fn as_json(described: &Preconfigured, change: Option<&Change>) -> serde_json::Value {
+fn as_json(described: &Preconfigured, change: Option<&Update>) -> serde_json::Value {
     let (kind, name) = match described {
         Preconfigured::Group(group) => ("group", &group.name),
         Preconfigured::Pair(pair) => ("context", &pair.name),
     };
     let (what, added, removed) = match change {
         None => (None, None, None),
-        Some(Change::New) => (Some("new"), None, None),
-        Some(Change::NewKeys) => (Some("new-keys"), None, None),
-        Some(Change::NewSenderId) => (Some("new-sender-id"), None, None),
-        Some(Change::Members { added, removed }) => (Some("members"), Some(added), Some(removed)),
-        Some(Change::Nothing) => (Some("nothing"), None, None),
+        Some(Update::New) => (Some("new"), None, None),
+        Some(Update::NewKeys) => (Some("new-keys"), None, None),
+        Some(Update::NewSenderId) => (Some("new-sender-id"), None, None),
+        Some(Update::Members { added, removed }) => (Some("members"), Some(added), Some(removed)),
+        Some(_) => (Some("nothing"), None, None),
     };
     json!({
         "event": "context", "kind": kind, "name": name, "change": what, "added": added, "removed": removed,

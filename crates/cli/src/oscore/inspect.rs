@@ -65,7 +65,7 @@ pub(super) fn known(found: &Found) -> Vec<Known<'_>> {
 }
 
 /// Why sequence numbers are lost, in words.
-pub(crate) fn loss_text(loss: Loss) -> String {
+pub(super) fn loss_text(loss: Loss) -> String {
     match loss {
         Loss::Unreadable => "a record cannot be read".into(),
         Loss::Mismatch => "a record does not belong to the others".into(),

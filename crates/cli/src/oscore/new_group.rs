@@ -114,13 +114,7 @@ impl NewGroupArgs {
         let mut seen = std::collections::HashSet::new();
         for name in &self.member {
             let shown = terminal::quoted(name);
-            let usable = !name.is_empty()
-                && name.len() <= 100
-                && !name.starts_with('.')
-                && name
-                    .chars()
-                    .all(|c| c.is_alphanumeric() || "-_.".contains(c));
-            if !usable {
+            if !is_usable_name(name) {
                 return Err(Failure::usage(format!(
                     "{shown} cannot be a member's name: letters, digits, - _ and . (not at the beginning)"
                 )));
@@ -198,11 +192,21 @@ impl NewGroupArgs {
     }
 }
 
-fn file(folder: &Path, name: &str) -> PathBuf {
+/// Whether a member's name can be that of its files.
+pub(super) fn is_usable_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 100
+        && !name.starts_with('.')
+        && name
+            .chars()
+            .all(|c| c.is_alphanumeric() || "-_.".contains(c))
+}
+
+pub(super) fn file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.toml"))
 }
 
-fn create_folder(path: &Path) -> Result<(), Failure> {
+pub(super) fn create_folder(path: &Path) -> Result<(), Failure> {
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

@@ -20,6 +20,7 @@ use crate::members::{Member, MemberAddress};
 use crate::outcome::{Reporter, Shown};
 use crate::secured::{self, Keys, SignedBy, With};
 use crate::terminal::{self, Style};
+use crate::watch::Watch;
 use crate::{duration, exit, render};
 
 /// Sends the request and waits for what comes: the exit code.
@@ -30,11 +31,13 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
         .build()?;
     runtime.block_on(async {
         let client = client(plan).await?;
+        let watch = security.watch();
         let asked = match is_group(plan, &client).await? {
             true => ask_group(plan, &client, &security).await,
             false => ask_one(plan, &client, &security).await,
         };
         // What was counted is written down exactly, however the question ended.
+        drop(watch);
         client.close().await;
         let closed = security.close();
         asked.and_then(|code| closed.map(|()| code))
@@ -64,6 +67,14 @@ impl Security {
         match self {
             Self::Unsecured(_) => None,
             Self::Secured(keys) => keys.group(),
+        }
+    }
+
+    /// New keys come into effect while the command waits.
+    fn watch(&self) -> Option<Watch> {
+        match self {
+            Self::Unsecured(_) => None,
+            Self::Secured(keys) => keys.watch(false, |news| eprintln!("antiphon: {news}")),
         }
     }
 
@@ -404,6 +415,10 @@ async fn ask_one(plan: &Plan<'_>, client: &Client, security: &Security) -> Resul
         Err(error) => return Err(collecting::not_sent(&error)),
     };
     let response = &reply.response;
+    let code = match response.code.response_class() {
+        Some(antiphon_wire::Class::Success) => exit::ALL,
+        _ => exit::REFUSED,
+    };
     let format = collecting::content_format(&response.options);
     let shown = Shown {
         member: None,
@@ -421,7 +436,7 @@ async fn ask_one(plan: &Plan<'_>, client: &Client, security: &Security) -> Resul
     };
     if q.json {
         print_line(&Reporter::json().answer(&shown))?;
-        return Ok(exit::ALL);
+        return Ok(code);
     }
     let style = match q.raw {
         true => Style::stderr(),
@@ -434,7 +449,7 @@ async fn ask_one(plan: &Plan<'_>, client: &Client, security: &Security) -> Resul
         let mut out = std::io::stdout().lock();
         out.write_all(&response.payload)?;
         out.flush()?;
-        return Ok(exit::ALL);
+        return Ok(code);
     }
     print_line(&head)?;
     let rendered = render::payload(format, &response.payload);
@@ -444,7 +459,7 @@ async fn ask_one(plan: &Plan<'_>, client: &Client, security: &Security) -> Resul
     if !rendered.block.is_empty() {
         print_line(&rendered.block)?;
     }
-    Ok(exit::ALL)
+    Ok(code)
 }
 
 /// `2.05 Content from 10.0.0.7:5683 in 3.1 ms, application/cbor, 5 bytes`.

@@ -22,8 +22,8 @@ use crate::decode::code_name;
 use crate::exit;
 use crate::failure::Failure;
 use crate::secured::{Keys, SignedBy, With};
-use crate::state;
 use crate::terminal::{self, Style};
+use crate::watch::{News, Watch};
 
 /// Requests that wait to be printed. When printing is slower than the network, further ones are only counted.
 const LOG_LINES: usize = 1_024;
@@ -42,11 +42,9 @@ pub(super) fn run(config: &Config, json: bool) -> Result<u8, Failure> {
 
 async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
     let (log, mut lines) = mpsc::channel::<Served>(LOG_LINES);
-    let (mut keys, mut stores) = (Vec::new(), Vec::new());
+    let mut keys = Vec::new();
     for file in &config.security {
-        let (with, store) = Keys::open_all(&file.path)?;
-        keys.extend(with);
-        stores.push(store);
+        keys.extend(Keys::open_all(&file.path)?);
     }
     let server = build(config, &keys, &log).await?;
     drop(log);
@@ -72,6 +70,17 @@ async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
             }
         }
     });
+    let tell = move |news: News| {
+        let line = match json {
+            true => news.json().to_string(),
+            false => news.to_string(),
+        };
+        let _ = print_line(&line); // nobody reads any more: the server goes on
+    };
+    let watches: Vec<Watch> = keys
+        .iter()
+        .filter_map(|keys| keys.watch(true, tell))
+        .collect();
     let handle = server.handle();
     let mut counted = None;
     server
@@ -80,8 +89,9 @@ async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
             counted = handle.counters().await.ok();
         })
         .await;
-    for store in stores {
-        store.close().map_err(|error| state::unusable(&error))?;
+    drop(watches);
+    for keys in keys {
+        keys.close()?;
     }
     // The handlers are gone, and with them the senders.
     let _ = printer.await;
@@ -119,12 +129,12 @@ async fn stop_signal() {
 
 async fn build(
     config: &Config,
-    keys: &[With],
+    keys: &[Keys],
     log: &mpsc::Sender<Served>,
 ) -> Result<Server, Failure> {
     let mut builder = Server::builder().endpoint(endpoint_config(config));
-    for with in keys {
-        builder = match with {
+    for keys in keys {
+        builder = match &keys.with {
             With::Group(group) => builder.secure(group),
             With::Pair(context) => builder.secure(context),
         };

@@ -10,4 +10,6 @@ mod program;
 #[cfg(target_os = "linux")]
 mod quickstart;
 #[cfg(target_os = "linux")]
+mod rekeying;
+#[cfg(target_os = "linux")]
 mod secured;

@@ -335,6 +335,7 @@ fn a_single_member_is_asked_in_every_way() {
         "{}",
         out(&missing)
     );
+    assert_eq!((code(&missing), code(&closed)), (6, 6));
 
     let nobody = antiphon(&[
         "get",

@@ -239,7 +239,7 @@ fn members_come_and_go() {
     );
     assert!(last.contains("lamp-2"));
     std::fs::write(&toml, before).unwrap();
-    assert_eq!(context()["removed"], serde_json::json!(["02"]));
+    assert_eq!(context()["removed"], serde_json::json!(["lamp-2"]));
     let inspected = json(&["oscore", "inspect", &state, "--json"]);
     assert_eq!(
         inspected["groups"][0]["members"].as_array().unwrap().len(),

@@ -151,13 +151,29 @@ mod linux {
             }
         }
 
+        /// Sends it a signal.
+        pub(crate) fn signal(&self, name: &str) {
+            let sent = Command::new("kill")
+                .args([name, &self.child.id().to_string()])
+                .status();
+            assert!(sent.unwrap().success());
+        }
+
+        /// Waits for the next line of this event.
+        pub(crate) fn wait_for(&mut self, event: &str) -> serde_json::Value {
+            loop {
+                let mut line = String::new();
+                assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "no {event}");
+                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+                if line["event"] == event {
+                    return line;
+                }
+            }
+        }
+
         /// Ends it as an operator would, and gives the rest of its log.
         pub(crate) fn stop(mut self) -> Vec<serde_json::Value> {
-            let ended = Command::new("kill")
-                .args(["-TERM", &self.child.id().to_string()])
-                .status()
-                .unwrap();
-            assert!(ended.success());
+            self.signal("-TERM");
             assert_eq!(self.child.wait().unwrap().code(), Some(0));
             (&mut self.log)
                 .lines()

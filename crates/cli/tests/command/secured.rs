@@ -8,13 +8,13 @@ use super::program::{Folder, Member, antiphon, code, err, free_port, lines, of_e
 const MEMBERS: [&str; 4] = ["switch", "lamp-1", "lamp-2", "lamp-3"];
 
 /// A folder with a group of four, addresses and a port that no other test uses.
-struct Place {
-    folder: Folder,
+pub(crate) struct Place {
+    pub(crate) folder: Folder,
     port: u16,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let port = free_port();
         let folder = Folder::new(&format!("group-{port}"));
         let place = Self { folder, port };
@@ -26,22 +26,22 @@ impl Place {
         self.folder.new_group(name, &MEMBERS, more);
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path(name)
     }
 
-    fn member(&self, i: u8) -> String {
+    pub(crate) fn member(&self, i: u8) -> String {
         let [high, low] = self.port.to_be_bytes();
         format!("127.{high}.{low}.{i}:{}", self.port)
     }
 
-    fn uri(&self, path: &str) -> String {
+    pub(crate) fn uri(&self, path: &str) -> String {
         let [high, low] = self.port.to_be_bytes();
         format!("coap://239.{high}.{low}.1:{}{path}", self.port)
     }
 
     /// Lamp `i` with these keys.
-    fn serve(&self, i: u8, keys: &str) -> Member {
+    pub(crate) fn serve(&self, i: u8, keys: &str) -> Member {
         let [high, low] = self.port.to_be_bytes();
         let config = format!(
             "[server]\ngroup = \"{keys}\"\nlisten = [\"{}\"]\ndiscoverable = \"groups\"\nleisure = \"100ms\"\n\
@@ -55,13 +55,13 @@ impl Place {
     }
 
     /// A question with the keys of the switch, and short times.
-    fn ask(&self, args: &[&str]) -> Output {
+    pub(crate) fn ask(&self, args: &[&str]) -> Output {
         let keys = self.path("lights/switch.toml");
         let usual = ["--group", &keys, "--json"];
         antiphon(&[args, &usual[..]].concat())
     }
 
-    fn ask_group(&self, method: &[&str], more: &[&str]) -> Output {
+    pub(crate) fn ask_group(&self, method: &[&str], more: &[&str]) -> Output {
         let times = [
             "-i",
             "127.0.0.1",
@@ -184,6 +184,7 @@ fn a_strict_member_refuses_what_is_not_protected() {
     assert_eq!(code(&group), 4, "silence: {}{}", out(&group), err(&group));
     let one = antiphon(&["get", &format!("coap://{}/light", place.member(1)), "-u"]);
     assert!(out(&one).starts_with("4.01 Unauthorized"), "{}", out(&one));
+    assert_eq!(code(&one), 6, "an error is no success");
 
     // Discovery is open, and can be asked under protection too.
     let open = antiphon(&[
