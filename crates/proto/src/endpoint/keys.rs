@@ -20,9 +20,11 @@ impl Endpoint {
     }
 
     /// Keys, members or the own Sender ID of a group were changed, by way of [`security_mut`](Self::security_mut), or an
-    /// installation was given up: what has waited for that goes on. Requests and answers that had not left yet leave under
+    /// installation was given up: what has waited for that goes on, and observations whose observer is a member no more, or
+    /// that were answered under another own Sender ID, end. Requests and answers that had not left yet leave under
     /// the keys of now; those that were sent are still answered, as far as the settings of the group let that be opened.
     pub fn keys_changed(&mut self, now: Instant) {
+        self.review_observers(now);
         self.try_again(now);
     }
 
@@ -42,6 +44,7 @@ impl Endpoint {
         }
         let group = self.guard.contexts.remove_group(id)?;
         self.guard.forget(id);
+        self.review_observers(now);
         self.tell_memberships(&group, false);
         self.try_again(now); // what waited for sequence numbers of this group waits for nothing now
         Some(group)

@@ -323,6 +323,23 @@ impl Endpoint {
         }
     }
 
+    /// Ends the observations of those who are members no more, and those that would go on under another Sender ID.
+    #[cfg(feature = "oscore")]
+    pub(super) fn review_observers(&mut self, now: Instant) {
+        let observers = self.server.observers().secured();
+        let over: Vec<ObserverId> = observers
+            .filter(|(_, kept)| {
+                self.guard.contexts.client(&kept.received).is_none()
+                    || self.own_id(&kept.received) != kept.own
+            })
+            .map(|(id, _)| id)
+            .collect();
+        for id in over {
+            self.server.observers_mut().counters_mut().ended += 1;
+            self.remove_observer(now, id);
+        }
+    }
+
     /// The Sender ID of this endpoint in the group that a request came in.
     #[cfg(feature = "oscore")]
     pub(super) fn own_id(&self, received: &super::Received) -> Option<antiphon_oscore::Kid> {

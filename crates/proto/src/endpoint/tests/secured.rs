@@ -6,6 +6,7 @@ mod groups;
 mod hostile;
 mod keys;
 mod labour;
+mod notify;
 mod observe;
 
 use std::collections::VecDeque;

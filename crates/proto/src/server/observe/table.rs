@@ -395,6 +395,14 @@ impl Observers {
         }
     }
 
+    /// The observers whose notifications are protected, with what protects them unless that is with an answer on its way.
+    pub(crate) fn secured(&self) -> impl Iterator<Item = (ObserverId, &Kept)> {
+        self.table.keys().filter_map(|id| {
+            let kept = self.table.get(id)?.kept.as_deref()?;
+            Some((id, kept))
+        })
+    }
+
     /// Keeps what protects the next notification.
     pub(crate) fn keep(&mut self, id: ObserverId, kept: Kept) {
         if let Some(observer) = self.table.get_mut(id) {
