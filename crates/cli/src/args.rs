@@ -8,7 +8,7 @@ use crate::discover::DiscoverArgs;
 use crate::failure::Failure;
 use crate::oscore::OscoreArgs;
 use crate::quickstart::QuickstartArgs;
-use crate::request::{BareArgs, BodyArgs, NotifyArgs};
+use crate::request::{BareArgs, BodyArgs, NotifyArgs, ObserveArgs};
 use crate::serve::ServeArgs;
 
 /// Ask a whole CoAP group, and see who answered and who did not.
@@ -61,6 +61,9 @@ enum Command {
     /// Tell a group something; nobody answers
     #[command(after_help = NOTIFY_EXAMPLES)]
     Notify(NotifyArgs),
+    /// Keep up to date: what members say of a resource, for as long as it is wanted
+    #[command(after_help = OBSERVE_EXAMPLES)]
+    Observe(ObserveArgs),
     /// See it work: a group on this machine, found, asked and switched within seconds
     Quickstart(QuickstartArgs),
     /// Find out who is here and what they offer
@@ -84,6 +87,7 @@ impl Cli {
             Command::Patch(args) => args.run(Code::PATCH),
             Command::Ipatch(args) => args.run(Code::IPATCH),
             Command::Notify(args) => args.run(),
+            Command::Observe(args) => args.run(),
             Command::Quickstart(args) => args.run(),
             Command::Discover(args) => args.run(),
             Command::Serve(args) => args.run(),
@@ -143,6 +147,17 @@ Examples:
   antiphon notify coap://224.0.1.187/light off --put -u -i eth0
   Members that are set to confirm answer, and who does not is named:
     antiphon notify coap://224.0.1.187/alarm test -u -i eth0 --confirm --members floor-3.txt";
+
+const OBSERVE_EXAMPLES: &str = "\
+Examples:
+  The temperature of every room, in a table that is kept up to date until Ctrl-C:
+    antiphon observe coap://[ff05::fd]/temperature --group switch.toml -i eth0 --members floor-3.txt
+  For a program, for an hour, registered again every ten minutes:
+    antiphon observe coap://224.0.1.187/temperature -u -i eth0 --json --for 1h --every 10m
+  One member, until it has said three things:
+    antiphon observe coap://10.0.0.7/door -u --count 3
+  A part of a resource, by FETCH:
+    antiphon observe coap://10.0.0.7/state --fetch '[\"level\"]' -f cbor -u";
 
 #[cfg(test)]
 mod tests {

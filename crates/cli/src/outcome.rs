@@ -296,12 +296,12 @@ fn datagrams(n: u32) -> String {
     }
 }
 
-fn code_number(code: Code) -> String {
+pub(crate) fn code_number(code: Code) -> String {
     format!("{}.{:02}", code.class(), code.detail())
 }
 
 /// Milliseconds with microseconds behind the point.
-fn milliseconds(time: Duration) -> f64 {
+pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1e3
 }
 

@@ -2,6 +2,9 @@
 
 mod ask;
 mod dry_run;
+mod observe;
+
+pub(crate) use observe::ObserveArgs;
 
 use std::path::PathBuf;
 use std::time::Duration;

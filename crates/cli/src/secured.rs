@@ -15,7 +15,7 @@ use crate::terminal::{line, quoted};
 use crate::watch::{self, News, Watch};
 
 /// How a command protects what it sends: one of two.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Protection {
     /// Protect with this security group or OSCORE context: its description in TOML, or a state file
     #[arg(long, value_name = "FILE", help_heading = "Security")]

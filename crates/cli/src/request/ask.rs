@@ -45,13 +45,13 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
 }
 
 /// How the request is protected: stated in any case.
-enum Security {
+pub(super) enum Security {
     Unsecured(NoSec),
     Secured(Keys),
 }
 
 impl Security {
-    fn of(plan: &Plan<'_>) -> Result<Self, Failure> {
+    pub(super) fn of(plan: &Plan<'_>) -> Result<Self, Failure> {
         let protection = &plan.question.protection;
         match &protection.group {
             Some(path) => Ok(Self::Secured(Keys::open(
@@ -63,7 +63,7 @@ impl Security {
     }
 
     /// The security group, if it is one.
-    fn group(&self) -> Option<&SecurityGroup> {
+    pub(super) fn group(&self) -> Option<&SecurityGroup> {
         match self {
             Self::Unsecured(_) => None,
             Self::Secured(keys) => keys.group(),
@@ -71,14 +71,14 @@ impl Security {
     }
 
     /// New keys come into effect while the command waits.
-    fn watch(&self) -> Option<Watch> {
+    pub(super) fn watch(&self) -> Option<Watch> {
         match self {
             Self::Unsecured(_) => None,
             Self::Secured(keys) => keys.watch(false, |news| eprintln!("antiphon: {news}")),
         }
     }
 
-    fn close(self) -> Result<(), Failure> {
+    pub(super) fn close(self) -> Result<(), Failure> {
         match self {
             Self::Unsecured(_) => Ok(()),
             Self::Secured(keys) => keys.close(),
@@ -105,7 +105,7 @@ fn unsecured(plan: &Plan<'_>) -> Result<NoSec, Failure> {
     ))
 }
 
-async fn client(plan: &Plan<'_>) -> Result<Client, Failure> {
+pub(super) async fn client(plan: &Plan<'_>) -> Result<Client, Failure> {
     let q = plan.question;
     let mut config = EndpointConfig::default();
     config.collections.link = match q.link {
@@ -130,7 +130,7 @@ async fn client(plan: &Plan<'_>) -> Result<Client, Failure> {
 }
 
 /// Is the URI about a group? An address says so itself, a name by what it resolves to.
-async fn is_group(plan: &Plan<'_>, client: &Client) -> Result<bool, Failure> {
+pub(super) async fn is_group(plan: &Plan<'_>, client: &Client) -> Result<bool, Failure> {
     if !matches!(plan.uri.host, Host::Name(_)) {
         return Ok(plan.uri.is_multicast());
     }
@@ -144,7 +144,7 @@ async fn is_group(plan: &Plan<'_>, client: &Client) -> Result<bool, Failure> {
     }
 }
 
-fn request(plan: &Plan<'_>) -> Request {
+pub(super) fn request(plan: &Plan<'_>) -> Request {
     let mut request = Request::new(plan.method);
     for (number, value) in &plan.options {
         request.options.push(*number, value);
@@ -242,7 +242,7 @@ async fn ask_group(plan: &Plan<'_>, client: &Client, security: &Security) -> Res
 }
 
 /// Who is expected, by name and as the endpoint recognises them: by their proven identities where a security group has them.
-fn expected(
+pub(super) fn expected(
     plan: &Plan<'_>,
     group: Option<&SecurityGroup>,
 ) -> Result<(Vec<String>, Expectation), Failure> {
@@ -282,7 +282,7 @@ fn expected(
 }
 
 /// The member that a request to one address is for: named, or that of this address in the members file.
-fn addressee(
+pub(super) fn addressee(
     plan: &Plan<'_>,
     group: &SecurityGroup,
     address: Option<IpAddr>,

@@ -5,6 +5,8 @@ mod cli;
 mod discover;
 #[cfg(target_os = "linux")]
 mod network;
+#[cfg(target_os = "linux")]
+mod observe;
 mod oscore;
 mod program;
 #[cfg(target_os = "linux")]
