@@ -631,6 +631,7 @@ impl Driver {
                     let _ = waiting.send(Ok((response, from, after, sender)));
                 }
             }
+            Event::Progress { .. } => {}
             Event::Failed { exchange, failure } => {
                 if let Some(waiting) = self.exchanges.remove(&exchange) {
                     let _ = waiting.send(Err(failure));
@@ -729,6 +730,7 @@ fn subject(event: &CollectionEvent) -> (CollectionId, bool) {
     match event {
         CollectionEvent::Warning(id, _) | CollectionEvent::Held(id, _) => (*id, false),
         CollectionEvent::SendFailed { collection, .. } => (*collection, false),
+        CollectionEvent::Progress(progress) => (progress.collection, false),
         CollectionEvent::Answer(answer) | CollectionEvent::LateAnswer(answer) => {
             (answer.collection, false)
         }

@@ -1,7 +1,7 @@
 //! Block-wise transfer (RFC 7959): bodies that are larger than a datagram, in numbered blocks.
 //!
 //! A server keeps two tables: bodies of requests that are not complete ([`incomplete`]), and responses of which a peer
-//! has had the first block ([`kept`]). A client has one transfer for each operation. All three know operations by
+//! has had the first block ([`kept`]). A client has one [`transfer`] for each operation that needs it. All three know operations by
 //! their [`key`], and nothing of messages, tokens and timers.
 //!
 //! Under OSCORE and Group OSCORE blocks are *inner* ones: each block is protected as a message of its own, and bodies are
@@ -11,6 +11,7 @@
 mod incomplete;
 mod kept;
 mod key;
+mod transfer;
 
 use core::fmt;
 use core::time::Duration;
@@ -22,6 +23,7 @@ use crate::config::ConfigError;
 pub(crate) use incomplete::{IncompleteBodies, Taken};
 pub(crate) use kept::{KeptBodies, cut};
 pub(crate) use key::OperationKey;
+pub(crate) use transfer::{Bounds, Step, Transfer, block, hinted_size, is_first_of_more};
 
 /// The size of a block: a power of two from 16 to 1024 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,6 +5,7 @@
 
 mod answer;
 mod ask;
+mod block;
 #[cfg(feature = "oscore")]
 mod jobs;
 #[cfg(feature = "oscore")]
@@ -28,6 +29,7 @@ use core::time::Duration;
 use antiphon_wire::OptionNumber;
 use antiphon_wire::{Code, Header, Message, MessageId, Token, Type};
 
+use crate::block::TransferLimits;
 use crate::collection::{
     Asking, CollectError, CollectionConfig, CollectionId, Collections, Delivery, GroupRequest,
     Reply, Status, Verdict,
@@ -36,8 +38,7 @@ use crate::config::Transmission;
 use crate::dedup::{Dedup, DedupLimits, RecordRef, Seen};
 use crate::event::{Counters, Event, IncomingId};
 use crate::exchange::{
-    ExchangeId, Exchanges, Failure, Owner, RequestError, SendError, Sent, UnicastRequest, Waiting,
-    encoded_bound,
+    ExchangeId, Exchanges, Failure, RequestError, SendError, Sent, UnicastRequest, Waiting,
 };
 use crate::identity::{Sender, Standing};
 use crate::message::Response;
@@ -56,6 +57,7 @@ use crate::shares::Shares;
 use crate::time::Instant;
 use crate::work::{Task, Work, WorkId};
 use answer::{Asker, Pending};
+use block::Transfers;
 use seam::Parked;
 
 pub use memory::{Load, MemoryTotals};
@@ -78,6 +80,8 @@ pub struct EndpointConfig {
     pub observations: ObservationConfig,
     /// The server half.
     pub server: ServerConfig,
+    /// Bodies that are sent and received in blocks.
+    pub transfers: TransferLimits,
     /// Policies of protected messages.
     #[cfg(feature = "oscore")]
     pub security: SecurityConfig,
@@ -221,6 +225,7 @@ pub struct Endpoint {
     memberships_at_work: BTreeMap<WorkId, Box<Task>>,
     /// The exchanges by which silent members are asked in person.
     completing: BTreeMap<Completing, ExchangeId>,
+    transfers: Transfers,
     events: VecDeque<Event>,
     scratch: Box<Response>,
     counters: Counters,
@@ -257,6 +262,7 @@ impl Endpoint {
             work: VecDeque::new(),
             memberships_at_work: BTreeMap::new(),
             completing: BTreeMap::new(),
+            transfers: Transfers::default(),
             events: VecDeque::new(),
             scratch: Box::new(Response::new(Code::CONTENT)),
             counters: Counters::default(),
@@ -321,6 +327,7 @@ impl Endpoint {
         while let Some(id) = self.exchanges.poll_timeout(now) {
             self.fail(now, id, Failure::TimedOut);
         }
+        self.give_up_transfers(now);
         self.collections.handle_timeout(now);
         self.observations.handle_timeout(now);
         self.server.memberships_mut().handle_timeout(now);
@@ -358,7 +365,8 @@ impl Endpoint {
 
     // ---- what the application asks -----------------------------------------------------------------
 
-    /// Asks one peer.
+    /// Asks one peer. A body larger than a block goes in blocks, and so does that of the response; the response is
+    /// delivered whole. A request with a Block2 option of a number above 0 asks for that block alone.
     ///
     /// # Errors
     /// See [`RequestError`]; nothing is sent then.
@@ -367,16 +375,12 @@ impl Endpoint {
         now: Instant,
         unicast: UnicastRequest,
     ) -> Result<ExchangeId, RequestError> {
-        let bound = encoded_bound(&unicast.request.options, &unicast.request.payload);
-        if bound > self.config.limits.datagram.saturating_add(64) {
-            return Err(RequestError::TooLarge);
-        }
-        self.exchanges
-            .start(now, &mut self.rng, Owner::Application, unicast)
+        self.request_in_blocks(now, unicast)
     }
 
     /// Gives up a unicast request. No event follows.
     pub fn cancel(&mut self, now: Instant, id: ExchangeId) {
+        let id = self.transfers.remove(id).unwrap_or(id);
         if let Some((peer, mid)) = self.exchanges.sent_as(id) {
             self.confirmables.settle(peer, mid);
         }
@@ -385,7 +389,7 @@ impl Endpoint {
 
     /// Why a unicast request has not left yet; `None` if it has, or is over.
     pub fn waiting(&self, now: Instant, id: ExchangeId) -> Option<Waiting> {
-        self.exchanges.waiting(now, id)
+        self.exchanges.waiting(now, self.transfers.current(id))
     }
 
     /// Asks a group: see [`GroupRequest`].
@@ -521,6 +525,7 @@ impl Endpoint {
         [
             self.confirmables.next_timeout(),
             self.exchanges.next_timeout(),
+            self.transfers.next_timeout(),
             self.collections.next_timeout(),
             self.observations.next_timeout(),
             self.pending.first_key_value().map(|((due, _), _)| *due),

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::block::BodyProgress;
 use crate::collection::CollectionEvent;
 use crate::exchange::{ExchangeId, Failure};
 use crate::identity::{Arrival, Sender};
@@ -30,6 +31,13 @@ pub enum Event {
         after: Duration,
         /// Who is proven to have sent it.
         sender: Sender,
+    },
+    /// A unicast request whose body, or that of its response, goes in several blocks has come further.
+    Progress {
+        /// Which exchange: the one that the request was begun with.
+        exchange: ExchangeId,
+        /// How far.
+        progress: BodyProgress,
     },
     /// A unicast request got no response; the exchange is over.
     Failed {

@@ -80,6 +80,8 @@ pub(crate) struct Ended<C> {
     pub(crate) request_sent: Option<Instant>,
     /// What opens further responses to a protected request.
     pub(crate) asked: Option<Box<Asked>>,
+    /// What was asked, and how.
+    pub(crate) unicast: UnicastRequest,
 }
 
 struct Exchange<C> {
@@ -512,6 +514,7 @@ impl<C: Clone> Exchanges<C> {
             owner: exchange.owner,
             request_sent: exchange.sent,
             asked: exchange.asked,
+            unicast: exchange.unicast,
         })
     }
 

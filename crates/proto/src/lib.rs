@@ -45,10 +45,10 @@ mod work;
 pub use attributes::Attributes;
 pub use block::{BlockSize, BodyFailure, BodyProgress, ServerBlocks, TransferLimits};
 pub use collection::{
-    Again, Answer, AnswerLimits, AnswerPolicy, AnsweredBy, Asking, CollectError, CollectionConfig,
-    CollectionEvent, CollectionId, Collections, Completion, CompletionRequest, Delivery, Dropped,
-    End, EndedBy, GroupRequest, GroupTarget, Held, HoldReason, How, Ipv4Global, Larger,
-    LinkProfile, MemberReport, MemberState, MissingReason, NoSec, Outcome, OverFrameBudget,
+    Again, Answer, AnswerLimits, AnswerPolicy, AnswerProgress, AnsweredBy, Asking, CollectError,
+    CollectionConfig, CollectionEvent, CollectionId, Collections, Completion, CompletionRequest,
+    Delivery, Dropped, End, EndedBy, GroupRequest, GroupTarget, Held, HoldReason, How, Ipv4Global,
+    Larger, LinkProfile, MemberReport, MemberState, MissingReason, NoSec, Outcome, OverFrameBudget,
     Rejection, Repeat, Reply, SIXLOWPAN_BUDGET, Security, Stage, Status, Unexpected, Verdict,
 };
 pub use config::{ConfigError, Profile, Transmission};

@@ -10,8 +10,8 @@ use crate::identity::Sender;
 /// The same peer and sender, method, and options (RFC 9175 section 1.1: "matchable", and with the same Request-Tags).
 ///
 /// Options that are not part of the cache key do not count, nor do those that may differ between the blocks of one
-/// operation: the Block options, Observe (RFC 7959 section 2.6), If-None-Match (section 2.10), and ETag and No-Response,
-/// which concern the first answer only.
+/// operation: the Block options, Observe (RFC 7959 section 2.6), If-None-Match (section 2.10), and ETag, Multi-ETag
+/// and No-Response, which concern the first answer only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OperationKey {
     peer: SocketAddr,
@@ -85,6 +85,7 @@ fn counting<'m>(message: &Message<'m>) -> impl Iterator<Item = ([u8; 4], &'m [u8
                         | OptionNumber::OBSERVE
                         | OptionNumber::IF_NONE_MATCH
                         | OptionNumber::ETAG
+                        | OptionNumber::MULTI_ETAG
                         | OptionNumber::NO_RESPONSE
                 )
         })

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use antiphon_wire::{MessageId, Token, Type, Writer};
+use antiphon_wire::{Code, MessageId, Token, Type, Writer};
 
 use super::outcome::{Answer, CollectionEvent, EndedBy, Held, HoldReason, How, Verdict};
 use super::protected::Challenged;
@@ -87,8 +87,11 @@ impl Collections {
             ids: Vec::new(),
             repeats: request.repeat.count(),
             same_message: matches!(request.repeat, Repeat::SameMessage(_)),
-            request: (request.completion != Completion::None || protected)
-                .then_some(request.request),
+            bodies: Vec::new(),
+            request: (request.completion != Completion::None
+                || protected
+                || matches!(request.request.method, Code::GET | Code::FETCH))
+            .then_some(request.request),
             security: request.security,
             protected: match protected {
                 true => Progress::Due,
@@ -354,6 +357,11 @@ impl Collections {
         let strangers = core::mem::take(&mut question.challenged.strangers);
         self.cancelled
             .extend(strangers.into_iter().map(|n| (id, Asking::Stranger(n))));
+        if matches!(was, Phase::Late(_)) || !question.goes_on_late(ended_by) {
+            self.bodies.retain(|wanted| wanted.collection != id);
+            let bodies = question.open_bodies();
+            self.cancelled.extend(bodies.map(|n| (id, Asking::Body(n))));
+        }
         if let Some(at) = question.wake.take() {
             self.timers.remove(&(at, id));
         }
@@ -380,10 +388,7 @@ impl Collections {
         if question.is_round {
             return self.round_over(now, id, &question, ended_by);
         }
-        let late = match ended_by {
-            EndedBy::Deadline | EndedBy::Count | EndedBy::AllExpected => question.late,
-            EndedBy::Closed | EndedBy::Sent | EndedBy::Failed(_) | EndedBy::NotProtected(_) => None,
-        };
+        let late = question.late.filter(|_| question.goes_on_late(ended_by));
         let outcome = match late {
             Some(late) => {
                 question.phase = Phase::Late(now + late);

@@ -24,6 +24,7 @@
 //! Duplicates of one answer (same source, same Message ID) are dropped by the endpoint before they come
 //! here. A further answer with another Message ID is delivered, also if it says the same (GN-3.1.6-01).
 
+mod body;
 mod conduct;
 mod config;
 mod outcome;
@@ -53,12 +54,13 @@ use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 use crate::tokens::Tokens;
 
+pub(crate) use body::BodyWanted;
 pub(crate) use conduct::body_len;
 pub use config::CollectionConfig;
 pub use outcome::{
-    Answer, AnswerPolicy, AnsweredBy, CollectionEvent, CompletionRequest, Delivery, Dropped,
-    EndedBy, Held, HoldReason, How, MemberReport, MemberState, MissingReason, Outcome, Rejection,
-    Reply, Stage, Status, Unexpected, Verdict,
+    Answer, AnswerPolicy, AnswerProgress, AnsweredBy, CollectionEvent, CompletionRequest, Delivery,
+    Dropped, EndedBy, Held, HoldReason, How, MemberReport, MemberState, MissingReason, Outcome,
+    Rejection, Reply, Stage, Status, Unexpected, Verdict,
 };
 #[cfg(feature = "oscore")]
 pub(crate) use protected::BareQuestion;
@@ -87,6 +89,8 @@ pub enum Asking {
     Member(MemberIndex),
     /// The how-manieth server that was not expected and has challenged the request.
     Stranger(u32),
+    /// The how-manieth server whose answer is the first of several blocks: it is asked for the others.
+    Body(u32),
 }
 
 /// All questions of one client endpoint to groups. The order of calls stands at the head of this module's file.
@@ -104,6 +108,8 @@ pub struct Collections {
     /// Questions whose silent members are asked in person.
     in_person: BTreeSet<CollectionId>,
     cancelled: VecDeque<(CollectionId, Asking)>,
+    /// Answers of which the other blocks are to be fetched.
+    bodies: VecDeque<BodyWanted>,
     /// Questions that may be sent as soon as they are protected.
     bare: VecDeque<CollectionId>,
     /// How many questions are not protected yet that have to be.
@@ -133,6 +139,7 @@ impl Collections {
             ready: VecDeque::new(),
             in_person: BTreeSet::new(),
             cancelled: VecDeque::new(),
+            bodies: VecDeque::new(),
             bare: VecDeque::new(),
             unprotected: 0,
             timers: BTreeSet::new(),
@@ -329,7 +336,7 @@ impl Collections {
                     .responders
                     .reject(member, responder_address(path), sender, rejection);
                 let reply = match rejection {
-                    Rejection::TooLarge(_) => Reply::Acknowledge,
+                    Rejection::TooLarge(_) | Rejection::Incomplete(_) => Reply::Acknowledge,
                     Rejection::CriticalOption(_) | Rejection::ReservedCode(_) => Reply::Reset,
                 };
                 told(Verdict::Rejected(rejection), reply)
@@ -342,7 +349,10 @@ impl Collections {
                     kind: Some(message.kind()),
                     how: question.how(),
                 };
-                let verdict = self.deliver(now, collection, &arrived, || message.into());
+                let verdict = match self.begin_body(collection, &arrived, message) {
+                    Some(verdict) => verdict,
+                    None => self.deliver(now, collection, &arrived, || message.into()),
+                };
                 told(verdict, Reply::Acknowledge)
             }
         };

@@ -10,6 +10,7 @@ use antiphon_wire::{Code, OptionNumber, Type};
 
 use super::CollectionId;
 use super::request::OverFrameBudget;
+use crate::block::BodyProgress;
 use crate::exchange::{Failure, SendError};
 use crate::expect::{MemberIndex, Names, responder_address};
 use crate::identity::Sender;
@@ -34,6 +35,8 @@ pub enum CollectionEvent {
         /// Why.
         error: SendError,
     },
+    /// An answer of several blocks has come further.
+    Progress(AnswerProgress),
     /// An answer came in time.
     Answer(Answer),
     /// The collection is over; told exactly once.
@@ -42,6 +45,19 @@ pub enum CollectionEvent {
     LateAnswer(Answer),
     /// The time for late answers is over; the outcome now says who was late.
     LateEnded(Outcome),
+}
+
+/// How far an answer of several blocks has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerProgress {
+    /// To which question.
+    pub collection: CollectionId,
+    /// Which expected member gives it; `None` if it comes from someone else.
+    pub member: Option<MemberIndex>,
+    /// The source of its blocks.
+    pub from: SocketAddr,
+    /// How far it has come.
+    pub progress: BodyProgress,
 }
 
 /// Why a transmission waits, and for how long.
@@ -331,6 +347,8 @@ pub enum Rejection {
     ReservedCode(Code),
     /// It is larger than the request allows.
     TooLarge(usize),
+    /// It is the first of several blocks, and the others could not be fetched.
+    Incomplete(Failure),
 }
 
 impl fmt::Display for Rejection {
@@ -339,6 +357,7 @@ impl fmt::Display for Rejection {
             Self::CriticalOption(number) => write!(f, "unrecognised critical option {}", number.0),
             Self::ReservedCode(code) => write!(f, "reserved code {code}"),
             Self::TooLarge(bytes) => write!(f, "{bytes} bytes are too many"),
+            Self::Incomplete(failure) => write!(f, "incomplete: {failure}"),
         }
     }
 }
@@ -373,6 +392,8 @@ pub struct Dropped {
     pub not_kept: u32,
     /// Without protection although the question was protected. Anyone can forge these; they count for nothing.
     pub unprotected: u32,
+    /// The first of several blocks, of an answer whose other blocks were being fetched, or were there, already.
+    pub same_body: u32,
 }
 
 /// What became of a response, and what its sender is told.
@@ -393,6 +414,8 @@ pub enum Verdict {
     Delivered,
     /// It is delivered as a late answer.
     Late,
+    /// It is the first of several blocks. It is delivered when the others are there.
+    Begun,
     /// It is unacceptable.
     Rejected(Rejection),
     /// It is not wanted, came in a way in which no response comes, or found no room.

@@ -7,6 +7,7 @@ use core::time::Duration;
 use antiphon_wire::{Message, MessageId, Token};
 
 use super::CollectionId;
+use super::body::Body;
 use super::outcome::{Answer, EndedBy, HoldReason, How, Outcome, Rejection, Stage};
 use super::protected::Challenged;
 use super::request::{Completion, End, GroupTarget, Security};
@@ -61,6 +62,8 @@ pub(crate) struct Question {
     pub(crate) transmissions: u32,
     pub(crate) bytes: u64,
     pub(crate) in_person: InPerson,
+    /// Answers of several blocks.
+    pub(crate) bodies: Vec<Body>,
     pub(crate) kept: Vec<Answer>,
     /// No Message ID is free before this instant.
     pub(crate) no_id_before: Option<Instant>,
@@ -318,7 +321,8 @@ impl Question {
         }
         (self.deadline().is_some_and(|at| at <= now)
             && !self.in_person_open()
-            && !self.challenges_open(now))
+            && !self.challenges_open(now)
+            && self.open_bodies().next().is_none())
         .then_some(EndedBy::Deadline)
     }
 
@@ -465,7 +469,11 @@ impl Question {
         {
             let member = MemberIndex(self.in_person.next);
             self.in_person.next += 1;
-            if !self.responders.is_silent(member) || self.in_person.asked.contains(&member) {
+            let begun = |body: &Body| body.member == Some(member);
+            if !self.responders.is_silent(member)
+                || self.in_person.asked.contains(&member)
+                || self.bodies.iter().any(begun)
+            {
                 continue;
             }
             match (self.route_to(member), &self.request) {
@@ -487,6 +495,15 @@ impl Question {
     /// Who was asked in person and is not done; the question is over for them.
     pub(crate) fn take_asked(&mut self) -> Vec<MemberIndex> {
         core::mem::take(&mut self.in_person.asked)
+    }
+
+    /// Do answers still count when it has ended this way?
+    pub(crate) fn goes_on_late(&self, ended_by: EndedBy) -> bool {
+        let by_itself = matches!(
+            ended_by,
+            EndedBy::Deadline | EndedBy::Count | EndedBy::AllExpected
+        );
+        by_itself && self.late.is_some()
     }
 
     /// Where it is in its course.

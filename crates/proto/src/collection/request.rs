@@ -286,7 +286,7 @@ pub struct AnswerLimits {
     pub unexpected: usize,
     /// How many of these may share one IP address; default 1024.
     pub unexpected_per_address: usize,
-    /// Bytes of options and payload of an answer; default 65535, all that fits into a datagram. Larger ones are rejected.
+    /// Bytes of options and payload of an answer, put together if it comes in blocks; default 1 MiB. Larger ones are rejected.
     pub response_bytes: usize,
     /// Bytes that the answers which the outcome keeps take in memory, roughly; default 16 MiB. Further ones are delivered, but not kept.
     pub kept_bytes: usize,
@@ -298,7 +298,7 @@ impl Default for AnswerLimits {
             per_responder: 64,
             unexpected: 4_096,
             unexpected_per_address: 1_024,
-            response_bytes: 65_535,
+            response_bytes: 1 << 20,
             kept_bytes: 16 << 20,
         }
     }

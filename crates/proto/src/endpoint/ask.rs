@@ -144,6 +144,9 @@ impl Endpoint {
         ended: Ended<Completing>,
         result: Result<(Path, Sender, Response), Failure>,
     ) {
+        let Some((ended, result)) = self.transfer(now, ended, result) else {
+            return; // more of the body is to come
+        };
         let after = ended
             .request_sent
             .map_or(Duration::ZERO, |sent| now.since(sent));
@@ -192,6 +195,11 @@ impl Endpoint {
             Asking::Stranger(stranger) => self
                 .collections
                 .stranger_done(now, collection, stranger, sender, result),
+            Asking::Body(n) => {
+                let result = result.map(|(_, response)| response);
+                self.collections
+                    .body_done(now, collection, n, sender, result);
+            }
         }
     }
 
@@ -232,6 +240,7 @@ impl Endpoint {
         self.conduct_observations(now);
         self.cancel_completions(now);
         self.start_completions(now);
+        self.start_bodies(now);
         self.notify_observers(now);
         #[cfg(feature = "oscore")]
         self.protect_requests(now);
@@ -263,6 +272,7 @@ impl Endpoint {
         unicast: UnicastRequest,
     ) {
         let owner = Owner::Completion(completing);
+        let unicast = self.sized(unicast);
         let started = self.exchanges.start(now, &mut self.rng, owner, unicast);
         if let Ok(id) = started {
             self.completing.insert(completing, id);

@@ -104,6 +104,8 @@ pub struct Load {
     pub dedup_records: usize,
     /// Open unicast exchanges.
     pub exchanges: usize,
+    /// Bodies that are sent or received in blocks.
+    pub transfers: usize,
     /// Confirmable messages that wait for their acknowledgement.
     pub confirmables: usize,
     /// Requests that deferred handlers have not answered.
@@ -126,6 +128,7 @@ impl Endpoint {
         Load {
             dedup_records: self.dedup.len(),
             exchanges: self.exchanges.len(),
+            transfers: self.transfers.len(),
             confirmables: self.confirmables.len(),
             incoming: self.incoming.len(),
             pending_answers: self.pending.len(),

@@ -1,5 +1,6 @@
 //! One endpoint, datagram by datagram: what it answers and what it does not.
 
+mod blocks;
 mod exchanges;
 mod notify;
 mod observe;

@@ -4,6 +4,7 @@ use core::fmt;
 
 use antiphon_wire::Code;
 
+use crate::block::BodyFailure;
 use crate::security::NotProtected;
 
 /// Why a request to one peer got no response.
@@ -24,6 +25,8 @@ pub enum Failure {
     /// The request was protected, and nothing came back in time but a response without protection, which anyone can
     /// forge. Its code is a hint and nothing more.
     OnlyUnprotected(Code),
+    /// The body of the request or of the response could not be transferred in blocks.
+    Body(BodyFailure),
 }
 
 impl fmt::Display for Failure {
@@ -42,6 +45,7 @@ impl fmt::Display for Failure {
                     "no protected response in time; an unprotected {code} came"
                 )
             }
+            Self::Body(failure) => failure.fmt(f),
         }
     }
 }

@@ -256,7 +256,7 @@ impl Server {
             size = size.min(BlockSize::at_most(context.limit)?);
             whole = match wanted {
                 Some(_) => size.bytes(),
-                None => context.limit,
+                None => context.limit.min(self.config.mtu),
             };
             let amplified = encoded_len(context.token_length, response) > context.largest;
             if amplified && !context.challenge {

@@ -313,7 +313,7 @@ fn unrecognised_critical_options_reject_an_answer_and_elective_ones_do_not() {
     let fine: [&Options; 4] = [
         &[(OptionNumber(65_002), b"elective")],
         &[(OptionNumber::ETAG, b"far too long for it")],
-        &[(block2, b"\x0e")],
+        &[(block2, b"\x06")],
         &[(block2, b""), (OptionNumber::BLOCK1, b"")],
     ];
     for options in fine {

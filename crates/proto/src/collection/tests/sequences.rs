@@ -286,7 +286,9 @@ impl Trial {
                     let estimated = held.reason == HoldReason::Outstanding;
                     assert!(estimated || !held.remaining.is_zero());
                 }
-                CollectionEvent::SendFailed { .. } | CollectionEvent::Warning(..) => {}
+                CollectionEvent::SendFailed { .. }
+                | CollectionEvent::Warning(..)
+                | CollectionEvent::Progress(..) => {}
             }
         }
         self.seen = self.client.events.len();

@@ -1,0 +1,240 @@
+//! Answers that are the first of several blocks: the others are fetched by unicast, from each member on its own
+//! (groupcomm-bis-18 section 3.8). The body of a member is one answer.
+
+use alloc::vec::Vec;
+
+use antiphon_wire::{Code, Message, OptionNumber, Type};
+
+use super::conduct::{Arrived, body_len};
+use super::outcome::{AnswerProgress, CollectionEvent, How, Rejection, Verdict};
+use super::question::{Phase, Question};
+use super::request::Security;
+use super::{Asking, CollectionId, Collections};
+use crate::block::{BodyProgress, is_first_of_more};
+use crate::exchange::Failure;
+use crate::expect::{MemberIndex, responder_address};
+use crate::identity::Sender;
+use crate::message::{Options, Request, Response};
+use crate::path::{Path, Route};
+use crate::security::Protection;
+use crate::time::Instant;
+
+/// So many first blocks wait at most for their turn.
+const WAITING: usize = 1_024;
+
+/// An answer of several blocks.
+#[derive(Debug)]
+pub(crate) struct Body {
+    n: u32,
+    pub(crate) member: Option<MemberIndex>,
+    path: Path,
+    sender: Sender,
+    kind: Option<Type>,
+    how: How,
+    etag: Option<Vec<u8>>,
+    /// Its blocks are not all there.
+    open: bool,
+}
+
+impl Body {
+    /// Is this the same responder?
+    fn is_of(&self, arrived: &Arrived<'_>) -> bool {
+        match (self.member, &self.sender) {
+            (Some(member), _) => arrived.member == Some(member),
+            (None, Sender::Proven(_)) => self.sender == *arrived.sender,
+            (None, Sender::Unauthenticated) => {
+                arrived.member.is_none()
+                    && responder_address(&self.path) == responder_address(arrived.path)
+            }
+        }
+    }
+}
+
+/// A member of whose answer the other blocks are to be fetched. The end is told by [`Collections::body_done`].
+#[derive(Debug)]
+pub(crate) struct BodyWanted {
+    pub(crate) collection: CollectionId,
+    pub(crate) n: u32,
+    pub(crate) path: Path,
+    pub(crate) sender: Sender,
+    pub(crate) route: Route,
+    /// What the group was asked, without what concerns the first answers only.
+    pub(crate) request: Request,
+    pub(crate) protection: Protection,
+    /// The first block.
+    pub(crate) response: Response,
+    /// The largest body.
+    pub(crate) limit: usize,
+}
+
+impl Question {
+    /// The answers of which blocks are missing.
+    pub(crate) fn open_bodies(&self) -> impl Iterator<Item = u32> + use<'_> {
+        self.bodies
+            .iter()
+            .filter(|body| body.open)
+            .map(|body| body.n)
+    }
+}
+
+impl Collections {
+    /// Takes note of an answer that is the first of several blocks. `None`: it is not.
+    pub(super) fn begin_body(
+        &mut self,
+        id: CollectionId,
+        arrived: &Arrived<'_>,
+        message: &Message<'_>,
+    ) -> Option<Verdict> {
+        let question = self.questions.get_mut(&id)?;
+        let request = question.request.as_ref()?;
+        let safe = matches!(request.method, Code::GET | Code::FETCH);
+        if !safe || !is_first_of_more(&Options::from(message)) {
+            return None;
+        }
+        let etag = message.option(OptionNumber::ETAG).map(<[u8]>::to_vec);
+        let known = question.bodies.iter().any(|body| {
+            body.is_of(arrived) && (body.open || (etag.is_some() && body.etag == etag))
+        });
+        if known {
+            question.responders.dropped.same_body += 1;
+            return Some(Verdict::Dropped);
+        }
+        let room = question.responders.expected() + question.responders.room_for_others();
+        if question.bodies.len() >= room || self.bodies.len() >= WAITING {
+            question.responders.dropped.no_room += 1;
+            return Some(Verdict::Dropped);
+        }
+        let mut request = request.clone();
+        request.options.remove(OptionNumber::NO_RESPONSE);
+        let protection = match question.security {
+            Security::Unsecured(_) => Protection::None,
+            #[cfg(feature = "oscore")]
+            Security::Group(group) => {
+                let identity = match arrived.sender {
+                    Sender::Proven(identity) => Some(identity),
+                    Sender::Unauthenticated => None,
+                };
+                super::protected::member_of(group, identity)
+            }
+        };
+        let n = u32::try_from(question.bodies.len()).unwrap_or(u32::MAX);
+        question.bodies.push(Body {
+            n,
+            member: arrived.member,
+            path: *arrived.path,
+            sender: arrived.sender.clone(),
+            kind: arrived.kind,
+            how: arrived.how,
+            etag,
+            open: true,
+        });
+        self.bodies.push_back(BodyWanted {
+            collection: id,
+            n,
+            path: *arrived.path,
+            sender: arrived.sender.clone(),
+            route: Route {
+                socket: arrived.path.socket,
+                source: None,
+                interface: arrived.path.interface,
+                destination: arrived.path.peer,
+            },
+            request,
+            protection,
+            response: Response::from(message),
+            limit: question.response_bytes,
+        });
+        Some(Verdict::Begun)
+    }
+
+    /// Is there an answer whose other blocks are to be fetched?
+    pub(crate) fn wants_bodies(&self) -> bool {
+        !self.bodies.is_empty()
+    }
+
+    /// The next answer whose other blocks are to be fetched.
+    pub(crate) fn poll_body(&mut self) -> Option<BodyWanted> {
+        self.bodies.pop_front()
+    }
+
+    /// An answer has come further.
+    pub(crate) fn body_progress(
+        &mut self,
+        id: CollectionId,
+        asking: Asking,
+        path: &Path,
+        progress: BodyProgress,
+    ) {
+        let question = self.questions.get(&id);
+        let member = match (asking, question) {
+            (Asking::Member(member), _) => Some(member),
+            (Asking::Body(n), Some(question)) => {
+                let body = question.bodies.get(n as usize);
+                body.and_then(|body| body.member)
+            }
+            (Asking::Body(_), None) | (Asking::Stranger(_), _) => None,
+        };
+        self.tell(CollectionEvent::Progress(AnswerProgress {
+            collection: id,
+            member,
+            from: path.peer,
+            progress,
+        }));
+    }
+
+    /// All blocks of an answer are there, or cannot be had.
+    pub(crate) fn body_done(
+        &mut self,
+        now: Instant,
+        id: CollectionId,
+        n: u32,
+        sender: &Sender,
+        result: Result<Response, Failure>,
+    ) {
+        let Some(question) = self.questions.get_mut(&id) else {
+            return;
+        };
+        let Some(body) = question.bodies.get_mut(n as usize).filter(|body| body.open) else {
+            return;
+        };
+        body.open = false;
+        let (member, path, kind) = (body.member, body.path, body.kind);
+        let same_sender = body.sender == *sender;
+        let (sender, how) = (body.sender.clone(), body.how);
+        let rejection = match &result {
+            Ok(_) if !same_sender => {
+                let failure = crate::block::BodyFailure::Inconsistent;
+                Some(Rejection::Incomplete(Failure::Body(failure)))
+            }
+            Ok(response) => {
+                let bytes = body_len(response);
+                (bytes > question.response_bytes).then_some(Rejection::TooLarge(bytes))
+            }
+            Err(failure) => Some(Rejection::Incomplete(*failure)),
+        };
+        let how = match question.phase {
+            Phase::Late(_) => How::Late,
+            _ => how,
+        };
+        match (rejection, result) {
+            (None, Ok(response)) => {
+                let arrived = Arrived {
+                    member,
+                    path: &path,
+                    sender: &sender,
+                    kind,
+                    how,
+                };
+                self.deliver(now, id, &arrived, || response);
+            }
+            (rejection, _) => {
+                body.etag = None; // another attempt may succeed
+                if let Some(rejection) = rejection {
+                    let peer = responder_address(&path);
+                    question.responders.reject(member, peer, &sender, rejection);
+                }
+            }
+        }
+        self.step(now, id);
+    }
+}

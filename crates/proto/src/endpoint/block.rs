@@ -1,0 +1,502 @@
+//! Bodies in blocks, as a client: one exchange after the other, under the name of the first.
+//!
+//! A transfer is made only when there is something to transfer: when the body of a request is larger than a block, or when
+//! a response says that it is the first of several blocks. Nothing else passes through here.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use antiphon_wire::{Code, OptionNumber, encode_uint};
+
+use super::{Completing, Endpoint};
+use crate::block::{
+    BlockSize, BodyFailure, Bounds, Step, Transfer, block, hinted_size, is_first_of_more,
+};
+use crate::collection::{Asking, BodyWanted, LinkProfile};
+use crate::event::Event;
+use crate::exchange::{
+    Ended, ExchangeId, Failure, Owner, Reliability, RequestError, SendError, UnicastRequest,
+    encoded_bound, same_peer,
+};
+use crate::identity::Sender;
+use crate::message::{Request, Response};
+use crate::path::Path;
+use crate::security::Protection;
+use crate::time::Instant;
+
+/// The transfers that are under way.
+#[derive(Default)]
+pub(super) struct Transfers {
+    /// By the exchange that each was begun with, whose name it keeps.
+    open: BTreeMap<ExchangeId, Open>,
+    /// The exchange that each waits for, and the one it was begun with.
+    current: BTreeMap<ExchangeId, ExchangeId>,
+    deadlines: BTreeSet<(Instant, ExchangeId)>,
+    /// The memory of all bodies.
+    bytes: usize,
+    /// Request-Tags below this one are not used any more: an operation with one of them has not come to its end.
+    tag_floor: u32,
+}
+
+struct Open {
+    transfer: Box<Transfer>,
+    current: ExchangeId,
+    deadline: Instant,
+    first_sent: Option<Instant>,
+    /// Who has sent the blocks so far.
+    sender: Option<Sender>,
+    peer: SocketAddr,
+    /// Which of the Request-Tags it has, if it sends a body.
+    tag: Option<u32>,
+    footprint: usize,
+}
+
+/// An exchange that is over, and what came of it.
+type Reported = (Ended<Completing>, Result<(Path, Sender, Response), Failure>);
+
+impl Transfers {
+    /// The exchange that a request waits for at present.
+    pub(super) fn current(&self, id: ExchangeId) -> ExchangeId {
+        self.open.get(&id).map_or(id, |open| open.current)
+    }
+
+    /// Forgets a transfer that is given up, and says which exchange it waited for.
+    pub(super) fn remove(&mut self, id: ExchangeId) -> Option<ExchangeId> {
+        let open = self.take(id)?;
+        self.not_concluded(&open);
+        Some(open.current)
+    }
+
+    /// How many are under way.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Nothing is under way, and nothing is left of what was.
+    #[cfg(test)]
+    pub(super) fn is_clear(&self) -> bool {
+        self.open.is_empty()
+            && self.current.is_empty()
+            && self.deadlines.is_empty()
+            && self.bytes == 0
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    fn take(&mut self, id: ExchangeId) -> Option<Open> {
+        let open = self.open.remove(&id)?;
+        self.current.remove(&open.current);
+        self.deadlines.remove(&(open.deadline, id));
+        self.bytes = self.bytes.saturating_sub(open.footprint);
+        Some(open)
+    }
+
+    fn insert(&mut self, id: ExchangeId, mut open: Open) {
+        open.footprint = open.transfer.footprint();
+        self.bytes += open.footprint;
+        self.current.insert(open.current, id);
+        self.deadlines.insert((open.deadline, id));
+        self.open.insert(id, open);
+    }
+
+    /// Blocks of this operation may still be on their way, so that its Request-Tag must not be used again (RFC 9175
+    /// section 3.5.1).
+    fn not_concluded(&mut self, open: &Open) {
+        if let Some(tag) = open.tag {
+            self.tag_floor = self.tag_floor.max(tag.saturating_add(1));
+        }
+    }
+
+    /// The lowest Request-Tag that no operation with this peer has.
+    fn free_tag(&self, peer: SocketAddr) -> u32 {
+        let taken: BTreeSet<u32> = self
+            .open
+            .values()
+            .filter(|open| same_peer(open.peer, peer))
+            .filter_map(|open| open.tag)
+            .collect();
+        (self.tag_floor..=u32::MAX)
+            .find(|tag| !taken.contains(tag))
+            .unwrap_or(u32::MAX)
+    }
+}
+
+/// The values in the order of their length: none, the empty one, then numbers (RFC 9175 section 3.4).
+fn tag_value(tag: u32) -> Option<Vec<u8>> {
+    match tag {
+        0 => None,
+        _ => Some(encode_uint(tag - 1).as_bytes().to_vec()),
+    }
+}
+
+impl Endpoint {
+    /// Fetches `length` bytes of a representation, from byte `start` on, and no block that has none of them. The response
+    /// has these bytes as its payload, or fewer where the representation ends. One that begins behind the end is answered
+    /// with 4.00 by the server.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; nothing is sent then.
+    pub fn request_range(
+        &mut self,
+        now: Instant,
+        unicast: UnicastRequest,
+        start: usize,
+        length: usize,
+    ) -> Result<ExchangeId, RequestError> {
+        let (request, unicast) = split(unicast);
+        if !matches!(request.method, Code::GET | Code::FETCH) {
+            return Err(RequestError::NotAMethod);
+        }
+        let bounds = self.bounds();
+        let (transfer, first) =
+            Transfer::range(request, bounds, start, length).ok_or(RequestError::TooLarge)?;
+        self.begin_transfer(now, transfer, unicast, first, None)
+    }
+
+    /// A request of the application.
+    pub(super) fn request_in_blocks(
+        &mut self,
+        now: Instant,
+        unicast: UnicastRequest,
+    ) -> Result<ExchangeId, RequestError> {
+        let bounds = self.bounds();
+        let own_block = unicast.request.options.get(OptionNumber::BLOCK1).is_some();
+        if unicast.request.payload.len() > bounds.size.bytes() && !own_block {
+            if unicast.request.payload.len() > bounds.body {
+                return Err(RequestError::TooLarge);
+            }
+            let (request, unicast) = split(unicast);
+            let tag = self.transfers.free_tag(unicast.route.destination);
+            let (transfer, first) = Transfer::upload(request, bounds, tag_value(tag));
+            return self.begin_transfer(now, transfer, unicast, first, Some(tag));
+        }
+        let unicast = self.sized(unicast);
+        self.fits(&unicast.request)?;
+        let owner = Owner::Application;
+        self.exchanges.start(now, &mut self.rng, owner, unicast)
+    }
+
+    /// States the block size that is wanted from the beginning, if it is not the largest.
+    pub(super) fn sized(&self, mut unicast: UnicastRequest) -> UnicastRequest {
+        let size = self.block_size();
+        let request = &mut unicast.request;
+        if size < BlockSize::LARGEST
+            && matches!(request.method, Code::GET | Code::FETCH)
+            && request.options.get(OptionNumber::BLOCK2).is_none()
+            && let Some(block) = size.block_at(0, false)
+        {
+            let value = block.encode();
+            request.options.push(OptionNumber::BLOCK2, value.as_bytes());
+        }
+        unicast
+    }
+
+    fn block_size(&self) -> BlockSize {
+        let by_link = match self.config.collections.link {
+            LinkProfile::Unconstrained => BlockSize::LARGEST,
+            LinkProfile::SixLowpan { .. } => BlockSize::SIXLOWPAN,
+        };
+        self.config.transfers.size.unwrap_or(by_link)
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            size: self.block_size(),
+            body: self.config.transfers.body,
+            restarts: self.config.transfers.restarts,
+        }
+    }
+
+    fn fits(&self, request: &Request) -> Result<(), RequestError> {
+        let bound = encoded_bound(&request.options, &request.payload);
+        match bound > self.config.limits.datagram.saturating_add(64) {
+            true => Err(RequestError::TooLarge),
+            false => Ok(()),
+        }
+    }
+
+    fn begin_transfer(
+        &mut self,
+        now: Instant,
+        transfer: Transfer,
+        unicast: UnicastRequest,
+        first: Request,
+        tag: Option<u32>,
+    ) -> Result<ExchangeId, RequestError> {
+        self.fits(&first)?;
+        if self.transfers.bytes + transfer.footprint() > self.config.transfers.bytes {
+            return Err(RequestError::TooMany);
+        }
+        let peer = unicast.route.destination;
+        let unicast = UnicastRequest {
+            request: first,
+            ..unicast
+        };
+        let owner = Owner::Application;
+        let id = self.exchanges.start(now, &mut self.rng, owner, unicast)?;
+        let open = Open {
+            transfer: Box::new(transfer),
+            current: id,
+            deadline: now + self.config.transfers.patience,
+            first_sent: None,
+            sender: None,
+            peer,
+            tag,
+            footprint: 0,
+        };
+        self.transfers.insert(id, open);
+        Ok(id)
+    }
+
+    /// An exchange has ended. If more of a body is to be transferred, that goes on; else whoever asked is to be told, under
+    /// the name of the first exchange.
+    pub(super) fn transfer(
+        &mut self,
+        now: Instant,
+        mut ended: Ended<Completing>,
+        result: Result<(Path, Sender, Response), Failure>,
+    ) -> Option<Reported> {
+        let known = self.transfers.current.get(&ended.id).copied();
+        let open = match known {
+            Some(id) => {
+                let open = self.transfers.take(id)?;
+                ended.id = id;
+                open
+            }
+            None => match &result {
+                Ok((_, _, response)) => match self.transfer_for(now, &mut ended, response) {
+                    Some(open) => open,
+                    None => return Some((ended, result)),
+                },
+                Err(_) => return Some((ended, result)),
+            },
+        };
+        let (path, sender, response) = match result {
+            Ok(arrived) => arrived,
+            Err(failure) => {
+                self.transfers.not_concluded(&open);
+                ended.request_sent = open.first_sent.or(ended.request_sent);
+                return Some((ended, Err(failure)));
+            }
+        };
+        self.go_on(now, open, ended, path, sender, response)
+    }
+
+    /// Is the response one that makes a transfer of what was an ordinary exchange?
+    fn transfer_for(
+        &mut self,
+        now: Instant,
+        ended: &mut Ended<Completing>,
+        response: &Response,
+    ) -> Option<Open> {
+        let asked = &ended.unicast.request;
+        let one_block = |number| block(&asked.options, number).is_some_and(|b| b.num() > 0);
+        if matches!(ended.owner, Owner::Observation(_)) {
+            return None;
+        }
+        if one_block(OptionNumber::BLOCK2) || asked.options.get(OptionNumber::BLOCK1).is_some() {
+            return None; // the application deals with blocks itself
+        }
+        let too_large = hinted_size(response, asked).is_some();
+        if !is_first_of_more(&response.options) && !too_large {
+            return None;
+        }
+        let peer = ended.unicast.route.destination;
+        let request = core::mem::replace(&mut ended.unicast.request, Request::new(Code::GET));
+        let mut tag = None;
+        let bounds = self.bounds();
+        let transfer = match too_large {
+            true => {
+                let free = self.transfers.free_tag(peer);
+                tag = Some(free);
+                Transfer::too_large(request, bounds, tag_value(free))
+            }
+            false => Transfer::asked(request, bounds),
+        };
+        Some(Open {
+            transfer: Box::new(transfer),
+            current: ended.id,
+            deadline: now + self.config.transfers.patience,
+            first_sent: None,
+            sender: None,
+            peer,
+            tag,
+            footprint: 0,
+        })
+    }
+
+    fn go_on(
+        &mut self,
+        now: Instant,
+        mut open: Open,
+        mut ended: Ended<Completing>,
+        path: Path,
+        sender: Sender,
+        response: Response,
+    ) -> Option<Reported> {
+        open.first_sent = open.first_sent.or(ended.request_sent);
+        ended.request_sent = open.first_sent;
+        let step = match open.sender.replace(sender.clone()) {
+            Some(other) if other != sender => Step::Failed(BodyFailure::Inconsistent),
+            _ => open.transfer.on_response(response),
+        };
+        let crowded =
+            self.transfers.bytes + open.transfer.footprint() > self.config.transfers.bytes;
+        match step {
+            Step::Done(response) => Some((ended, Ok((path, sender, response)))),
+            Step::Failed(failure) => Some((ended, Err(Failure::Body(failure)))),
+            Step::Send(_) if crowded => Some((ended, Err(Failure::Body(BodyFailure::Crowded)))),
+            Step::Send(request) => {
+                let unicast = UnicastRequest {
+                    request,
+                    protection: pinned(ended.unicast.protection, &sender),
+                    ..ended.unicast
+                };
+                let owner = ended.owner;
+                let started = self
+                    .exchanges
+                    .start(now, &mut self.rng, owner, unicast.clone());
+                let Ok(current) = started else {
+                    ended.unicast = unicast;
+                    let failure = Failure::Unreachable(SendError::NoBuffer);
+                    return Some((ended, Err(failure)));
+                };
+                open.current = current;
+                let progress = open.transfer.progress();
+                match owner {
+                    Owner::Application => self.events.push_back(Event::Progress {
+                        exchange: ended.id,
+                        progress,
+                    }),
+                    Owner::Completion((collection, asking)) => {
+                        self.completing.insert((collection, asking), ended.id);
+                        self.collections
+                            .body_progress(collection, asking, &path, progress);
+                    }
+                    Owner::Observation(_) => {} // their answers do not come here
+                }
+                self.transfers.insert(ended.id, open);
+                None
+            }
+        }
+    }
+
+    /// Gives up the transfers that take too long.
+    pub(super) fn give_up_transfers(&mut self, now: Instant) {
+        while let Some((due, id)) = self.transfers.deadlines.first().copied() {
+            if due > now {
+                return;
+            }
+            let current = self.transfers.current(id);
+            self.fail(now, current, Failure::Body(BodyFailure::TimedOut));
+            self.transfers.remove(id); // if its exchange was gone
+        }
+    }
+
+    /// Fetches what follows the first blocks of members' answers, so many at the same time.
+    pub(super) fn start_bodies(&mut self, now: Instant) {
+        while self.collections.wants_bodies() {
+            let of_member = |(_, asking): &&Completing| matches!(asking, Asking::Body(_));
+            let under_way = self.completing.keys().filter(of_member).count();
+            if under_way >= self.config.transfers.at_once.max(1) {
+                return;
+            }
+            let Some(wanted) = self.collections.poll_body() else {
+                return;
+            };
+            self.start_body(now, wanted);
+        }
+    }
+
+    fn start_body(&mut self, now: Instant, wanted: BodyWanted) {
+        let BodyWanted {
+            collection,
+            n,
+            path,
+            sender,
+            route,
+            request,
+            protection,
+            response,
+            limit,
+        } = wanted;
+        let bounds = Bounds {
+            body: limit.min(self.config.transfers.body),
+            ..self.bounds()
+        };
+        let mut transfer = Transfer::asked(request, bounds);
+        let peer = route.destination;
+        let completing = (collection, Asking::Body(n));
+        let failure = match transfer.on_response(response) {
+            Step::Send(request) => {
+                let unicast = UnicastRequest {
+                    request,
+                    route,
+                    reliability: Reliability::Confirmable,
+                    response_timeout: None,
+                    protection,
+                };
+                let room =
+                    self.transfers.bytes + transfer.footprint() <= self.config.transfers.bytes;
+                let owner = Owner::Completion(completing);
+                let started = match room {
+                    true => self.exchanges.start(now, &mut self.rng, owner, unicast),
+                    false => Err(RequestError::TooMany),
+                };
+                match started {
+                    Ok(id) => {
+                        self.completing.insert(completing, id);
+                        let progress = transfer.progress();
+                        self.collections
+                            .body_progress(collection, completing.1, &path, progress);
+                        let open = Open {
+                            transfer: Box::new(transfer),
+                            current: id,
+                            deadline: now + self.config.transfers.patience,
+                            first_sent: None,
+                            sender: Some(sender),
+                            peer,
+                            tag: None,
+                            footprint: 0,
+                        };
+                        self.transfers.insert(id, open);
+                        return;
+                    }
+                    Err(_) => BodyFailure::Crowded,
+                }
+            }
+            Step::Failed(failure) => failure,
+            Step::Done(_) => BodyFailure::Inconsistent, // it was the first of several
+        };
+        let failure = Failure::Body(failure);
+        self.collections
+            .body_done(now, collection, n, &sender, Err(failure));
+    }
+}
+
+/// The request, and all that is known of it beside.
+fn split(mut unicast: UnicastRequest) -> (Request, UnicastRequest) {
+    let method = unicast.request.method;
+    let request = core::mem::replace(&mut unicast.request, Request::new(method));
+    (request, unicast)
+}
+
+/// Later blocks are asked of the one that has sent the first: in pairwise mode, as soon as it is known who that is
+/// (draft-ietf-core-oscore-groupcomm-28 section 14.9).
+fn pinned(protection: Protection, sender: &Sender) -> Protection {
+    #[cfg(feature = "oscore")]
+    if let (Protection::Group(group), Sender::Proven(identity)) = (&protection, sender)
+        && let Some(credential) = identity.credential()
+    {
+        return Protection::Member {
+            group: *group,
+            credential: credential.to_vec(),
+        };
+    }
+    let _ = sender;
+    protection
+}
