@@ -125,18 +125,15 @@ impl ReplayWindow {
     /// were verified at the same time, the second is refused.
     pub fn commit(&mut self, number: PartialIv) -> Result<(), ReplayRefused> {
         self.check(number)?;
-        let mut place = number.value().saturating_sub(self.limit);
-        let last = self.span() - 1;
-        if place > last {
-            let by = place - last;
-            self.seen = u32::try_from(by)
-                .ok()
-                .and_then(|by| self.seen.checked_shr(by))
-                .unwrap_or(0);
-            self.limit += by;
-            place = last;
-        }
-        self.seen |= 1 << place;
+        let place = number.value().saturating_sub(self.limit);
+        // A number beyond the end moves the window so far that it is the last one in it.
+        let by = place.saturating_sub(self.span() - 1);
+        self.seen = u32::try_from(by)
+            .ok()
+            .and_then(|by| self.seen.checked_shr(by))
+            .unwrap_or(0);
+        self.limit += by;
+        self.seen |= 1 << (place - by);
         Ok(())
     }
 

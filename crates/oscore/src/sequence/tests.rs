@@ -111,6 +111,9 @@ fn the_last_block_ends_at_the_limit() {
     // nothing is left to be reserved, also when it never was
     assert_eq!(Sequence::resume_at(10, settings).wants(), None);
     assert_eq!(Sequence::resume_at(9, settings).wants(), Some(10));
+    // nor when all is reserved and some of it left, or when none is left and not all was reserved
+    assert_eq!(Sequence::exact(9, 10, settings).wants(), None);
+    assert_eq!(Sequence::exact(10, 5, settings).wants(), None);
 }
 
 #[test]
