@@ -40,10 +40,9 @@ impl PartialIv {
         if !matches!(bytes.len(), 1..=5) || (bytes.len() > 1 && bytes.first() == Some(&0)) {
             return None;
         }
-        let value = bytes
-            .iter()
-            .fold(0, |value, byte| value << 8 | u64::from(*byte));
-        PartialIv::new(value)
+        let mut value = [0; 8];
+        value.get_mut(8 - bytes.len()..)?.copy_from_slice(bytes);
+        PartialIv::new(u64::from_be_bytes(value))
     }
 }
 

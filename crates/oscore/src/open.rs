@@ -351,7 +351,7 @@ impl Group {
     fn retire(&self, asked: &mut Asked, now: Duration) {
         let old = self.retained.as_ref().filter(|old| now < old.until);
         let oldest = old.map_or(self.current.serial, |old| old.context.serial);
-        if asked.oldest < oldest {
+        if asked.oldest != oldest {
             asked.oldest = oldest;
             for order in asked.servers.values_mut() {
                 order.retire_before(oldest);

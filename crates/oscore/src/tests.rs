@@ -15,3 +15,4 @@ mod protection;
 mod receive;
 mod restart;
 mod vectors;
+mod work;

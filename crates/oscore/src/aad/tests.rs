@@ -581,3 +581,27 @@ fn a_buffer_is_used_again() {
         );
     }
 }
+
+#[test]
+fn the_memory_is_as_long_as_what_is_in_it() {
+    for len in [0, 30, 300, 3000] {
+        let credential = vec![7; len];
+        let parts = GroupAad {
+            suite: &Suite::default(),
+            request_kid: b"kid",
+            request_piv: PartialIv::ZERO,
+            class_i_options: b"",
+            request_kid_context: b"gid",
+            oscore_option: b"",
+            sender_credential: &credential,
+            group_manager_credential: &credential,
+        };
+        let mut aad = Aad::group(&parts, Vec::new());
+        assert_eq!(
+            aad.enc_structure().len() + 10,
+            aad.clone().into_buffer().len()
+        );
+        let buffer = aad.into_buffer();
+        assert_eq!(buffer.capacity(), buffer.len());
+    }
+}

@@ -1,5 +1,6 @@
 use super::*;
 use crate::test_vectors::{self as vectors, bytes, hex, list};
+use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 use proptest::prelude::*;
@@ -323,4 +324,16 @@ proptest! {
             prop_assert_eq!(written(&option), value);
         }
     }
+}
+
+#[test]
+fn what_is_wrong_with_an_option_is_said() {
+    assert_eq!(
+        format!("{}", OptionMalformed::ReservedBits),
+        "the OSCORE option has a reserved flag bit set"
+    );
+    assert_eq!(
+        format!("{}", OptionMalformed::NoKid),
+        "a request has no kid"
+    );
 }

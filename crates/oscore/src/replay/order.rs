@@ -1,5 +1,7 @@
 //! The order of the responses of one server within a long exchange (draft sections 5.1, 5.3.1 and 7.4).
 
+use core::cmp::Ordering;
+
 use alloc::vec::Vec;
 
 use super::{ReplayWindow, WindowSize};
@@ -184,7 +186,7 @@ impl ResponseOrder {
         }
         Ok(Order {
             rank,
-            freshest: newest.is_none_or(|newest| rank > newest),
+            freshest: newest.max(Some(rank)) != newest,
         })
     }
 
@@ -292,9 +294,11 @@ impl Numbers {
     fn check(&self, number: PartialIv) -> Result<(), ResponseRefused> {
         match &self.window {
             Some(window) => window.check(number).map_err(|_| ResponseRefused::Replayed),
-            None if number == self.number => Err(ResponseRefused::Replayed),
-            None if number < self.number => Err(ResponseRefused::Older),
-            None => Ok(()),
+            None => match number.cmp(&self.number) {
+                Ordering::Less => Err(ResponseRefused::Older),
+                Ordering::Equal => Err(ResponseRefused::Replayed),
+                Ordering::Greater => Ok(()),
+            },
         }
     }
 

@@ -450,3 +450,54 @@ fn threat_14_stale_members_are_gone_before_the_new_keys_come() {
     // The control: without the list it is heard.
     assert!(floor.hear(3, &evicted).is_ok());
 }
+
+/// The next keys, as both members of a floor install them at this time.
+fn install_next(one: &mut One, generation: u64, now: Duration) {
+    let stale = Stale::Since {
+        generation: generation - 1,
+        kids: vec![],
+    };
+    let gid = [0x30 + generation as u8];
+    let parameters = parameters(&gid, generation, Suite::default());
+    let group = one.group();
+    let prepared = group.prepare_install(parameters, None, stale, 1000);
+    group.commit_install(prepared.unwrap(), now).unwrap();
+    one.now = now;
+}
+
+#[test]
+fn what_is_kept_of_replaced_contexts_goes_with_them_in_a_long_exchange() {
+    let settings = Settings {
+        retention: seconds(10),
+        ..Settings::default()
+    };
+    let mut floor = Floor::with(2, Suite::default(), settings);
+    let (request, mut asked) = floor.ask(0, To::Group, &get(1, &[0xaa], "temp"));
+    let mut opened = floor.hear(1, &request).unwrap();
+    let mut respond = |floor: &mut Floor, asked: &mut Asked| {
+        let answer = content(2, &[0xaa], b"1");
+        let response = floor.answer(1, &mut opened.received, &answer, None);
+        floor.listen(0, &response, asked).map(|opened| opened.order)
+    };
+    let known = |asked: &Asked, context: u64| {
+        let order = asked.servers.values().next().unwrap();
+        order.response_number(context).is_some()
+    };
+    assert!(respond(&mut floor, &mut asked).unwrap().freshest);
+    let mut last = floor.members[0].group().current.serial;
+    // More contexts than there is room for.
+    for generation in 2..10 {
+        let now = seconds(1000 + 20 * generation);
+        install_next(&mut floor.members[0], generation, now);
+        // Until the replaced context is erased, responses are opened with it, and their order is kept.
+        floor.members[0].now = now + seconds(10) - Duration::from_nanos(1);
+        assert!(respond(&mut floor, &mut asked).unwrap().freshest);
+        assert!(known(&asked, last));
+        install_next(&mut floor.members[1], generation, now);
+        floor.members[0].now = now + seconds(10);
+        assert!(respond(&mut floor, &mut asked).unwrap().freshest);
+        assert!(!known(&asked, last));
+        last = floor.members[0].group().current.serial;
+        assert!(known(&asked, last));
+    }
+}

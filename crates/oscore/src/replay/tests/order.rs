@@ -305,3 +305,24 @@ fn servers_have_response_numbers_of_their_own() {
     );
     assert_eq!(commit(&mut servers[2], 7), Err(Replayed));
 }
+
+#[test]
+fn an_own_response_number_belongs_to_each_id_of_a_server() {
+    let policy = OrderPolicy {
+        older: OlderResponses::Refused,
+        kid_change: KidChange::Followed,
+    };
+    let mut order = ResponseOrder::new(policy);
+    assert!(order.commit(1, KID, Some(piv(5))).unwrap().freshest);
+    // Under the same context the numbers of the new ID begin anew.
+    let second = order.commit(1, OTHER, Some(piv(3))).unwrap();
+    assert_eq!((second.rank, second.freshest), (rank(1, 1, 3), true));
+    assert_eq!(order.check(1, OTHER, Some(piv(3))), Err(Replayed));
+    assert_eq!(order.check(1, OTHER, Some(piv(2))), Err(Older));
+    assert_eq!(order.check(1, OTHER, Some(piv(4))), Ok(()));
+    assert_eq!(order.check(1, KID, Some(piv(6))), Ok(()));
+    // Behind a newer context it is too late for them.
+    assert!(order.commit(2, KID, Some(piv(0))).unwrap().freshest);
+    assert_eq!(order.check(1, b"new", Some(piv(9))), Err(Older));
+    assert_eq!(order.check(2, b"new", Some(piv(0))), Ok(()));
+}
