@@ -1,7 +1,7 @@
 //! Echo values that wait for their answer (draft section 9, RFC 9175).
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
 use subtle::ConstantTimeEq;
@@ -9,8 +9,8 @@ use subtle::ConstantTimeEq;
 /// The Echo values of the current Security Context of one group, by the kid of the client: with the Gid of that context
 /// this is the pair (gid, kid) of the text. There is one store for each context, and it ends with it.
 ///
-/// A client has one entry, whatever it sends, with its last two values: two requests that cross their challenges
-/// must not cancel each other for ever. When the store is full of values that are still good, nobody new is
+/// A client has one entry, whatever it sends, with its last [`EchoSettings::values`]: two requests that cross their
+/// challenges must not cancel each other for ever, nor must old requests that somebody sends again meanwhile. When the store is full of values that are still good, nobody new is
 /// challenged until one is answered or expires; so nobody can push out another's value.
 #[derive(Debug)]
 pub struct EchoStore {
@@ -25,6 +25,8 @@ pub struct EchoSettings {
     pub lifetime: Duration,
     /// For how many clients values are kept, by default 1024.
     pub clients: usize,
+    /// How many values are kept for each of them, by default 16, at least 1; 24 bytes each while they wait.
+    pub values: usize,
 }
 
 impl Default for EchoSettings {
@@ -32,6 +34,7 @@ impl Default for EchoSettings {
         Self {
             lifetime: Duration::from_secs(60),
             clients: 1024,
+            values: 16,
         }
     }
 }
@@ -39,10 +42,14 @@ impl Default for EchoSettings {
 /// Random bytes, fresh for each challenge.
 pub type EchoValue = [u8; 8];
 
-#[derive(Clone, Copy)]
-struct Entry {
-    latest: Waiting,
-    before: Option<Waiting>,
+/// The values of one client, the latest at the end.
+#[derive(Clone, Default)]
+struct Entry(VecDeque<Waiting>);
+
+impl Entry {
+    fn is_good(&self, now: Duration) -> bool {
+        self.0.back().is_some_and(|latest| latest.is_good(now))
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -73,26 +80,18 @@ impl EchoStore {
             value,
             end: now.saturating_add(self.settings.lifetime),
         };
-        if let Some(entry) = self.waiting.get_mut(kid) {
-            *entry = Entry {
-                latest,
-                before: Some(entry.latest),
-            };
-            return true;
+        if !self.waiting.contains_key(kid) && self.waiting.len() >= self.settings.clients {
+            self.waiting.retain(|_, entry| entry.is_good(now));
+            if self.waiting.len() >= self.settings.clients {
+                return false;
+            }
         }
-        if self.waiting.len() >= self.settings.clients {
-            self.waiting.retain(|_, entry| entry.latest.is_good(now));
+        let Entry(values) = self.waiting.entry(kid.into()).or_default();
+        values.retain(|value| value.is_good(now));
+        if values.len() >= self.settings.values.max(1) {
+            values.pop_front();
         }
-        if self.waiting.len() >= self.settings.clients {
-            return false;
-        }
-        self.waiting.insert(
-            kid.into(),
-            Entry {
-                latest,
-                before: None,
-            },
-        );
+        values.push_back(latest);
         true
     }
 
@@ -100,7 +99,7 @@ impl EchoStore {
     pub fn is_waiting(&self, kid: &[u8], now: Duration) -> bool {
         self.waiting
             .get(kid)
-            .is_some_and(|entry| entry.latest.is_good(now))
+            .is_some_and(|entry| entry.is_good(now))
     }
 
     /// Whether `value` is a challenge that `kid` was given and that is still good. Compares in constant time. What
@@ -109,19 +108,12 @@ impl EchoStore {
         let Some(entry) = self.waiting.get(kid) else {
             return false;
         };
-        let right = entry.latest.matches(value, now)
-            | entry
-                .before
-                .is_some_and(|before| before.matches(value, now));
-        if right || !entry.latest.is_good(now) {
+        let values = entry.0.iter();
+        let right = values.fold(false, |right, one| right | one.matches(value, now));
+        if right || !entry.is_good(now) {
             self.waiting.remove(kid);
         }
         right
-    }
-
-    /// Forgets every value: a new Security Context was installed.
-    pub fn clear(&mut self) {
-        self.waiting.clear();
     }
 
     /// How many clients are waited for, at most [`EchoSettings::clients`].

@@ -214,6 +214,13 @@ impl Dedup {
             .then_some(RecordRef { place, mid: mid.0 })
     }
 
+    /// The message is as if it had never come: its repetition is a new one.
+    pub(crate) fn forget(&mut self, reference: RecordRef) {
+        if let Some(record) = self.record_of_mut(reference) {
+            record.expires = Instant::ZERO;
+        }
+    }
+
     /// Keeps the reply to a Confirmable message for its duplicates.
     pub(crate) fn store_reply(&mut self, reference: RecordRef, bytes: &[u8]) {
         let capacity = self.limits.reply_bytes;

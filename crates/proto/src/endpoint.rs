@@ -732,7 +732,7 @@ impl Endpoint {
             Some(Reply::Nothing) if kind == Type::Non => {
                 self.settle_response(now, path, message, fingerprint)
             }
-            Some(Reply::Nothing) => {}
+            Some(Reply::Nothing | Reply::Lost) => {}
             Some(Reply::Reset) => self.send_empty(path, Type::Rst, mid),
             None => {
                 self.counters.unmatched += 1;

@@ -62,6 +62,9 @@ use target::Target;
 /// So many entity tags of a request are compared; a client that sends more gets the representation.
 pub(crate) const ETAGS_KEPT: usize = 32;
 
+/// What the diagnostic text of a refusal says.
+const NEEDS_SECURITY: &str = "this resource needs security";
+
 /// The server half of an endpoint.
 pub struct Server {
     config: ServerConfig,
@@ -401,6 +404,10 @@ impl Server {
         }
         let (id, application) = match target {
             Target::Found { id, application } => (id, application),
+            // Which names there are is nothing for those who prove nothing, where nothing is open to them.
+            Target::NotFound if !sender.is_proven() && self.config.nosec != NoSecPolicy::Stated => {
+                return turn_away(response, context, SilenceReason::NotSecured, NEEDS_SECURITY);
+            }
             Target::NotFound => return refuse(response, context, Code::NOT_FOUND, ""),
             Target::Silence(reason) => return Outcome::Silence(reason),
         };
@@ -441,8 +448,7 @@ impl Server {
             },
         );
         if admission == Admission::Refuse {
-            let text = "this resource needs security";
-            return turn_away(response, context, SilenceReason::NotSecured, text);
+            return turn_away(response, context, SilenceReason::NotSecured, NEEDS_SECURITY);
         }
         let group = coap.map(|coap| self.tuple(coap, application, standing));
         if sender.is_proven() {

@@ -18,6 +18,7 @@ fn store(clients: usize) -> EchoStore {
     EchoStore::new(EchoSettings {
         lifetime: Duration::from_secs(60),
         clients,
+        values: 2,
     })
 }
 
@@ -25,8 +26,8 @@ fn store(clients: usize) -> EchoStore {
 fn defaults() {
     let settings = EchoSettings::default();
     assert_eq!(
-        (settings.lifetime, settings.clients),
-        (Duration::from_secs(60), 1024)
+        (settings.lifetime, settings.clients, settings.values),
+        (Duration::from_secs(60), 1024, 16)
     );
 }
 
@@ -107,6 +108,19 @@ fn two_challenges_that_cross_do_not_cancel_each_other() {
     );
     assert!(store.verify(A, &value(2), at(21)));
 
+    // A value that is over takes no place from one that is good.
+    store.challenge(A, START, value(1));
+    store.challenge(A, at(50), value(2));
+    store.challenge(A, at(60), value(3));
+    assert!(store.verify(A, &value(2), at(61)));
+    // One value at least is kept.
+    let settings = EchoSettings {
+        values: 0,
+        ..EchoSettings::default()
+    };
+    let mut least = EchoStore::new(settings);
+    assert!(least.challenge(A, START, value(1)) && least.verify(A, &value(1), START));
+
     store.challenge(A, START, value(1));
     store.challenge(A, at(30), value(2));
     assert!(!store.verify(A, &value(1), at(60)), "each has its own end");
@@ -138,16 +152,6 @@ fn a_full_store_challenges_nobody_new_until_there_is_room() {
         })
         .challenge(A, START, value(1))
     );
-}
-
-#[test]
-fn a_new_security_context_forgets_all_values() {
-    let mut store = store(8);
-    store.challenge(A, START, value(1));
-    store.challenge(B, START, value(2));
-    store.clear();
-    assert!(store.is_empty() && !store.is_waiting(A, START));
-    assert!(!store.verify(A, &value(1), START) && !store.verify(B, &value(2), START));
 }
 
 #[test]

@@ -427,6 +427,8 @@ pub enum Verdict {
 pub enum Reply {
     /// Nothing.
     Nothing,
+    /// Nothing, and it is not remembered: there was no room to look at it, so that it is as lost as on the way.
+    Lost,
     /// An empty Acknowledgement: it was Confirmable.
     Acknowledge,
     /// A Reset: it was Confirmable, and it is not accepted.

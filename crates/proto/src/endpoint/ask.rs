@@ -203,6 +203,16 @@ impl Endpoint {
         }
     }
 
+    /// An Acknowledgement ends the repetitions of its request, whatever it carries.
+    fn heed_acknowledgement(&mut self, now: Instant, id: ExchangeId, message: &Message<'_>) {
+        if message.kind() == Type::Ack
+            && let Some((peer, mid)) = self.exchanges.sent_as(id)
+            && self.confirmables.settle(peer, mid).is_some()
+        {
+            self.exchanges.acknowledged(now, id);
+        }
+    }
+
     /// A response to a protected request. Only a protected one can answer it; any other is a hint, which stops the
     /// repetition of the request on the message layer if it acknowledges it, and nothing else.
     pub(super) fn hear(
@@ -212,21 +222,16 @@ impl Endpoint {
         path: &Path,
         message: &Message<'_>,
     ) -> Reply {
-        if message.kind() == Type::Ack
-            && let Some((peer, mid)) = self.exchanges.sent_as(id)
-            && self.confirmables.settle(peer, mid).is_some()
-        {
-            self.exchanges.acknowledged(now, id);
-        }
         #[cfg(feature = "oscore")]
         if message.option(OptionNumber::OSCORE).is_some() {
-            self.open_response(now, Heard::exchange(id, *path), message);
-            return match message.kind() {
-                Type::Con => Reply::Acknowledge,
-                _ => Reply::Nothing,
-            };
+            let reply = self.open_response(now, Heard::exchange(id, *path), message);
+            if reply != Reply::Lost {
+                self.heed_acknowledgement(now, id, message);
+            }
+            return reply;
         }
         let _ = path;
+        self.heed_acknowledgement(now, id, message);
         self.counters.unprotected_responses += 1;
         self.exchanges.hint(id, message.code());
         match message.kind() {

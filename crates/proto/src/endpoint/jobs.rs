@@ -8,6 +8,7 @@ use antiphon_oscore::{Agreed, ContextId, Contexts, GroupId, JobResult, Kid};
 use antiphon_wire::Message;
 
 use super::Endpoint;
+use super::open::Paid;
 use super::protect::{FromStranger, Parked};
 use crate::collection::CollectionId;
 use crate::event::Event;
@@ -127,9 +128,10 @@ impl Endpoint {
             (Parked::Request(origin, opening), result) => match job_result(result) {
                 Some(result) => {
                     let step = self.guard.contexts.finish_request(at(now), opening, result);
-                    self.go_on_with_request(now, origin, step);
+                    self.go_on_with_request(now, origin, step, Paid::Yes);
                 }
                 None => {
+                    self.lose(&origin);
                     self.guard.contexts.give_up(opening);
                     self.guard.counters.key_failures += 1;
                 }
@@ -196,7 +198,9 @@ impl Endpoint {
             };
             match (from, known) {
                 (FromStranger::Request(origin), true) => self.open_request(now, origin, &message),
-                (FromStranger::Response(heard), true) => self.open_response(now, heard, &message),
+                (FromStranger::Response(heard), true) => {
+                    let _acknowledged = self.open_response(now, heard, &message);
+                }
                 (FromStranger::Request(origin), false) => {
                     let reason = antiphon_oscore::Reason::NoCredential { group, kid };
                     self.answer_refused(now, origin, reason);
@@ -217,8 +221,7 @@ impl Endpoint {
             };
             self.give_up_parked(now, parked, why);
         }
-        self.guard.handle_timeout(now);
-        if !self.guard.stalled.is_empty() {
+        if self.guard.handle_timeout(now) {
             self.try_again(now);
         }
     }

@@ -174,7 +174,7 @@ impl Endpoint {
             .is_some()
         {
             if let Some(binding) = self.observations.next_binding(id, path, None) {
-                self.open_response(now, Heard::observation(id, binding, *path), message);
+                return self.open_response(now, Heard::observation(id, binding, *path), message);
             }
             return match message.kind() {
                 Type::Con => Reply::Acknowledge,

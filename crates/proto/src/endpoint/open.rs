@@ -33,6 +33,13 @@ impl Origin {
     }
 }
 
+/// Was something taken from the budget of its source to open a message?
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paid {
+    Yes,
+    No,
+}
+
 impl Endpoint {
     /// A protected request, of which the message layer knows that it is no duplicate.
     pub(super) fn open_request(&mut self, now: Instant, origin: Origin, message: &Message<'_>) {
@@ -46,7 +53,7 @@ impl Endpoint {
                     self.answer_refused(now, origin, refused.reason);
                 }
             }
-            step => self.go_on_with_request(now, origin, step),
+            step => self.go_on_with_request(now, origin, step, Paid::No),
         }
     }
 
@@ -55,12 +62,15 @@ impl Endpoint {
         now: Instant,
         origin: Origin,
         step: Result<Step<Opened>, Refused>,
+        paid: Paid,
     ) {
         match step {
-            Ok(Step::Done(opened)) => self.opened(now, origin, opened),
+            Ok(Step::Done(opened)) => self.opened(now, origin, opened, paid),
             Ok(Step::Work(opening, job)) => {
                 let parked = |opening| Parked::Request(origin, opening);
-                self.work_on(now, &origin.path, opening, job, parked);
+                if !self.work_on(now, &origin.path, opening, job, parked) {
+                    self.lose(&origin);
+                }
             }
             Err(refused) => {
                 self.guard.counters.count(refused.reason);
@@ -69,7 +79,15 @@ impl Endpoint {
         }
     }
 
-    /// Parks a message that is being opened. Signatures of a source of which too much has failed are not looked at.
+    /// There is no room for a request, or no time: it is as if it had been lost on the way, so that its repetition is looked at.
+    pub(super) fn lose(&mut self, origin: &Origin) {
+        if let Some(record) = origin.record {
+            self.dedup.forget(record);
+        }
+    }
+
+    /// Parks a message that is being opened. Signatures of a source of which too much has failed are not looked at. False: it
+    /// was dropped.
     fn work_on(
         &mut self,
         now: Instant,
@@ -77,11 +95,11 @@ impl Endpoint {
         opening: Box<Opening>,
         job: Job,
         parked: impl FnOnce(Box<Opening>) -> Parked,
-    ) {
+    ) -> bool {
         if !self.guard.failures.take(now, path.peer.ip()) {
             self.guard.counters.over_budget += 1;
             self.guard.contexts.give_up(opening);
-            return;
+            return false;
         }
         let len = opening.message().len();
         let task = match job {
@@ -91,14 +109,19 @@ impl Endpoint {
         let parked = parked(opening);
         if let Err(parked) = self.hand_out(now, path.peer, len, Direction::Incoming, parked, task) {
             self.give_up_parked(now, *parked, NotProtected::Crowded);
+            return false;
         }
+        true
     }
 
     /// A request was opened: it is served, or its sender is to send an Echo value back first.
-    fn opened(&mut self, now: Instant, origin: Origin, opened: Opened) {
-        self.guard.failures.give_back(origin.path.peer.ip());
+    fn opened(&mut self, now: Instant, origin: Origin, opened: Opened, paid: Paid) {
         let opened = match opened {
-            Opened::Request(opened) => opened,
+            Opened::Request(opened) => {
+                self.repay(&origin.path, paid);
+                opened
+            }
+            // What is challenged may be an old message that somebody sends again: its verification stays paid for.
             Opened::Challenge(challenged) => {
                 let mode = self.mode(challenged.mode, challenged.received.group());
                 let (sender, received) = (challenged.sender, challenged.received);
@@ -238,15 +261,20 @@ impl Endpoint {
         // One that is not protected is counted with the collection, and never delivered.
         message.option(OptionNumber::OSCORE)?;
         let collection = self.collections.protected_for(path, message)?;
-        self.open_response(now, Heard::collection(collection, *path), message);
-        Some(match message.kind() {
-            antiphon_wire::Type::Con => Reply::Acknowledge,
-            _ => Reply::Nothing,
-        })
+        Some(self.open_response(now, Heard::collection(collection, *path), message))
     }
 
-    /// A protected response to a protected request.
-    pub(super) fn open_response(&mut self, now: Instant, heard: Heard, message: &Message<'_>) {
+    /// A protected response to a protected request. One that is taken is acknowledged, whatever is found in it.
+    pub(super) fn open_response(
+        &mut self,
+        now: Instant,
+        heard: Heard,
+        message: &Message<'_>,
+    ) -> Reply {
+        let taken = match message.kind() {
+            antiphon_wire::Type::Con => Reply::Acknowledge,
+            _ => Reply::Nothing,
+        };
         let asked = match heard.to {
             HeardBy::Exchange(id) => self.exchanges.asked_mut(id),
             HeardBy::Collection(id) => self.collections.asked_mut(id),
@@ -254,21 +282,24 @@ impl Endpoint {
         };
         let Some(asked) = asked else {
             self.guard.counters.superseded += 1;
-            return;
+            return taken;
         };
         let step = self.guard.contexts.begin_response(at(now), message, asked);
         if let Err(refused) = &step
             && let from = FromStranger::Response(heard)
             && self.wait_for_credential(now, from, heard.path, *refused, message)
         {
-            return;
+            return taken;
         }
         if let Err(refused) = &step
             && let Some(next) = self.bound_elsewhere(heard, refused.reason, message.token())
         {
             return self.open_response(now, next, message);
         }
-        self.go_on_with_response(now, heard, step);
+        match self.go_on_with_response(now, heard, step, Paid::No) {
+            true => taken,
+            false => Reply::Lost,
+        }
     }
 
     pub(super) fn finish_response(
@@ -297,9 +328,10 @@ impl Endpoint {
             && let Ok(message) = Message::parse(&bytes)
             && let Some(next) = self.bound_elsewhere(heard, refused.reason, message.token())
         {
-            return self.open_response(now, next, &message);
+            let _acknowledged = self.open_response(now, next, &message);
+            return;
         }
-        self.go_on_with_response(now, heard, step);
+        let _acknowledged = self.go_on_with_response(now, heard, step, Paid::Yes);
     }
 
     fn go_on_with_response(
@@ -307,20 +339,31 @@ impl Endpoint {
         now: Instant,
         heard: Heard,
         step: Result<Step<OpenedResponse>, Refused>,
-    ) {
+        paid: Paid,
+    ) -> bool {
         match step {
-            Ok(Step::Done(opened)) => self.heard(now, heard, opened),
+            Ok(Step::Done(opened)) => {
+                self.repay(&heard.path, paid);
+                self.heard(now, heard, opened);
+            }
             Ok(Step::Work(opening, job)) => {
                 let parked = |opening| Parked::Response(heard, opening);
-                self.work_on(now, &heard.path, opening, job, parked);
+                return self.work_on(now, &heard.path, opening, job, parked);
             }
             Err(refused) => self.guard.counters.count(refused.reason),
+        }
+        true
+    }
+
+    /// What was taken from the budget of its source for a message that turned out genuine comes back.
+    fn repay(&mut self, path: &Path, paid: Paid) {
+        if paid == Paid::Yes {
+            self.guard.failures.give_back(path.peer.ip());
         }
     }
 
     /// A response was opened: it is delivered, or the request is repeated with the Echo value that it asks for.
     fn heard(&mut self, now: Instant, heard: Heard, opened: OpenedResponse) {
-        self.guard.failures.give_back(heard.path.peer.ip());
         if let HeardBy::Exchange(id) = heard.to
             && let Some((peer, mid)) = self.exchanges.sent_as(id)
         {

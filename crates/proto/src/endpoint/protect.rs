@@ -429,10 +429,13 @@ impl Endpoint {
             Parked::Signing(outgoing, ..) | Parked::Waiting(outgoing) => {
                 self.not_protected(now, outgoing, why);
             }
-            Parked::Request(_, opening) | Parked::Response(_, opening) => {
+            Parked::Request(origin, opening) => {
+                self.lose(&origin);
                 self.guard.contexts.give_up(opening);
             }
-            Parked::Stranger(..) => {}
+            Parked::Response(_, opening) => self.guard.contexts.give_up(opening),
+            Parked::Stranger(FromStranger::Request(origin), _) => self.lose(&origin),
+            Parked::Stranger(FromStranger::Response(_), _) => {}
         }
     }
 

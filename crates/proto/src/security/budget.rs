@@ -86,6 +86,8 @@ impl Budgets {
             if bucket.taken == 0 {
                 self.buckets.remove(&source);
             }
+        } else if self.buckets.len() >= self.sources {
+            self.others.taken = self.others.taken.saturating_sub(price);
         }
     }
 

@@ -32,7 +32,7 @@ pub struct SecurityConfig {
     pub fetches: u32,
     /// For so long a credential that was not found is not asked for again. Default 60 s.
     pub unknown_for: Duration,
-    /// Members whose address is remembered as one where they were reached. Default 1024; others are challenged again.
+    /// Members whose address is remembered as one where they were reached. Default 1024; one more, and another is challenged again.
     pub addresses: usize,
     /// Sources whose budgets are told apart. Default 1024.
     pub sources: usize,
@@ -326,13 +326,15 @@ impl Guard {
         [again, slow, now_or_before].into_iter().flatten().min()
     }
 
-    /// The time for another try has come.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.reserve_from <= now {
+    /// Time passed. Has the time come to try again what failed to be reserved?
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
+        let again = self.reserve_from > Instant::ZERO && self.reserve_from <= now;
+        if again {
             self.reserve_from = Instant::ZERO;
         }
         self.contexts.handle_timeout(at(now));
         self.unknown.retain(|_, until| *until > now);
+        again
     }
 
     /// News of the contexts that was not told yet.
@@ -380,7 +382,13 @@ impl Guard {
         let identity = self.identity_hash.bytes(member.identity());
         let key = (context, member.kid());
         if !self.reached.contains_key(&key) && self.reached.len() >= self.config.addresses {
-            return; // it is challenged again next time
+            // Those who did not answer give way, else anybody: nobody can choose whom, and who it is is challenged again.
+            self.reached.retain(|_, reached| reached.address.is_some());
+            if self.reached.len() >= self.config.addresses
+                && let Some(any) = self.reached.keys().next().copied()
+            {
+                self.reached.remove(&any);
+            }
         }
         let reached = self.reached.entry(key).or_insert(Reached {
             identity,

@@ -301,7 +301,11 @@ impl Server {
         match (asking.standing.sender.is_proven(), asking.coap) {
             (false, _) => self.config.unproven_reachability,
             (true, Some(_)) => self.config.proven_reachability,
-            (true, None) => Reachability::Assumed,
+            // One answer to one request: only a large one is worth a round trip.
+            (true, None) => match self.config.proven_reachability {
+                Reachability::Assumed => Reachability::Assumed,
+                _ => Reachability::WhenAmplified,
+            },
         }
     }
 
@@ -320,9 +324,13 @@ impl Server {
             // What is answered late is answered separately, which a challenge never is (RFC 9175 section 2.4 item 3).
             Reachability::WhenAmplified => {
                 let method = asking.message.code();
-                resource.operations.iter().any(|(methods, operation)| {
-                    methods.contains(method) && matches!(operation, Operation::Deferred)
-                })
+                let small = asking.coap.is_none()
+                    && asking.standing.sender.is_proven()
+                    && !matches!(method, Code::GET | Code::FETCH);
+                !small
+                    && resource.operations.iter().any(|(methods, operation)| {
+                        methods.contains(method) && matches!(operation, Operation::Deferred)
+                    })
             }
         }
     }
@@ -345,7 +353,7 @@ impl Server {
                 match (asking.coap, asking.standing.sender.is_proven()) {
                     (Some(_), false) => size,
                     (Some(_), true) if challenge => size,
-                    (None, false) if challenge => size.max(INITIAL),
+                    (None, _) if challenge => size.max(INITIAL),
                     _ => usize::MAX,
                 }
             }

@@ -298,6 +298,102 @@ fn forgeries_of_one_source_cost_a_bounded_number_of_verifications() {
 }
 
 #[test]
+fn old_messages_to_a_server_in_doubt_cost_a_bounded_number_of_verifications_too() {
+    let mut config = trusting();
+    config.security.failures_per_source = 4;
+    let mut world = world_with(Modes::Both, Settings::default(), config);
+    world.nodes[LAMP].deaf = true;
+    world.ask_group(question(&world, "t"));
+    let mut genuine = world.from(CLIENT)[0].bytes.clone();
+    world.nodes[LAMP].group().windows_unknown();
+    for n in 0..20 {
+        genuine[2..4].copy_from_slice(&[0x66, n]);
+        world.inject(LAMP, true, address(9), &genuine);
+    }
+    let counters = world.nodes[LAMP].counters();
+    assert_eq!((counters.challenges, counters.over_budget), (4, 16));
+    assert_eq!(world.nodes[LAMP].handled(), 0);
+}
+
+#[test]
+fn what_costs_nothing_to_open_pays_nothing_back() {
+    let mut config = trusting();
+    config.security.failures_per_source = 2;
+    let mut world = world_with(Modes::Both, Settings::default(), config);
+    // The keys of the pair are worked out by the first.
+    for _ in 0..2 {
+        let protection = to_member(&world, LAMP);
+        world.ask(request_to(LAMP, "t", protection));
+    }
+    world.nodes[LAMP].deaf = true;
+    world.ask_group(question(&world, "t"));
+    let mut forged = world.from(CLIENT).last().unwrap().bytes.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    world.nodes[LAMP].deaf = false;
+    for n in 0..4 {
+        forged[2..4].copy_from_slice(&[0x66, n]);
+        world.inject(LAMP, true, address(CLIENT), &forged);
+        let protection = to_member(&world, LAMP);
+        world.ask(request_to(LAMP, "t", protection));
+    }
+    assert_eq!(world.nodes[LAMP].handled(), 6);
+    let counters = world.nodes[LAMP].counters();
+    assert_eq!((counters.not_verified, counters.over_budget), (2, 2));
+}
+
+#[test]
+fn a_request_for_which_there_is_no_room_is_as_if_it_had_been_lost() {
+    let mut config = trusting();
+    config.security.failures_per_source = 1;
+    let mut world = world_with(Modes::GroupOnly, Settings::default(), config);
+    world.nodes[LAMP].deaf = true;
+    let group = Protection::Group(world.group());
+    world.ask(request_to(LAMP, "t", group));
+    let genuine = world.from(CLIENT)[0].bytes.clone();
+    let mut forged = genuine.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    forged[2] ^= 1;
+    world.inject(LAMP, false, address(CLIENT), &forged);
+    world.inject(LAMP, false, address(CLIENT), &genuine);
+    let counters = world.nodes[LAMP].counters();
+    assert_eq!((counters.not_verified, counters.over_budget), (1, 1));
+    assert_eq!(world.nodes[LAMP].handled(), 0);
+    // Its repetition, the same bytes, is served.
+    world.pass(Duration::from_secs(1));
+    world.inject(LAMP, false, address(CLIENT), &genuine);
+    assert_eq!(world.nodes[LAMP].handled(), 1);
+    world.inject(LAMP, false, address(CLIENT), &genuine);
+    assert_eq!(world.nodes[LAMP].handled(), 1, "and that only once");
+}
+
+#[test]
+fn a_response_for_which_there_is_no_room_is_as_if_it_had_been_lost() {
+    let mut config = trusting();
+    config.security.failures_per_source = 1;
+    let mut world = world_with(Modes::GroupOnly, Settings::default(), config);
+    world.lossy = |datagram| datagram.from == LAMP;
+    world.ask_group(question(&world, "t"));
+    world.pass(Duration::from_secs(5));
+    let genuine = world.from(LAMP)[0].bytes.clone();
+    let mut forged = genuine.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    forged[2] ^= 1;
+    world.inject(CLIENT, false, address(LAMP), &forged);
+    world.inject(CLIENT, false, address(LAMP), &genuine);
+    assert_eq!(world.nodes[CLIENT].counters().over_budget, 1);
+    let from_lamp = |world: &World| {
+        let answers = world.answers();
+        answers.iter().filter(|a| a.sender == proven(LAMP)).count()
+    };
+    assert_eq!(from_lamp(&world), 0);
+    world.pass(Duration::from_secs(1));
+    for _ in 0..2 {
+        world.inject(CLIENT, false, address(LAMP), &genuine);
+        assert_eq!(from_lamp(&world), 1);
+    }
+}
+
+#[test]
 fn an_own_question_that_comes_back_is_not_answered() {
     let mut world = world();
     world.ask_group(question(&world, "t"));
