@@ -1,6 +1,7 @@
 //! Protected messages without a network: opened and measured with keys that are looked at and not used. No sequence number is taken and no
 //! window moved.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use antiphon_oscore::record::{Established, Restored};
 use antiphon_oscore::secret::Secret;
 use antiphon_oscore::sequence::{Sequence, SequenceSettings};
 use antiphon_oscore::{
-    Contexts, Gid, Group, GroupManagerCredential, Job, JobResult, Kid, Member, Mode, Opened, Own,
-    Pair, PairParameters, PairSettings, Parameters, Protecting, Reason, Settings, Step, To,
+    Contexts, Gid, Group, GroupId, GroupManagerCredential, Job, JobResult, Kid, Member, Mode,
+    Opened, Own, Pair, PairParameters, PairSettings, Parameters, Protecting, Reason, Settings,
+    Step, To,
 };
 use antiphon_wire::{Message, OptionNumber};
 
@@ -145,39 +147,43 @@ fn option_of<'a>(message: &Message<'a>) -> Result<OscoreOption<'a>, String> {
 /// The contexts, and whose private key agrees.
 struct Assembled<'a> {
     contexts: Contexts,
-    key: Option<&'a SoftwareKey>,
+    keys: HashMap<GroupId, &'a SoftwareKey>,
 }
 
 impl<'a> Assembled<'a> {
     /// In group mode as somebody who only listens, so that the messages of all members can be opened, the own ones among them.
     fn of(keys: &'a [Preconfigured], listening: bool) -> Result<Self, String> {
         let mut contexts = Contexts::new();
-        let mut key = None;
+        let mut keys_of = HashMap::new();
         for one in keys {
             match one {
                 Preconfigured::Group(file) => {
-                    let own = file.own.as_ref();
-                    if !listening {
-                        key = key.or(own.map(|own| &own.key));
+                    let id = contexts.add_group(group(file, listening)?);
+                    if let Some(own) = file.own.as_ref().filter(|_| !listening) {
+                        keys_of.insert(id, &own.key);
                     }
-                    contexts.add_group(group(file, listening)?);
                 }
                 Preconfigured::Pair(file) => {
                     contexts.add_pair(pair(file)?);
                 }
             }
         }
-        Ok(Self { contexts, key })
+        Ok(Self {
+            contexts,
+            keys: keys_of,
+        })
     }
 
     fn run(&self, job: Job) -> Result<JobResult, String> {
-        match (job, self.key) {
-            (Job::Verify(job), _) => Ok(JobResult::Checked(job.run())),
-            (Job::Agree(job), Some(key)) => Ok(JobResult::Agreed(job.run(key))),
-            (Job::Agree(_), None) => Err(
-                "it is in pairwise mode, and the private key that belongs to it is not in the file"
-                    .into(),
-            ),
+        match job {
+            Job::Verify(job) => Ok(JobResult::Checked(job.run())),
+            Job::Agree(job) => match self.keys.get(&job.group()) {
+                Some(key) => Ok(JobResult::Agreed(job.run(*key))),
+                None => Err(
+                    "it is in pairwise mode, and the private key that belongs to it is not in the file"
+                        .into(),
+                ),
+            },
         }
     }
 
@@ -216,9 +222,9 @@ impl<'a> Assembled<'a> {
         request: &Message<'_>,
     ) -> Result<Plain, String> {
         let option = option_of(message)?;
-        // A response in pairwise mode need not say whose it is: everybody is tried.
+        // The response to a request for one member need not say whose it is: everybody is tried.
         let mut servers = vec![None];
-        if !option.group_flag {
+        if option.kid.is_none() {
             let members = keys.iter().filter_map(|one| match one {
                 Preconfigured::Group(file) => Some(&file.members),
                 Preconfigured::Pair(_) => None,
@@ -361,7 +367,9 @@ fn name_of(keys: &[Preconfigured], sender: &Member) -> String {
 fn explained(reason: Reason, keys: &[Preconfigured], option: &OscoreOption<'_>) -> String {
     let kid = option.kid.map(hex::plain).unwrap_or_default();
     match reason {
-        Reason::Malformed => "a field that it must have is missing from the OSCORE option".into(),
+        Reason::Malformed => "a field that it must have is missing from the OSCORE option, or the payload is too short for what the \
+             algorithms append: was it captured whole?"
+            .into(),
         Reason::NoContext => {
             let ids: Vec<String> = keys
                 .iter()

@@ -17,6 +17,8 @@ use crate::security_group::held::{Held, Material, Place};
 use crate::security_group::keeper::Keeper;
 use crate::store::StoreError;
 
+/// Credentials that wait for a thread that fetches them, at most, in the whole process. Further ones are not found.
+const FETCHES_WAITING: usize = 64;
 /// How long it is waited before a record is written once more, when writing it failed.
 const AGAIN: [Duration; 3] = [
     Duration::from_millis(50),
@@ -98,7 +100,7 @@ impl Desk {
                 return Some(WorkResult::Failed(WorkFailure::System(0)));
             }
             Task::Verify(job) => {
-                let reply = self.reply(id);
+                let reply = self.reply(id, || WorkResult::Failed(WorkFailure::Key));
                 Pool::computing().submit(Box::new(move || {
                     reply.send(WorkResult::Checked(job.run()));
                 }));
@@ -108,7 +110,7 @@ impl Desk {
                     Some(key) => key,
                     None => return Some(WorkResult::Failed(WorkFailure::Key)),
                 };
-                let reply = self.reply(id);
+                let reply = self.reply(id, || WorkResult::Failed(WorkFailure::Key));
                 key.strand().clone().submit(Box::new(move || {
                     reply.send(key.with(|key| job.run(key)));
                 }));
@@ -118,7 +120,7 @@ impl Desk {
                     Some(key) => key,
                     None => return Some(WorkResult::Failed(WorkFailure::Key)),
                 };
-                let reply = self.reply(id);
+                let reply = self.reply(id, || WorkResult::Failed(WorkFailure::Key));
                 key.strand().clone().submit(Box::new(move || {
                     reply.send(WorkResult::Agreed(key.with(|key| job.run(key))));
                 }));
@@ -130,7 +132,7 @@ impl Desk {
                 let Some(keeper) = held.keeper().cloned() else {
                     return Some(WorkResult::Done); // held in memory by its owner's choice
                 };
-                let reply = self.reply(id);
+                let reply = self.reply(id, || WorkResult::Failed(WorkFailure::System(0)));
                 keeper.strand().clone().submit(Box::new(move || {
                     let result = store(&keeper, &record);
                     drop(keeper);
@@ -144,10 +146,10 @@ impl Desk {
                 let Some(source) = source else {
                     return Some(WorkResult::Credential(None));
                 };
-                let reply = self.reply(id);
-                Pool::patient().submit(Box::new(move || {
-                    reply.send(WorkResult::Credential(source.fetch(kid)));
-                }));
+                let reply = self.reply(id, || WorkResult::Credential(None));
+                let job = Box::new(move || reply.send(WorkResult::Credential(source.fetch(kid))));
+                // One that is not even begun says so, as its reply is dropped.
+                drop(Pool::fetching().submit_within(FETCHES_WAITING, job));
             }
         }
         None
@@ -223,11 +225,13 @@ impl Desk {
         found.map(|(_, held)| held)
     }
 
-    fn reply(&mut self, id: WorkId) -> Reply {
+    /// `otherwise` is what is said if the work ends without a result.
+    fn reply(&mut self, id: WorkId, otherwise: fn() -> WorkResult) -> Reply {
         self.under_way += 1;
         Reply {
             id,
             results: self.results.clone(),
+            otherwise,
             said: false,
         }
     }
@@ -260,6 +264,8 @@ fn store(keeper: &Keeper, record: &Record) -> WorkResult {
 struct Reply {
     id: WorkId,
     results: mpsc::UnboundedSender<(WorkId, WorkResult)>,
+    /// What is said if the work ends without a result.
+    otherwise: fn() -> WorkResult,
     said: bool,
 }
 
@@ -273,8 +279,7 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if !self.said {
-            let failed = WorkResult::Failed(WorkFailure::Key);
-            let _ = self.results.send((self.id, failed));
+            let _ = self.results.send((self.id, (self.otherwise)()));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Threads for what takes long: bounded in number, started when there is work, ended when there is none.
 //!
-//! There are two pools in a process, whatever number of clients and servers it has. What computes has a thread for each
+//! There are three pools in a process, whatever number of clients and servers it has. What computes has a thread for each
 //! processor, of the lowest priority, so that a flood of messages to be verified takes nothing from those that receive. What waits,
-//! for a disk or a secure element, has threads of its own, so that a slow one holds up nobody else.
+//! for a disk or a secure element, has threads of its own, so that a slow one holds up nobody else; and so has what fetches
+//! credentials, because strangers decide how much of that there is.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -16,6 +17,8 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 const IDLE: Duration = Duration::from_secs(5);
 /// Threads that wait for something, at most.
 const PATIENT: usize = 16;
+/// Threads that fetch credentials, at most.
+const FETCHING: usize = 4;
 /// Threads that compute, at most.
 const COMPUTING: usize = 16;
 /// So many jobs of one strand are done before others have their turn.
@@ -70,6 +73,21 @@ impl Pool {
     pub(crate) fn patient() -> &'static Self {
         static POOL: Pool = Pool::new("antiphon-wait", PATIENT, false);
         &POOL
+    }
+
+    /// The threads that wait for the credentials of strangers: whoever makes them wait holds up nobody else.
+    pub(crate) fn fetching() -> &'static Self {
+        static POOL: Pool = Pool::new("antiphon-fetch", FETCHING, false);
+        &POOL
+    }
+
+    /// Does this, when a thread is free; or gives it back, as too much waits already.
+    pub(crate) fn submit_within(&'static self, limit: usize, job: Job) -> Result<(), Job> {
+        if self.state().waiting.len() >= limit {
+            return Err(job);
+        }
+        self.submit(job);
+        Ok(())
     }
 
     /// Does this, when a thread is free. In the order of the calls jobs begin, not end.
@@ -230,6 +248,26 @@ mod tests {
         assert_eq!(priority.recv_timeout(SOON).unwrap(), 19.min(own + 19));
         // The thread that asked for it keeps its own.
         assert_eq!(rustix::process::getpriority_process(None).unwrap(), own);
+    }
+
+    #[test]
+    fn a_pool_with_much_to_do_gives_more_back() {
+        let pool = pool(1);
+        let (go, wait) = mpsc::channel::<()>();
+        let (began, begins) = mpsc::channel();
+        pool.submit(Box::new(move || {
+            let _ = began.send(());
+            let _ = wait.recv();
+        }));
+        begins.recv_timeout(SOON).unwrap();
+        let (done, counted) = mpsc::channel();
+        for n in 0..3 {
+            let done = done.clone();
+            let job = Box::new(move || drop(done.send(n)));
+            assert_eq!(pool.submit_within(2, job).is_err(), n == 2);
+        }
+        drop((go, done));
+        assert_eq!(counted.iter().collect::<Vec<_>>(), [0, 1]);
     }
 
     #[test]
