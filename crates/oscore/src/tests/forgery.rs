@@ -11,7 +11,7 @@ fn state(one: &mut One) -> (Vec<u8>, usize, u64) {
     (record.encode().to_vec(), one.group().peer_count(), numbers)
 }
 
-// Covers: GO-7-06, GO-7.2-09, GO-7.2-10, GO-B-8.2-05, GO-5.3-01
+// Covers: GO-7-06, GO-7.2-09, GO-7.2-10, GO-B-8.2-05
 #[test]
 fn no_message_with_a_flipped_bit_is_opened_or_moves_anything() {
     for to in [To::Group, To::Member(kid(1))] {

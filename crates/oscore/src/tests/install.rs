@@ -50,6 +50,15 @@ fn threat_13_a_response_after_a_rekeying_has_the_new_keys_and_the_old_request() 
             let heard = floor.listen(0, &response, &mut asked).unwrap();
             assert_eq!(heard.message, answer);
             assert_eq!(asked.kid_context().map(Gid::as_bytes), Some(GID));
+            // And so have all that follow. (A request for one member has one response.)
+            let mut behind = Floor::new(2, Suite::default());
+            let (_, mut asked_behind) = behind.ask(0, to, &get(1, &[0xaa], "temp"));
+            for number in 3..7 {
+                let further = content(number, &[0xaa], b"22");
+                let further = floor.answer(1, &mut opened.received, &further, Some(mode));
+                assert!(behind.listen(0, &further, &mut asked_behind).is_err());
+                assert!(to != To::Group || floor.listen(0, &further, &mut asked).is_ok());
+            }
         }
     }
 }
@@ -180,7 +189,7 @@ fn threat_12_an_installation_starts_everything_anew_and_ends_the_old() {
     assert!(floor.hear(0, &new).is_ok());
 }
 
-// Covers: GO-14.5.1-01, GO-14.5-02, GO-14.5.1-02
+// Covers: GO-14.5.1-01, GO-14.5-02, GO-14.5.1-02, GO-2.6.3.2-07
 #[test]
 fn a_retained_context_opens_responses_for_a_while() {
     let settings = Settings {
@@ -284,7 +293,7 @@ fn a_message_that_was_begun_is_finished_with_its_keys() {
     );
 }
 
-// Covers: GO-2.6.3.1-01, GO-2.6.3.1-03, GO-7.1-03, GO-7.1-04, GO-7.3-09, GO-8.5-02
+// Covers: GO-2.6.3.1-01, GO-2.6.3.1-03, GO-7.1-03, GO-7.1-04, GO-8.5-02
 #[test]
 fn a_new_sender_id_changes_the_sender_and_no_running_exchange() {
     let mut floor = Floor::new(2, Suite::default());

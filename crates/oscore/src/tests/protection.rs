@@ -433,7 +433,7 @@ fn what_comes_in_an_invalid_window_is_never_delivered_as_it_is() {
     assert_eq!(floor.hear(1, &bytes).unwrap().message, plain);
 }
 
-// Covers: GO-7.4-07
+// Covers: GO-7.4-07, GO-7.3-09
 #[test]
 fn a_server_that_answers_under_a_new_id_is_known_by_it_from_then_on() {
     let mut floor = Floor::new(2, Suite::default());
@@ -449,6 +449,9 @@ fn a_server_that_answers_under_a_new_id_is_known_by_it_from_then_on() {
     assert_eq!(asked.intended(), Some(kid(1)));
     let answer = message(Type::Non, Code::CONTENT, 2, &[0xaa], &observe, b"1");
     let response = floor.answer(1, &mut opened.received, &answer, Some(Mode::Group));
+    let raw = option(&response);
+    let fields = crate::option::OscoreOption::parse(&raw).unwrap();
+    assert_eq!(fields.kid, Some(kid(8).as_bytes()));
     // A forgery under that ID changes nothing.
     let mut forged = response.clone();
     let last = forged.len() - 1;

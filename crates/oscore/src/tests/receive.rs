@@ -138,6 +138,17 @@ fn a_silent_server_opens_group_mode_and_sends_nothing() {
     let (paired, _) = floor.ask(0, To::Member(kid(1)), &request);
     let reason = silent.hear(&paired).unwrap_err();
     assert_eq!(reason, Reason::ModeUnavailable(Mode::Pairwise));
+    // It may say so, without protection, as any other server may; by multicast nobody does.
+    let error = reason.answer(false).map(|error| error.code);
+    assert_eq!(error, Some(Code::BAD_OPTION));
+    let (mut forged, _) = floor.ask(0, To::Group, &request);
+    *forged.last_mut().unwrap() ^= 1;
+    let reason = silent.hear(&forged).unwrap_err();
+    let error = reason.answer(false).map(|error| error.code);
+    assert_eq!(
+        (error, reason.answer(true)),
+        (Some(Code::BAD_REQUEST), None)
+    );
     // With an invalid window it cannot challenge: it waits for new keys.
     silent.group().windows_unknown();
     let (next, _) = floor.ask(0, To::Group, &request);
@@ -146,7 +157,7 @@ fn a_silent_server_opens_group_mode_and_sends_nothing() {
     assert_eq!(silent.hear(&next).unwrap_err(), Reason::Lost);
 }
 
-// Covers: GO-7.2-15, GO-8.4-03
+// Covers: GO-7.2-15
 #[test]
 fn a_request_with_the_own_sender_id_is_not_processed() {
     for to in [To::Group, To::Member(kid(1))] {
@@ -155,6 +166,32 @@ fn a_request_with_the_own_sender_id_is_not_processed() {
         assert_eq!(floor.hear(0, &bytes).unwrap_err(), Reason::OwnKid);
         assert_eq!(Reason::OwnKid.answer(false), None);
         assert!(floor.hear(1, &bytes).is_ok());
+    }
+}
+
+// Covers: GO-8.4-03
+#[test]
+fn what_is_not_known_and_what_came_before_new_keys_is_treated_alike_in_both_modes() {
+    for to in [To::Group, To::Member(kid(1))] {
+        let mut floor = Floor::new(3, Suite::default());
+        let (own, _) = floor.ask(0, to, &get(1, &[0xaa], "temp"));
+        assert_eq!(floor.hear(0, &own).unwrap_err(), Reason::OwnKid);
+        floor.members[1].group().remove_peer(kid(2));
+        let (unknown, _) = floor.ask(2, to, &get(1, &[0xaa], "temp"));
+        assert_eq!(floor.hear(1, &unknown).unwrap_err(), Reason::NoContext);
+        // A long exchange over new keys: the responses are for the request as it was.
+        let observe = [(OptionNumber::OBSERVE, &[][..])];
+        let plain = message(Type::Non, Code::GET, 1, &[0xaa], &observe, b"");
+        let (bytes, mut asked) = floor.ask(0, to, &plain);
+        let mut opened = floor.hear(1, &bytes).unwrap();
+        for member in [0, 1] {
+            super::install::install(&mut floor.members[member], seconds(1000));
+        }
+        let answer = message(Type::Non, Code::CONTENT, 2, &[0xaa], &observe, b"1");
+        let response = floor.answer(1, &mut opened.received, &answer, None);
+        assert!(floor.listen(0, &response, &mut asked).is_ok());
+        // And a request under the old ones finds nobody.
+        assert_eq!(floor.hear(1, &bytes).unwrap_err(), Reason::NoContext);
     }
 }
 
@@ -418,12 +455,16 @@ fn responses_are_taken_once_and_for_their_request_only() {
     assert_eq!(option(&a), [0x29, 0, 0x41]);
     assert_eq!(option(&again), [0x29, 2, 0x41]);
     assert!(floor.listen(0, &again, &mut asked_first).is_ok());
+    let pairwise = Some(Mode::Pairwise);
+    let other = floor.answer(1, &mut first.received, &content(5, &[1], b"d"), pairwise);
+    assert_eq!(option(&other), [0x09, 3, 0x41]);
+    assert!(floor.listen(0, &other, &mut asked_first).is_ok());
     // To a request for one answer there is one.
     let (bytes, mut asked) = floor.ask(0, To::Member(kid(1)), &get(6, &[1], "a"));
     let mut opened = floor.hear(1, &bytes).unwrap();
     let one = floor.answer(1, &mut opened.received, &content(7, &[1], b"d"), None);
     let two = floor.answer(1, &mut opened.received, &content(8, &[1], b"e"), None);
-    assert_eq!((option(&one), option(&two)), (vec![], vec![0x01, 3]));
+    assert_eq!((option(&one), option(&two)), (vec![], vec![0x01, 4]));
     assert!(floor.listen(0, &one, &mut asked).is_ok());
     assert_eq!(
         floor.listen(0, &two, &mut asked).unwrap_err(),

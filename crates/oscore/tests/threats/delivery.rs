@@ -77,6 +77,7 @@ fn threat_22_only_what_verified_is_challenged() {
     }
 }
 
+// Covers: GO-5.3-01
 #[test]
 fn threat_27_of_copies_that_are_processed_at_once_one_is_delivered() {
     let copies = 16;
