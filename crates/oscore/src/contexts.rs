@@ -116,7 +116,8 @@ impl Contexts {
         id
     }
 
-    /// Adds a plain OSCORE context.
+    /// Adds a plain OSCORE context. Of those that share a Recipient ID and an ID Context, or whose peers leave the ID
+    /// Context out, four are tried for a message: a server of many clients gives each an ID of its own (RFC 8613 section 3.3).
     pub fn add_pair(&mut self, pair: Pair) -> PairId {
         let id = PairId(self.next_id());
         self.pairs.push((id, pair));

@@ -438,11 +438,14 @@ impl Group {
         let of = |kid: Kid| self.current.recipients.get(kid);
         match of(member.kid()) {
             Some(peer) if peer.credential.bytes() == member.credential() => Some(member.kid()),
-            _ => {
-                let hash = CredentialHash::of(member.credential());
-                self.current.recipients.holder(hash).map(|(kid, _)| kid)
-            }
+            _ => self.holder_of(member.credential()),
         }
+    }
+
+    /// The Recipient ID under which the owner of this credential is known.
+    pub fn holder_of(&self, credential: &[u8]) -> Option<Kid> {
+        let hash = CredentialHash::of(credential);
+        self.current.recipients.holder(hash).map(|(kid, _)| kid)
     }
 
     /// The member of this credential, which had that ID at one time.

@@ -1,7 +1,7 @@
 //! Recipient Contexts: what is known of each peer (draft section 2.2).
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -54,6 +54,8 @@ pub(crate) struct Recipient {
 /// All peers under one context, bounded.
 pub(crate) struct Recipients {
     by_id: BTreeMap<u64, Box<Recipient>>,
+    /// Under which IDs a credential is known.
+    by_credential: BTreeSet<(CredentialHash, u64)>,
     limit: usize,
     provisional_limit: usize,
     /// A Recipient Context was deleted: those made from now on do not know what was received before
@@ -74,6 +76,7 @@ impl Recipients {
     pub(crate) fn new(limit: usize, provisional_limit: usize, ever_deleted: bool) -> Recipients {
         Recipients {
             by_id: BTreeMap::new(),
+            by_credential: BTreeSet::new(),
             limit,
             provisional_limit,
             ever_deleted,
@@ -114,7 +117,9 @@ impl Recipients {
 
     /// Whoever holds this credential now.
     pub(crate) fn holder(&self, hash: CredentialHash) -> Option<(Kid, &Recipient)> {
-        self.iter().find(|(_, peer)| peer.hash == hash)
+        let mut ids = self.by_credential.range((hash, 0)..=(hash, u64::MAX));
+        let (_, id) = ids.next()?;
+        Some((Kid::unpacked(*id), self.by_id.get(id)?))
     }
 
     /// Adds a peer. One that is not verified yet takes the place of another such one if there are many, and
@@ -134,20 +139,27 @@ impl Recipients {
                 oldest.filter(|_| count >= peers.provisional_limit.max(1))
             };
             if let Some((kid, _)) = oldest(self) {
-                self.by_id.remove(&kid.packed());
+                self.remove(kid);
             }
         }
         if self.by_id.len() >= self.limit {
             return Err(Full::Recipients);
         }
+        self.by_credential.insert((peer.hash, kid.packed()));
         self.by_id.insert(kid.packed(), Box::new(peer));
         Ok(())
+    }
+
+    fn remove(&mut self, kid: Kid) -> Option<Box<Recipient>> {
+        let peer = self.by_id.remove(&kid.packed())?;
+        self.by_credential.remove(&(peer.hash, kid.packed()));
+        Some(peer)
     }
 
     /// Deletes a Recipient Context. From now on new ones begin with an invalid window, unless this one was made
     /// for a message that never verified.
     pub(crate) fn delete(&mut self, kid: Kid) -> Option<Box<Recipient>> {
-        let peer = self.by_id.remove(&kid.packed())?;
+        let peer = self.remove(kid)?;
         self.ever_deleted |= !peer.provisional;
         Some(peer)
     }

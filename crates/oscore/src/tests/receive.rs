@@ -157,6 +157,21 @@ fn a_silent_server_opens_group_mode_and_sends_nothing() {
     assert_eq!(silent.hear(&next).unwrap_err(), Reason::Lost);
 }
 
+#[test]
+fn a_member_is_found_by_its_credential_under_whatever_id() {
+    let mut floor = Floor::new(3, Suite::default());
+    let group = floor.members[1].group();
+    let (zero, two) = (credential(0), credential(2));
+    group.add_peer(kid(7), zero.clone()).unwrap();
+    assert_eq!(group.holder_of(zero.bytes()), Some(kid(0)));
+    assert_eq!(group.holder_of(two.bytes()), Some(kid(2)));
+    group.remove_peer(kid(0));
+    assert_eq!(group.holder_of(zero.bytes()), Some(kid(7)));
+    group.remove_peer(kid(7));
+    assert_eq!(group.holder_of(zero.bytes()), None);
+    assert_eq!(group.holder_of(two.bytes()), Some(kid(2)));
+}
+
 // Covers: GO-7.2-15
 #[test]
 fn a_request_with_the_own_sender_id_is_not_processed() {

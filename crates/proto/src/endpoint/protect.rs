@@ -238,9 +238,8 @@ impl Endpoint {
             Protection::Group(group) => (ContextId::Group(*group), To::Group),
             Protection::Member { group, credential } => {
                 let known = contexts.group(*group).ok_or(ProtectError::NoContext)?;
-                let mut peers = known.peers();
-                let peer = peers.find(|peer| peer.credential().bytes() == credential.as_slice());
-                let kid = peer.ok_or(ProtectError::UnknownMember)?.kid();
+                let kid = known.holder_of(credential);
+                let kid = kid.ok_or(ProtectError::UnknownMember)?;
                 (ContextId::Group(*group), To::Member(kid))
             }
         };
