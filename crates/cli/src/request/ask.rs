@@ -509,6 +509,7 @@ fn no_reply(plan: &Plan<'_>, failure: antiphon::Failure) -> Result<u8, Failure> 
         | Why::Reset
         | Why::Rejected
         | Why::OnlyUnprotected(_)
+        | Why::Body(_)
         | Why::Cancelled => Err(Failure {
             message: format!("{}: {text}", plan.question.uri),
             code: exit::NONE,
