@@ -2,8 +2,6 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use antiphon_netsim::Rng;
 
@@ -14,8 +12,8 @@ pub struct Kills {
     pub rounds: u64,
     /// What the moments are drawn from.
     pub seed: u64,
-    /// It is killed at most so long after a line of its choosing.
-    pub longest: Duration,
+    /// It is killed so many idle turns of a loop after a line of its choosing, at most.
+    pub longest: u64,
     /// It is killed after at most so many lines.
     pub lines: u64,
 }
@@ -50,7 +48,9 @@ pub fn kill_again_and_again(
             }
             lines.push(line.split_off(0));
         }
-        thread::sleep(kills.longest.mul_f64(rng.below(1_000) as f64 / 1_000.0));
+        for _ in 0..rng.below(kills.longest + 1) {
+            core::hint::spin_loop();
+        }
         let ended = child.try_wait().expect("a child can be asked");
         assert!(
             ended.is_none(),

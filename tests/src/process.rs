@@ -107,7 +107,7 @@ impl Process {
         }
     }
 
-    /// Asks `condition` again and again until it holds.
+    /// Asks `condition` until it holds: whenever the program has printed a line, and now and then.
     ///
     /// # Panics
     /// When it does not within `limit`, or the program has ended.
@@ -125,7 +125,12 @@ impl Process {
                 "not {what} within {limit:?}: {:#?}",
                 self.lines_so_far()
             );
-            thread::sleep(Duration::from_millis(5));
+            match self.lines.recv_timeout(Duration::from_millis(5)) {
+                Ok(line) => self.seen.push_back(line),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Both outputs are closed, and nothing calls any more.
+                Err(RecvTimeoutError::Disconnected) => thread::yield_now(),
+            }
         }
     }
 

@@ -2,9 +2,11 @@
 //!
 //! `ANTIPHON_KILLS` says how often (50 by default).
 
+mod endpoints;
+mod tracker;
+
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use antiphon::store::{Continuity, FileDisk, Options, SealKey, Store, StoreError};
 use antiphon_tests::kill::{Kills, kill_again_and_again};
@@ -55,18 +57,32 @@ fn work(folder: &std::path::Path) {
     });
 }
 
+/// Where the killed ones keep their files. What a killed process has written is there whatever the medium is, so that memory will do, and
+/// nobody waits for a disk.
+fn scratch() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    match memory.is_dir() {
+        true => memory,
+        false => std::env::temp_dir(),
+    }
+}
+
+fn kills() -> u64 {
+    std::env::var("ANTIPHON_KILLS").map_or(50, |text| text.parse().expect("a number"))
+}
+
 #[test]
 fn what_was_acknowledged_survives_sigkill() {
     if let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) {
         return work(&folder);
     }
-    let folder = std::env::temp_dir().join(format!("antiphon-kills-{}", std::process::id()));
+    let folder = scratch().join(format!("antiphon-kills-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
-    let rounds = std::env::var("ANTIPHON_KILLS").map_or(50, |text| text.parse().expect("a number"));
+    let rounds = kills();
     let kills = Kills {
         rounds,
         seed: 1,
-        longest: Duration::from_millis(20),
+        longest: 2_000_000,
         lines: 40,
     };
     let program = |_| {
