@@ -45,7 +45,7 @@ pub struct MultiEtag<'a> {
 pub enum MultiEtagMalformed {
     /// Not CBOR, cut short, or other items than the document has.
     Structure,
-    /// The address is not one of 4 or 16 bytes.
+    /// Not the address of a server: not of 4 or 16 bytes, or that of a group.
     Address,
     /// Not for CoAP over UDP.
     Transport,
@@ -57,7 +57,7 @@ impl fmt::Display for MultiEtagMalformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Structure => "not the address of a server and entity tags, in CBOR",
-            Self::Address => "not an address of 4 or 16 bytes",
+            Self::Address => "not a unicast address of 4 or 16 bytes",
             Self::Transport => "not a server of CoAP over UDP",
             Self::Tag => "entity tags have 1 to 8 bytes, and one there must be",
         })
@@ -77,6 +77,8 @@ impl From<NotCbor> for MultiEtagMalformed {
 pub enum MultiEtagError {
     /// An entity tag that is not 1 to 8 bytes long, or none at all.
     Tag,
+    /// The address is that of a group.
+    Address,
     /// The value is longer than the room for it.
     NoRoom,
 }
@@ -85,6 +87,7 @@ impl fmt::Display for MultiEtagError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tag => "entity tags have 1 to 8 bytes, and one there must be",
+            Self::Address => "not the address of a server",
             Self::NoRoom => "too long for the room that it has",
         })
     }
@@ -129,6 +132,20 @@ impl<'a> MultiEtag<'a> {
         core::iter::from_fn(move || items.bytes().ok())
     }
 
+    /// How many bytes the address of a server takes: 10 or 13 for IPv4, 22 or 25 for IPv6, without and with a port of two bytes.
+    pub const fn address_len(server: SocketAddr) -> usize {
+        let ip = match server {
+            SocketAddr::V4(_) => 10,
+            SocketAddr::V6(_) => 22,
+        };
+        ip + match server.port() {
+            DEFAULT_PORT => 0,
+            0..24 => 1,
+            24..256 => 2,
+            _ => 3,
+        }
+    }
+
     /// Writes the value of the option to the beginning of `out`; returns its length, at most 25 and 9 for each tag.
     ///
     /// # Errors
@@ -140,6 +157,9 @@ impl<'a> MultiEtag<'a> {
     ) -> Result<usize, MultiEtagError> {
         if tags.is_empty() || !tags.iter().all(|tag| is_entity_tag(tag)) {
             return Err(MultiEtagError::Tag);
+        }
+        if server.ip().is_multicast() {
+            return Err(MultiEtagError::Address);
         }
         let mut items = Encoder::new(Cursor::new(out));
         let written = (|| {
@@ -186,6 +206,9 @@ fn server(items: &mut Decoder<'_>) -> Result<SocketAddr, MultiEtagMalformed> {
     } else {
         return Err(MultiEtagMalformed::Address);
     };
+    if ip.is_multicast() {
+        return Err(MultiEtagMalformed::Address);
+    }
     let port = match len {
         2 => DEFAULT_PORT,
         _ if items.datatype()? == Type::Null => {

@@ -263,7 +263,9 @@ mod tests {
         let (done, counted) = mpsc::channel();
         for n in 0..3 {
             let done = done.clone();
-            let job = Box::new(move || drop(done.send(n)));
+            let job = Box::new(move || {
+                let _ = done.send(n);
+            });
             assert_eq!(pool.submit_within(2, job).is_err(), n == 2);
         }
         drop((go, done));

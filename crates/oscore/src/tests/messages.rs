@@ -11,7 +11,7 @@ fn values(bytes: &[u8]) -> Vec<(OptionNumber, Vec<u8>)> {
         .collect()
 }
 
-// Covers: GO-B-4.1-01, GO-B-4.2-01, GC-5-03
+// Covers: GO-B-4.1-01, GO-B-4.2-01, GC-5-03, GC-3.2.2-05
 #[test]
 fn options_go_where_their_class_says() {
     let mut floor = Floor::new(2, Suite::default());
@@ -27,6 +27,7 @@ fn options_go_where_their_class_says() {
         (OptionNumber::PROXY_SCHEME, b"coap"),
         (OptionNumber::NO_RESPONSE, &[26]),
         (OptionNumber(2000), b"unknown"),
+        (OptionNumber::MULTI_ETAG, b"for one server"),
     ];
     let plain = message(Type::Con, Code::GET, 1, &[0xaa], &options, b"payload");
     let (bytes, _) = floor.ask(0, To::Member(kid(1)), &plain);

@@ -1,3 +1,4 @@
+use alloc::vec;
 use alloc::vec::Vec;
 use std::format;
 
@@ -21,7 +22,7 @@ fn written(server: &str, tags: &[&[u8]]) -> Vec<u8> {
     out[..len].to_vec()
 }
 
-// Covers: GC-3.2.2-04
+// Covers: GC-3.2.2-04, GC-3.2.2.1-01, GC-3.2.2.1-02, GC-3.2.2.1-03
 #[test]
 fn one_server_and_its_tags_are_a_sequence_of_cbor() {
     let tag: &[u8] = b"\xde\xad\xbe\xef";
@@ -53,6 +54,22 @@ fn one_server_and_its_tags_are_a_sequence_of_cbor() {
         assert_eq!(read.server(), address(server));
         assert!(read.tags().eq(tags.iter().copied()));
     }
+    // Nothing else is the address of a server: more or fewer elements, another transport, a group.
+    for value in [
+        "8101 4101",
+        "8401d9010444c0000201f6f6 4101",
+        "8200d9010444c0000201 4101",
+        "8202d9010444c0000201 4101",
+        "8201d9010444e00001bb 4101",
+        "8201d9010450ff0200000000000000000000000000fd 4101",
+        "8201d9010445c000020101 4101",
+        "820144c0000201 4101",
+    ] {
+        assert!(MultiEtag::parse(&hex(value)).is_err(), "{value}");
+    }
+    let mut out = [0; 40];
+    let group = MultiEtag::write(address("224.0.1.187:5683"), &[tag], &mut out);
+    assert_eq!(group, Err(MultiEtagError::Address));
     // The longest address, and the longest tag.
     let longest = written("[2001:db8::1]:65535", &[&[1; 8]]);
     assert_eq!(
@@ -61,12 +78,34 @@ fn one_server_and_its_tags_are_a_sequence_of_cbor() {
     );
 }
 
-// Covers: GC-3.2.2.3-04
+// Covers: GC-3.2.2.2-05
+#[test]
+fn an_address_takes_ten_to_twenty_five_bytes() {
+    for (server, len) in [
+        ("192.0.2.1:5683", 10),
+        ("192.0.2.1:5684", 13),
+        ("192.0.2.1:256", 13),
+        ("192.0.2.1:255", 12),
+        ("192.0.2.1:24", 12),
+        ("192.0.2.1:23", 11),
+        ("[2001:db8::1]:5683", 22),
+        ("[2001:db8::1]:61616", 25),
+    ] {
+        assert_eq!(MultiEtag::address_len(address(server)), len);
+        for tag in 1..=8 {
+            let value = written(server, &[&vec![7; tag], b"1"]);
+            assert_eq!(value.len(), len + 1 + tag + 2);
+        }
+    }
+}
+
+// Covers: GC-3.2.2.3-04, GC-3.2.2.1-04
 #[test]
 fn a_port_that_is_null_or_absent_is_the_default() {
     let null = hex("8301d9010444c0000201f6 4101");
     let absent = hex("8201d9010444c0000201 4101");
-    for value in [null, absent] {
+    let said = hex("8301d9010444c0000201191633 4101");
+    for value in [null, absent, said] {
         let read = MultiEtag::parse(&value).unwrap();
         assert_eq!(read.server(), address("192.0.2.1:5683"));
     }
@@ -102,6 +141,7 @@ fn what_is_malformed_says_why() {
         ("8301d9010444c0000201 1a00010000 4101", Structure), // a port above 65535
         ("8202d9010444c0000201 4101", Transport),
         ("8201d9010544c0000201 4101", Address), // another tag
+        ("8201d9010444e0000001 4101", Address), // a group
         ("8201d9010443c00002 4101", Address),
         (
             "8201d9010451 20010db800000000000000000000000000 4101",
@@ -143,6 +183,7 @@ proptest! {
         tags in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..=8), 1..5),
     ) {
         let ip = v6.map_or(IpAddr::from(v4), IpAddr::from);
+        prop_assume!(!ip.is_multicast());
         let server = SocketAddr::new(ip, port);
         let tags: Vec<&[u8]> = tags.iter().map(Vec::as_slice).collect();
         let mut out = [0; 200];

@@ -149,6 +149,29 @@ fn unknown_options_say_how_to_treat_them() {
     assert!(OptionNumber(0x1d).is_no_cache_key());
 }
 
+// Covers: GC-3.2.2-02, GC-7.1-01
+#[test]
+fn the_numbers_that_the_documents_leave_open_say_how_to_treat_them() {
+    for (option, name) in [
+        (OptionNumber::MULTI_ETAG, "Multi-ETag"),
+        (OptionNumber::GROUP_ETAG, "Group-ETag"),
+    ] {
+        // One place names each number, and nothing else has it.
+        let same = OptionNumber::KNOWN.iter().filter(|known| **known == option);
+        assert_eq!((option.name(), same.count()), (Some(name), 1));
+        // Elective, safe to forward, part of the cache key.
+        assert_eq!((option.0 & 1, option.0 & 2), (0, 0));
+        assert_ne!(option.0 & 0x1e, 0x1c);
+        assert!(!option.is_critical() && !option.is_unsafe() && !option.is_no_cache_key());
+    }
+    // In one request: of any length, and more than once.
+    let multi = OptionNumber::MULTI_ETAG;
+    for (len, occurrence) in [(0, 0), (300, 1), (1, 7)] {
+        assert_eq!(multi.check(&alloc::vec![1; len], occurrence), Ok(()));
+    }
+    assert_eq!(multi.is_repeatable_in(Code::GET), Some(true));
+}
+
 #[test]
 fn options_are_shown_by_name_or_number() {
     assert_eq!(

@@ -117,8 +117,6 @@ fn tags_that_do_not_count_are_as_if_they_were_not_there() {
         // another address, another port
         request.clone().multi("[2001:db8::2]:5685", &[b"tag"]),
         request.clone().multi("[2001:db8::1]:5683", &[b"tag"]),
-        // the address of the group is nobody's
-        request.clone().multi(GROUP, &[b"tag"]),
         // malformed
         request.clone().option(OptionNumber::MULTI_ETAG, &short),
         request.clone().option(OptionNumber::MULTI_ETAG, b""),
