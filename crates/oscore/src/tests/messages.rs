@@ -244,6 +244,8 @@ fn a_verified_message_with_nothing_sensible_inside_is_not_delivered_and_not_repe
         };
         let mut body = body.to_vec();
         let structure = context.group_encrypt(&binding, &mut body).unwrap();
+        // One allocation, with room for the head of a message and no more.
+        assert!(structure.capacity() - structure.len() < 128, "{at}");
         let algorithm = crate::suite::SignatureAlgorithm::EdDsa;
         let mut signature = one.key.sign_bytes(algorithm, &structure).unwrap();
         let stream = context.common.countersigning().keystream(&binding).unwrap();

@@ -240,3 +240,69 @@ fn responses_to_an_overheard_request_of_a_pair_are_opened_with_its_keys() {
     let unknown = client.overheard(&Message::parse(&far).unwrap(), None);
     assert_eq!(unknown.unwrap_err().reason, Reason::NoContext);
 }
+
+#[test]
+fn requests_in_a_row_for_which_there_is_no_context_are_counted() {
+    let mut floor = Floor::new(2, Suite::default());
+    let (good, _) = floor.ask(0, To::Group, &get(1, &[0xaa], "temp"));
+    let (next, _) = floor.ask(0, To::Group, &get(2, &[0xaa], "temp"));
+    floor.members[0].group().current.common.gid = Gid::new(b"Far").unwrap();
+    let (far, _) = floor.ask(0, To::Group, &get(3, &[0xaa], "temp"));
+    let server = &mut floor.members[1];
+    for (bytes, refused, count) in [
+        (&far, Some(Reason::NoContext), 1),
+        (&far, Some(Reason::NoContext), 2),
+        (&good, None, 0),
+        (&good, Some(Reason::Replayed), 0),
+        (&far, Some(Reason::NoContext), 1),
+        (&good, Some(Reason::Replayed), 1),
+        (&next, None, 0),
+    ] {
+        assert_eq!(server.hear(bytes).err(), refused);
+        assert_eq!(server.contexts.without_context(), count);
+    }
+}
+
+#[test]
+fn a_notification_tells_the_low_24_bits_of_its_number() {
+    let mut floor = Floor::new(2, Suite::default());
+    let observe = [(OptionNumber::OBSERVE, &[][..])];
+    let plain = message(Type::Non, Code::GET, 1, &[0xaa], &observe, b"");
+    let (bytes, mut asked) = floor.ask(0, To::Group, &plain);
+    let mut opened = floor.hear(1, &bytes).unwrap();
+    for (number, value) in [
+        (0x00_0001, &[0x01][..]),
+        (0x12_3456, &[0x12, 0x34, 0x56]),
+        (0x01_ffff_ff01, &[0xff, 0xff, 0x01]),
+        (0xff_0000_0102, &[0x01, 0x02]),
+    ] {
+        *floor.members[1].group().sequence_mut().unwrap() = sequence_from(number);
+        let answer = message(Type::Non, Code::CONTENT, 2, &[0xaa], &observe, b"1");
+        let response = floor.answer(1, &mut opened.received, &answer, None);
+        let opened = floor.listen(0, &response, &mut asked).unwrap();
+        let message = Message::parse(&opened.message).unwrap();
+        assert_eq!(message.option(OptionNumber::OBSERVE), Some(value));
+    }
+}
+
+#[test]
+fn the_age_of_the_keys_proves_nothing_to_whom_cannot_challenge() {
+    let settings = Settings {
+        fresh_within: seconds(10_000),
+        ..Settings::default()
+    };
+    let echo = [(OptionNumber::ECHO, &[7; 8][..])];
+    let plain = message(Type::Non, Code::GET, 1, &[0xaa], &echo, b"");
+    let mut floor = Floor::with(2, Suite::default(), settings);
+    let (bytes, _) = floor.ask(0, To::Group, &plain);
+    assert!(floor.hear(1, &bytes).unwrap().fresh);
+    // A silent server.
+    let parameters = parameters(GID, 1, Suite::default());
+    let mut silent = Group::new("lights", parameters, None, settings, Some(seconds(999))).unwrap();
+    silent.add_peer(kid(0), credential(0)).unwrap();
+    let one = &mut floor.members[1];
+    one.group = one.contexts.add_group(silent);
+    let first = one.contexts.groups().next().unwrap().0;
+    one.contexts.remove_group(first);
+    assert!(!one.hear(&bytes).unwrap().fresh);
+}

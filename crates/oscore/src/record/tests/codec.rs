@@ -56,6 +56,70 @@ fn memory_with_keys_never_moves_while_it_is_written() {
 }
 
 #[test]
+fn the_memory_for_a_record_follows_from_what_is_in_it() {
+    let memory = |record: Record| super::super::codec::capacity_for(&record);
+    let (heads, secret) = (32 * 9, SECRET.len());
+    let (any_gid, any_id) = (255, 7);
+    let (name, manager, salt, credential) = (6, 1, 3, 1);
+    let shared = heads + VERSION.len() + name + gid(1).len() + manager + secret + 1 + salt;
+    assert_eq!(memory(silent(1)), shared);
+    let alone = shared + OWN.len() + credential + secret;
+    assert_eq!(memory(install(1, OWN, 0)), alone);
+    for (stale, past) in [(1, 0), (0, 1), (2, 3)] {
+        let each = Past {
+            gid: gid(1),
+            sender_id: vec![],
+        };
+        let record = Record::Installed(Box::new(Installed {
+            peers: PeersKept::AllBut(vec![vec![]; stale]),
+            past: vec![each.clone(); past],
+            ..installed(1, OWN, 0)
+        }));
+        let of_past = past * (3 * 9 + any_gid + any_id);
+        assert_eq!(memory(record), alone + stale * (9 + any_id) + of_past);
+        let left = Installations {
+            latest: None,
+            past: vec![each; past],
+        };
+        assert_eq!(memory(Record::Left(left)), heads + any_gid + of_past);
+    }
+    let Record::Paired(pair) = paired(1) else {
+        panic!("not a pair");
+    };
+    let pair = Record::Paired(Box::new(Paired {
+        id_context: Some(vec![5; 10]),
+        master_salt: vec![6; 20],
+        ..*pair
+    }));
+    let ids = OWN.len() + PEER.len() + 10;
+    assert_eq!(
+        memory(pair),
+        heads + PAIR_VERSION.len() + 4 + secret + 20 + ids
+    );
+    let named = heads + any_gid + any_id;
+    assert_eq!(memory(peer(1, PEER)), named + 1);
+    assert_eq!(memory(reserved(1, OWN, 1)), named);
+    for count in [0, 1, 3] {
+        let window = (OWN, ReplayWindow::invalid(WindowSize::default()));
+        let record = clean(1, OWN, 1, &vec![window; count]);
+        assert_eq!(memory(record), named + count * (4 * 9 + any_id + 16));
+    }
+}
+
+#[test]
+fn what_is_printed_of_a_record_says_whose_it_is() {
+    let text = format!("{:?}", installed(3, OWN, 7));
+    let begin = "Installed { name: \"lights\", generation: 3, gid: [221, 3], suite: Suite {";
+    assert!(text.starts_with(begin), "{text}");
+    let end = "own: Some(OwnMember { sender_id: [37], .. }), upto: 7, peers: Nobody, .. }";
+    assert!(text.ends_with(end), "{text}");
+    assert_eq!(
+        format!("{:?}", paired(9)),
+        "Paired(Paired { name: \"desk\", id_context: None, sender_id: [37], recipient_id: [82], upto: 9, .. })"
+    );
+}
+
+#[test]
 fn another_version_is_not_read() {
     for (record, version) in [(install(1, OWN, 0), VERSION), (paired(0), PAIR_VERSION)] {
         let mut bytes = record.encode().to_vec();
