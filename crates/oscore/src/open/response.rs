@@ -116,13 +116,8 @@ impl Contexts {
         mut tries: Tries,
     ) -> Result<Step<OpenedResponse>, Refused> {
         let incoming = incoming(message, asked)?;
-        while !tries.is_over() {
-            let named = incoming.kid_context.filter(|_| asked.mode != Mode::Plain);
-            let found = self.response_candidate(tries.next, asked.place, named, now);
-            let Some(candidate) = found else {
-                break;
-            };
-            tries.count += 1;
+        let named = incoming.kid_context.filter(|_| asked.mode != Mode::Plain);
+        while let Some(candidate) = self.response_candidate(tries.next, asked.place, named, now) {
             tries.next = candidate.next;
             match self.response_with(now, candidate, incoming, asked, tries) {
                 Ok(step) => return Ok(step),

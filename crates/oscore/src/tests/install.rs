@@ -510,3 +510,39 @@ fn what_is_kept_of_replaced_contexts_goes_with_them_in_a_long_exchange() {
         assert!(known(&asked, last));
     }
 }
+
+#[test]
+fn a_repeated_response_is_not_tried_under_the_replaced_keys() {
+    let settings = Settings {
+        retention: seconds(10),
+        ..Settings::default()
+    };
+    let mut floor = Floor::with(2, Suite::default(), settings);
+    let (request, mut asked) = floor.ask(0, To::Group, &get(1, &[0xaa], "temp"));
+    let mut opened = floor.hear(1, &request).unwrap();
+    for member in [0, 1] {
+        install_next(&mut floor.members[member], 2, seconds(1000));
+    }
+    let answer = content(2, &[0xaa], b"1");
+    let first = floor.answer(1, &mut opened.received, &answer, None);
+    floor.listen(0, &first, &mut asked).unwrap();
+    // It does not say under which keys.
+    let second = floor.answer(1, &mut opened.received, &answer, None);
+    assert_eq!(named_gid(&second), None);
+    let message = Message::parse(&second).unwrap();
+    let one = &mut floor.members[0];
+    let mut copies = [(); 2].map(|()| {
+        let begun = one.contexts.begin_response(one.now, &message, &mut asked);
+        let Ok(Step::Work(opening, job)) = begun else {
+            panic!("nothing to do");
+        };
+        Some((opening, job.run(&one.key)))
+    });
+    let mut finish = |copy: usize| {
+        let (opening, result) = copies[copy].take().unwrap();
+        let contexts = &mut one.contexts;
+        contexts.finish_response(one.now, opening, result, &mut asked)
+    };
+    assert!(matches!(finish(0), Ok(Step::Done(_))));
+    assert_eq!(finish(1).unwrap_err().reason, Reason::Replayed);
+}

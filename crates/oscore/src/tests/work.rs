@@ -306,3 +306,20 @@ fn the_age_of_the_keys_proves_nothing_to_whom_cannot_challenge() {
     one.contexts.remove_group(first);
     assert!(!one.hear(&bytes).unwrap().fresh);
 }
+
+#[test]
+fn replaced_keys_are_not_kept_for_a_message_that_was_given_up() {
+    for given_up in [true, false] {
+        let mut floor = Floor::new(2, Suite::default());
+        let (bytes, _) = floor.ask(0, To::Group, &get(1, &[0xaa], "temp"));
+        let one = &mut floor.members[1];
+        let (opening, _) = begin(one, &bytes);
+        super::install::install(one, seconds(1000));
+        assert!(one.group().next_timeout().is_some());
+        if given_up {
+            one.contexts.give_up(opening);
+        }
+        one.contexts.handle_timeout(seconds(1001));
+        assert_eq!(one.group().next_timeout().is_none(), given_up);
+    }
+}
