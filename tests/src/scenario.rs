@@ -7,6 +7,7 @@ mod many_members;
 mod message_exchange;
 mod network_query;
 mod notification;
+mod observation;
 mod rounds;
 mod service_discovery;
 mod status_request;

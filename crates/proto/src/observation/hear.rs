@@ -130,7 +130,7 @@ impl Observations {
                 None if purpose.is_some() => heard,
                 None => self.part(id, member, heard),
             };
-            self.stop_early(now, id);
+            self.stop_early(id);
             self.step(now, id);
             return reply;
         }
@@ -160,7 +160,7 @@ impl Observations {
         }
         slot.latest = Some(latest);
         self.take(now, rng, id, member, &arrived, message, end);
-        self.stop_early(now, id);
+        self.stop_early(id);
         self.step(now, id);
         heard
     }
@@ -305,17 +305,20 @@ impl Observations {
         heard
     }
 
-    /// A round to which everybody that is known has answered is over, if only expected members are known.
-    fn stop_early(&mut self, now: Instant, id: ObservationId) {
+    /// A registration that all expected members have heard, with nobody else known, need not be waited for; nor need a
+    /// deregistration that all have confirmed.
+    fn stop_early(&mut self, id: ObservationId) {
         let Some(watch) = self.watches.get(&id) else {
             return;
         };
         let Some(round) = watch.round else {
             return;
         };
-        let all = watch.members.len() > 0 && watch.slots.len() == watch.members.len();
-        if all && watch.indices().all(|member| watch.is_served(member)) {
-            let _ = now;
+        let known = match watch.phase {
+            Phase::Open => watch.members.len() > 0 && watch.slots.len() == watch.members.len(),
+            _ => !watch.slots.is_empty(),
+        };
+        if known && watch.indices().all(|member| watch.is_served(member)) {
             self.acts.push_back(super::Act::Stop(round.id));
         }
     }
