@@ -259,3 +259,35 @@ fn a_verified_message_with_nothing_sensible_inside_is_not_delivered_and_not_repe
         assert_eq!(server.hear(&bytes).unwrap_err(), Reason::Replayed, "{at}");
     }
 }
+
+#[test]
+fn no_number_is_taken_for_an_option_that_may_not_fit() {
+    // 255 bytes: flags, the longest Partial IV, the length of the Gid, the Gid, the ID.
+    for (gid, fits) in [(247, true), (248, false)] {
+        let parameters = parameters(&vec![7; gid], 1, Suite::default());
+        let settings = Settings::default();
+        let mut group = Group::new("far", parameters, Some(own(0)), settings, None).unwrap();
+        group.add_peer(kid(1), credential(1)).unwrap();
+        let mut contexts = Contexts::new();
+        let mut one = One {
+            group: contexts.add_group(group),
+            contexts,
+            key: key(0),
+            now: seconds(1),
+        };
+        for (number, to) in [(1, To::Group), (2, To::Member(kid(1)))] {
+            let asked = one.try_ask(to, &get(1, &[0xaa], "temp"));
+            let refused = asked.err();
+            assert_eq!(refused, (!fits).then_some(ProtectError::TooLong));
+            let next = one.group().sequence().unwrap().next();
+            assert_eq!(next, if fits { number } else { 0 });
+        }
+        // With a number of five bytes it still fits.
+        *one.group().sequence_mut().unwrap() = sequence_from(1 << 39);
+        let asked = one.try_ask(To::Group, &get(1, &[0xaa], "temp"));
+        assert_eq!(
+            asked.map(|(bytes, _)| option(&bytes).len()).ok(),
+            fits.then_some(255)
+        );
+    }
+}

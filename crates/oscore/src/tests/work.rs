@@ -323,3 +323,34 @@ fn replaced_keys_are_not_kept_for_a_message_that_was_given_up() {
         assert_eq!(one.group().next_timeout().is_none(), given_up);
     }
 }
+
+#[test]
+fn what_is_printed_of_work_says_what_it_is_for() {
+    let mut floor = Floor::new(2, Suite::default());
+    let one = &mut floor.members[0];
+    let plain = get(1, &[0xaa], "temp");
+    let message = Message::parse(&plain).unwrap();
+    let (now, group) = (one.now, one.group);
+    let protecting = one
+        .contexts
+        .protect_request(now, group.into(), &message, To::Group);
+    let Ok(Protecting::Sign(signing)) = protecting else {
+        panic!("not to be signed");
+    };
+    let text = format!("{signing:?}");
+    assert_eq!(text, "Signing { group: GroupId(1), algorithm: EdDsa, .. }");
+    assert_eq!(
+        format!("{:?}", signing.job()),
+        text.replace("Signing", "SignJob")
+    );
+    assert_eq!(signing.job().group(), group);
+    let protected = signing.sign(&one.key).unwrap();
+    let message = Message::parse(&protected.bytes).unwrap();
+    let server = &mut floor.members[1];
+    let begun = server.contexts.begin_request(server.now, &message, false);
+    let Ok(Step::Work(opening, Job::Verify(job))) = begun else {
+        panic!("not to be verified");
+    };
+    let ticket = format!("{opening:?}");
+    assert_eq!(format!("{job:?}"), ticket.replace("Opening", "VerifyJob"));
+}
