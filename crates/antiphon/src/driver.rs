@@ -28,6 +28,7 @@ use crate::error::{BuildError, Closed};
 use crate::interfaces::Interface;
 use crate::security_group::held::{Claimed, Held, Place};
 use crate::security_group::{SecurityError, group_id};
+use crate::server::Changed;
 use crate::socket::{FailedSend, SocketOptions};
 use crate::worker::desk::Desk;
 use crate::worker::{self, Handlers, Listened};
@@ -124,12 +125,13 @@ pub struct DriverCounters {
 /// Something the application wants done by the driver.
 pub(crate) type Command = Box<dyn FnOnce(&mut Driver, Instant) + Send>;
 
-/// What nobody waits for any more.
-#[derive(Clone, Copy, Debug)]
+/// What is said without waiting: nobody waits for this any more, or something has changed.
+#[derive(Debug)]
 pub(crate) enum Abandoned {
     Collection(CollectionId),
     Exchange(ExchangeId),
     Observation(ObservationId),
+    Changed(Arc<Changed>),
 }
 
 /// The application's end of a driver. The driver of a client ends when the last link is dropped.
@@ -180,6 +182,11 @@ impl Link {
     /// Waits until the driver is gone.
     pub(crate) async fn ended(&self) {
         self.commands.closed().await;
+    }
+
+    /// Says something without waiting for it.
+    pub(crate) fn say(&self, what: Abandoned) -> Result<(), Closed> {
+        self.abandoned.send(what).map_err(|_| Closed)
     }
 
     /// A link that does not keep the driver of a client alive.
@@ -536,6 +543,9 @@ impl Driver {
             match abandoned {
                 Abandoned::Collection(id) => self.endpoint.close(now, id),
                 Abandoned::Observation(id) => self.endpoint.end_observation(now, id),
+                Abandoned::Changed(changed) => {
+                    self.endpoint.changed(now, changed.hear());
+                }
                 Abandoned::Exchange(id) => {
                     self.exchanges.remove(&id);
                     self.endpoint.cancel(now, id);

@@ -65,9 +65,10 @@ pub use antiphon_proto::{
     Leisure, Lint, Member, MemberEnd, MemberIndex, MembershipError, Methods, MissingReason, Naming,
     News, NoSec, NoSecPolicy, Notification, ObservationConfig, ObservationDropped, ObservationEnd,
     ObservationEvent, ObservationId, ObservationLimits, ObservationOutcome, ObservationStatus,
-    ObserveError, ObservedIndex, ObservedReport, ObservedState, Options, Outcome, Path,
-    Permissions, Reachability, Rejection, Repeat, Request, Resource, ResourceError, ResourceId,
-    Response, SecurityGroupName, SecurityMode, Sender, ServerConfig, Status, Transmission,
+    ObserveConfig, ObserveError, ObservedIndex, ObservedReport, ObservedState, ObserverCounters,
+    Options, Outcome, Path, Permissions, Reachability, Rejection, Repeat, Request, Resource,
+    ResourceError, ResourceId, Response, SecurityGroupName, SecurityMode, Sender, ServerConfig,
+    Status, Transmission,
 };
 pub use antiphon_wire::{Class, Code, ContentFormat, OptionNumber, Scope};
 
@@ -81,7 +82,8 @@ pub use security_group::{
     GroupMember, OscoreContext, Secured, SecurityError, SecurityGroup, Signed,
 };
 pub use server::{
-    AsyncResource, Counted, Handle, Membership, Provided, Running, Server, ServerBuilder,
+    AsyncResource, Counted, Handle, Membership, Provided, ResourceHandle, Running, Server,
+    ServerBuilder,
 };
 pub use worker::{Asked, AsyncHandler};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use antiphon_proto::{
     Attributes, Discoverable, EndpointConfig, Instant, Interface, Load, MembershipError, Naming,
-    NoSec, SecurityGroupName, ServerCounters,
+    NoSec, ResourceId, SecurityGroupName, ServerCounters,
 };
 use antiphon_wire::{ALL_COAP_NODES_V4, DEFAULT_PORT, Scope, all_coap_nodes_v6};
 use tokio::sync::oneshot;
@@ -24,10 +24,13 @@ use crate::{egress, interfaces};
 mod handle;
 mod membership;
 mod provided;
+mod watched;
 
 pub use handle::Handle;
 pub use membership::Membership;
 pub use provided::{AsyncResource, Provided};
+pub(crate) use watched::Changed;
+pub use watched::ResourceHandle;
 
 use membership::Groups;
 
@@ -39,6 +42,8 @@ pub struct Server {
     sockets: Vec<(antiphon_proto::SocketId, SocketAddr)>,
     interfaces: Vec<String>,
     resolver: Arc<dyn Resolve>,
+    /// The resources that it was built with, in their order.
+    resources: Vec<ResourceId>,
 }
 
 /// What has been counted, and how full the tables are.
@@ -75,6 +80,26 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.sockets.iter().map(|(_, local)| *local).collect()
+    }
+
+    /// The resources that it was built with, in their order.
+    #[must_use]
+    pub fn resources(&self) -> Vec<ResourceHandle> {
+        let handle = |id: &ResourceId| ResourceHandle::new(self.link.clone(), *id);
+        self.resources.iter().map(handle).collect()
+    }
+
+    /// The resource that was given this path; the first one, where it belongs to an application group and several have it.
+    #[must_use]
+    pub fn resource(&self, path: &str) -> Option<ResourceHandle> {
+        let server = self.driver.endpoint.server();
+        let path = path.trim_matches('/');
+        let mut resources = self.resources.iter();
+        let found = resources.find(|id| {
+            let of = server.path_of(**id);
+            of.is_some_and(|of| of.trim_matches('/') == path)
+        });
+        found.map(|id| ResourceHandle::new(self.link.clone(), *id))
     }
 
     /// Changes it while it runs.
@@ -328,11 +353,13 @@ impl ServerBuilder {
                 .create(&mut driver)
                 .map_err(|(group, reason)| BuildError::Membership { group, reason })?;
         }
+        let mut resources = Vec::new();
         for resource in self.resources {
             let path = resource.path();
-            resource
+            let id = resource
                 .add(&mut driver)
                 .map_err(|reason| BuildError::Resource { path, reason })?;
+            resources.push(id);
         }
         settle(&mut driver, now, &joined)?;
         for lint in driver.endpoint.server().memberships().lints() {
@@ -356,6 +383,7 @@ impl ServerBuilder {
             sockets,
             interfaces: self.interfaces,
             resolver,
+            resources,
         })
     }
 }

@@ -9,7 +9,7 @@ use antiphon_proto::{
 };
 
 use super::membership::{Groups, LookupError};
-use super::{Counted, Membership, Provided};
+use super::{Counted, Membership, Provided, ResourceHandle};
 use crate::driver::{Driver, Link};
 use crate::egress;
 use crate::error::{ChangeError, Closed};
@@ -210,6 +210,12 @@ impl Handle {
                 driver.endpoint.server_mut().remove(resource)
             })
             .await
+    }
+
+    /// A resource, for whoever changes its state.
+    #[must_use]
+    pub fn resource(&self, resource: ResourceId) -> ResourceHandle {
+        ResourceHandle::new(self.link.clone(), resource)
     }
 
     /// Every resource that can be reached without security as the server is set up now.

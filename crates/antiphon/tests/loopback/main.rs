@@ -10,5 +10,6 @@ mod memberships;
 mod names;
 mod namespace;
 mod networks;
+mod notify;
 mod peers;
 mod place;
