@@ -104,6 +104,8 @@ pub struct Incoming<'a> {
     pub arrival: &'a Arrival,
     /// The resource it is for.
     pub resource: ResourceId,
+    /// It came earlier, from an observer, and is asked again for a notification.
+    pub notification: bool,
 }
 
 impl<'a> Incoming<'a> {

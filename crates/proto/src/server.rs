@@ -498,13 +498,7 @@ impl Server {
         let request = assembled.as_ref().unwrap_or(message);
 
         if observable {
-            let asks = Asks {
-                path,
-                sender,
-                reachable,
-                message: request,
-                resource: id,
-            };
+            let asks = Asks::new(path, sender, reachable, request, id);
             self.observers
                 .note(now, &asks, asked.observe, again, &mut context);
         }
@@ -523,6 +517,7 @@ impl Server {
                     message: request,
                     arrival: &arrival,
                     resource: id,
+                    notification: again.is_some(),
                 };
                 handler.handle(&incoming, response);
             }

@@ -126,7 +126,7 @@ async fn members_of_a_group_notify_of_their_own_changes_and_of_a_put() {
     let reply = client
         .one(&place.member_uri(2, "/count"))
         .unwrap()
-        .put(ContentFormat::OCTETS, &[99])
+        .put(ContentFormat::OCTETS, [99])
         .unsecured(NoSec::Accepted)
         .send()
         .await

@@ -186,6 +186,9 @@ pub(crate) struct Resource {
     pub(crate) limit: Option<usize>,
     pub(crate) source: Source,
     pub(crate) writable: bool,
+    pub(crate) observable: bool,
+    /// Observers get its state this often, whether it has changed or not.
+    pub(crate) notify_every: Option<Duration>,
 }
 
 /// What becomes of requests that come through a group.

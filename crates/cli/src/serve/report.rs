@@ -308,7 +308,7 @@ pub(crate) fn as_text(config: &Config, style: Style) -> String {
             [
                 Cell::new(terminal::line(&config.full_path(resource))),
                 Cell::toned(access_name(resource.access), tone),
-                Cell::new(methods(resource).join(" ")),
+                Cell::new(uses(resource)),
                 Cell::new(group_name(config, resource)),
                 Cell::new(source_name(&resource.source)),
             ]
@@ -341,6 +341,15 @@ pub(crate) fn methods(resource: &Resource) -> Vec<&'static str> {
     }
 }
 
+/// The methods, and whether GET may observe.
+fn uses(resource: &Resource) -> String {
+    let methods = methods(resource).join(" ");
+    match resource.observable {
+        true => methods.replacen("GET", "GET+observe", 1),
+        false => methods,
+    }
+}
+
 /// The report as one JSON object.
 pub(crate) fn as_json(config: &Config) -> serde_json::Value {
     let resources: Vec<serde_json::Value> = config
@@ -357,6 +366,8 @@ pub(crate) fn as_json(config: &Config) -> serde_json::Value {
                     OnGroup::Silent => "silent",
                     OnGroup::Respond => "respond",
                 },
+                "observable": resource.observable,
+                "notify_every_ms": resource.notify_every.map(|every| every.as_millis() as u64),
                 "content_format": render::format_name(resource.format),
                 "leisure_ms": (resource.on_group == OnGroup::Respond).then(|| interval(config, resource).as_millis() as u64),
             })

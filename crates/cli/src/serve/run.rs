@@ -15,8 +15,8 @@ use super::config::{
     Application, Config, Discoverable, Echo, GroupAddress, GroupMode, Leisure, Naming, OnGroup,
     Profile, Resource, Source, net_access,
 };
-use super::report;
 use super::value::{self, PATIENCE, Reply, Stored};
+use super::{observe, report};
 use crate::collecting::print_line;
 use crate::decode::code_name;
 use crate::exit;
@@ -82,6 +82,7 @@ async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
         .filter_map(|keys| keys.watch(true, tell))
         .collect();
     let handle = server.handle();
+    observe::watch(config, &server);
     let mut counted = None;
     server
         .run(async {
@@ -127,7 +128,7 @@ async fn stop_signal() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-async fn build(
+pub(super) async fn build(
     config: &Config,
     keys: &[Keys],
     log: &mpsc::Sender<Served>,
@@ -302,6 +303,9 @@ fn provided(
     if resource.hidden {
         net = net.hidden();
     }
+    if resource.observable {
+        net = net.observable();
+    }
     if let Some(index) = resource.application
         && let Some(application) = config.applications.get(index)
     {
@@ -328,7 +332,7 @@ fn provided(
         move |request: &Incoming<'_>, response: &mut Response| {
             let reply = stored.handle(request.method(), request.payload());
             answer(response, &reply, format);
-            Served::tell(&log, request.method(), &path, request.arrival, &reply);
+            Served::tell(&log, request, &path, &reply);
         },
     )
     .into()
@@ -367,7 +371,7 @@ fn program(
             };
             let mut response = Response::new(reply.code);
             answer(&mut response, &reply, format);
-            Served::tell(&log, method, &path, &asked.arrival, &reply);
+            Served::tell_of(&log, false, method, &path, &asked.arrival, &reply);
             response
         }
     })
@@ -393,7 +397,9 @@ fn method(name: &str) -> Option<Code> {
 }
 
 /// One request that was processed, for the log.
-struct Served {
+pub(super) struct Served {
+    /// It was asked again, to notify who observes.
+    notification: bool,
     method: Code,
     path: String,
     from: std::net::SocketAddr,
@@ -403,8 +409,14 @@ struct Served {
 }
 
 impl Served {
-    fn tell(
+    fn tell(log: &mpsc::Sender<Self>, request: &Incoming<'_>, path: &str, reply: &Reply) {
+        let (method, arrival) = (request.method(), request.arrival);
+        Self::tell_of(log, request.notification, method, path, arrival, reply);
+    }
+
+    fn tell_of(
         log: &mpsc::Sender<Self>,
+        notification: bool,
         method: Code,
         path: &str,
         arrival: &antiphon::Arrival,
@@ -412,6 +424,7 @@ impl Served {
     ) {
         // A full log loses lines, never requests.
         let _ = log.try_send(Self {
+            notification,
             method,
             path: path.to_owned(),
             from: arrival.path.peer,
@@ -430,8 +443,13 @@ impl Served {
             Some(signer) => format!("{} at ", terminal::line(&signer.name)),
             None => String::new(),
         };
+        let again = if self.notification {
+            "again, to notify: "
+        } else {
+            ""
+        };
         format!(
-            "{} {} from {who}{}{through}: {}",
+            "{again}{} {} from {who}{}{through}: {}",
             self.method.name().unwrap_or("?"),
             terminal::line(&self.path),
             self.from,
@@ -441,7 +459,7 @@ impl Served {
 
     fn json(&self) -> serde_json::Value {
         json!({
-            "event": "request",
+            "event": if self.notification { "notification" } else { "request" },
             "method": self.method.name(),
             "path": self.path,
             "from": self.from.to_string(),

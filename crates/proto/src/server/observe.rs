@@ -289,11 +289,29 @@ pub(super) enum Wish {
 
 /// A GET or FETCH that is to be put on the list of observers, or is there.
 pub(super) struct Asks<'a, 'm> {
-    pub(super) path: &'a Path,
-    pub(super) sender: &'a Sender,
-    pub(super) reachable: bool,
-    pub(super) message: &'a Message<'m>,
-    pub(super) resource: ResourceId,
+    path: &'a Path,
+    sender: &'a Sender,
+    reachable: bool,
+    message: &'a Message<'m>,
+    resource: ResourceId,
+}
+
+impl<'a, 'm> Asks<'a, 'm> {
+    pub(super) const fn new(
+        path: &'a Path,
+        sender: &'a Sender,
+        reachable: bool,
+        message: &'a Message<'m>,
+        resource: ResourceId,
+    ) -> Self {
+        Self {
+            path,
+            sender,
+            reachable,
+            message,
+            resource,
+        }
+    }
 }
 
 impl Observers {

@@ -134,6 +134,9 @@ pub(super) struct RawResource {
     pub(super) counter: Option<u64>,
     #[serde(default)]
     pub(super) writable: bool,
+    #[serde(default)]
+    pub(super) observable: bool,
+    pub(super) notify_every: Option<Spanned<String>>,
 }
 
 /// One file or several.

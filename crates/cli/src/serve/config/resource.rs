@@ -1,6 +1,7 @@
 //! One resource of the configuration.
 
 use std::path::Path;
+use std::time::Duration;
 
 use antiphon_wire::{Class, ContentFormat};
 use toml::Spanned;
@@ -127,6 +128,7 @@ pub(super) fn resource(
         Source::Fixed(_) if raw.value_hex.is_some() => ContentFormat::OCTETS,
         _ => ContentFormat::TEXT,
     };
+    let every = notify_every(&raw, &source, at, lines)?;
     Ok(Resource {
         path: path.clone(),
         title: raw.title,
@@ -145,10 +147,49 @@ pub(super) fn resource(
         consider_no_response: raw.consider_no_response,
         leisure,
         limit: raw.limit,
+        notify_every: every,
+        observable: raw.observable,
         source,
         writable: raw.writable,
     })
 }
+
+/// How often observers get the state of a resource that nobody would say has changed.
+fn notify_every(
+    raw: &RawResource,
+    source: &Source,
+    at: usize,
+    lines: Lines<'_>,
+) -> Result<Option<Duration>, ConfigError> {
+    if let Some(value) = &raw.notify_every {
+        let at = value.span().start;
+        if !raw.observable {
+            return lines.fail(at, "notify-every has no meaning without observable = true");
+        }
+        return match duration::parse(value.get_ref()) {
+            Ok(time) if time < SHORTEST => {
+                lines.fail(at, "observers are not notified more often than every 100ms")
+            }
+            Ok(time) => Ok(Some(time)),
+            Err(what) => lines.fail(at, what),
+        };
+    }
+    let changes = match source {
+        Source::Fixed(_) | Source::Counter(_) => raw.writable,
+        Source::File(_) => true,
+        Source::Command(_) => false,
+    };
+    if raw.observable && !changes {
+        return lines.fail(
+            at,
+            "observable: nothing says when the resource changes; write notify-every = \"10s\", or so",
+        );
+    }
+    Ok(None)
+}
+
+/// The shortest time between two notifications by the clock.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Exactly one of value, value-hex, file, command, counter.
 fn source(

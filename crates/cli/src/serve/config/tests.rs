@@ -66,6 +66,45 @@ value-hex = "00 ff"
 "#;
 
 #[test]
+fn what_is_observable_says_when_it_changes() {
+    let read = |keys: &str| {
+        let text = format!("[server]\nunsecured = true\n[[resource]]\npath = \"/x\"\n{keys}");
+        let config = parse(&text, Path::new(""));
+        config.map(|config| {
+            (
+                config.resources[0].observable,
+                config.resources[0].notify_every,
+            )
+        })
+    };
+    let yes = "observable = true\n";
+    for keys in [
+        "value = \"v\"\nwritable = true\n",
+        "file = \"f\"\n",
+        "counter = 0\nwritable = true\n",
+    ] {
+        assert_eq!(
+            read(&format!("{keys}{yes}")).unwrap(),
+            (true, None),
+            "{keys}"
+        );
+        assert_eq!(read(keys).unwrap(), (false, None));
+    }
+    for keys in ["value = \"v\"\n", "counter = 0\n", "command = [\"date\"]\n"] {
+        let refused = read(&format!("{keys}{yes}")).unwrap_err();
+        assert!(refused.to_string().contains("notify-every"), "{refused}");
+        let clock = format!("{keys}{yes}notify-every = \"100ms\"\n");
+        let every = Duration::from_millis(100);
+        assert_eq!(read(&clock).unwrap(), (true, Some(every)), "{keys}");
+    }
+    let often = format!("counter = 0\n{yes}notify-every = \"99ms\"\n");
+    assert!(read(&often).unwrap_err().to_string().contains("100ms"));
+    let useless = "counter = 0\nnotify-every = \"1s\"\n";
+    let refused = read(useless).unwrap_err().to_string();
+    assert!(refused.contains("observable = true"), "{refused}");
+}
+
+#[test]
 fn reads_everything() {
     let config = parse(LAMP, Path::new("/etc/lamp")).unwrap();
     let server = &config.server;
