@@ -373,67 +373,6 @@ fn only_a_large_answer_needs_a_reachable_sender_if_so_configured() {
     assert_eq!(server.ask(&longer("/slow")).disposition, challenge);
 }
 
-#[test]
-fn a_member_gets_a_large_answer_by_unicast_only_where_it_is_reachable() {
-    let mut server = server();
-    // An answer with a token of one byte has 6 beside its payload; 136 bytes go anywhere.
-    for (path, len) in [("/130", 130), ("/131", 131)] {
-        let text = "x".repeat(len);
-        let says = move |_: &Incoming<'_>, response: &mut Response| {
-            response.payload.extend_from_slice(text.as_bytes());
-        };
-        let resource = Resource::at(path).get(says.clone()).put(says);
-        server.add(resource).unwrap();
-    }
-    let slow = Resource::at("/slow").deferred(Methods::GET | Methods::PUT);
-    server.add(slow).unwrap();
-    let challenge = Disposition::Challenge {
-        leisure: Duration::ZERO,
-    };
-    let far = |path: &str| get(path).by("a").far_away();
-    assert_eq!(server.ask(&far("/130")).code(), Code::CONTENT);
-    assert_eq!(server.ask(&far("/131")).disposition, challenge);
-    assert_eq!(server.ask(&get("/131").by("a")).code(), Code::CONTENT);
-    let put = |path: &str| ask(Code::PUT, path).by("a").far_away();
-    assert_eq!(server.ask(&put("/131")).code(), Code::CHANGED);
-    // What is answered late is challenged early.
-    assert_eq!(server.ask(&far("/slow")).disposition, challenge);
-    let slowly = |ask: &Ask, server: &mut Server| {
-        matches!(server.ask(ask).disposition, Disposition::Deferred(_))
-    };
-    assert!(slowly(&put("/slow"), &mut server));
-    server.config.proven_reachability = Reachability::Assumed;
-    assert_eq!(server.ask(&far("/131")).code(), Code::CONTENT);
-    assert!(slowly(&far("/slow"), &mut server));
-}
-
-#[test]
-fn who_proves_nothing_does_not_learn_which_names_there_are() {
-    for policy in [
-        NoSecPolicy::Nothing,
-        NoSecPolicy::DiscoveryOnly,
-        NoSecPolicy::Stated,
-    ] {
-        let mut server = Server::with(ServerConfig {
-            nosec: policy,
-            ..ServerConfig::default()
-        });
-        server.add(Resource::at("/a").get(says("a"))).unwrap();
-        let here = server.ask(&get("/a"));
-        let nowhere = server.ask(&get("/b"));
-        assert_eq!(here.code(), Code::UNAUTHORIZED);
-        if policy == NoSecPolicy::Stated {
-            assert_eq!(nowhere.code(), Code::NOT_FOUND);
-        } else {
-            assert_eq!(nowhere.response(), here.response());
-        }
-        assert_eq!(server.ask(&get("/b").by("a")).code(), Code::NOT_FOUND);
-        // A group hears nothing in any case.
-        let silence = server.ask(&get("/b").to(ALL_NODES)).silence();
-        assert!(policy == NoSecPolicy::Stated || silence == SilenceReason::NotSecured);
-    }
-}
-
 // Covers: GN-6.3.1-01, GC-6.2.3-04
 #[test]
 fn an_unproven_address_gets_4_01_with_an_echo_until_it_sends_the_value_back() {
