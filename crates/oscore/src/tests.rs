@@ -14,5 +14,6 @@ mod modes;
 mod protection;
 mod receive;
 mod restart;
+mod texts;
 mod vectors;
 mod work;

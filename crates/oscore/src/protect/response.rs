@@ -126,18 +126,15 @@ impl Contexts {
         let (group, scratch) = found.ok_or(ProtectError::NoContext)?;
         group.may_protect()?;
         let (settings, context) = (group.settings, &mut group.current);
-        let other = |mode| match mode {
-            Mode::Group => Mode::Pairwise,
-            _ => Mode::Group,
-        };
+        let has_mode = |mode: &Mode| context.has_mode(*mode);
         let mode = match mode {
-            Some(mode) => mode,
-            None if context.has_mode(received.mode) => received.mode,
-            None => other(received.mode),
+            Some(mode) => Some(mode).filter(has_mode),
+            // That of the request; keys that were installed since may have only the other one.
+            None => [received.mode, Mode::Pairwise, Mode::Group]
+                .into_iter()
+                .find(has_mode),
         };
-        if !context.has_mode(mode) {
-            return Err(ProtectError::ModeUnavailable);
-        }
+        let mode = mode.ok_or(ProtectError::ModeUnavailable)?;
         // The client may have another ID by now; its credential is the same.
         let same_context = received.context == context.serial;
         let is_client = |kid: Kid| {

@@ -43,6 +43,32 @@ fn a_group_without_pairwise_algorithms_has_no_pairwise_mode() {
     assert_eq!(floor.hear(1, &signed).unwrap_err(), Reason::NotVerified);
 }
 
+#[test]
+fn a_response_has_the_mode_that_there_is_when_the_keys_were_replaced() {
+    let mut floor = Floor::new(2, Suite::default());
+    let (bytes, _) = floor.ask(0, To::Member(kid(1)), &get(1, &[0xaa], "temp"));
+    let mut opened = floor.hear(1, &bytes).unwrap();
+    let one = &mut floor.members[1];
+    let new = parameters(b"Em", 2, group_only());
+    let prepared = one.group().prepare_install(
+        new,
+        None,
+        Stale::Since {
+            generation: 1,
+            kids: vec![],
+        },
+        100,
+    );
+    one.group()
+        .commit_install(prepared.unwrap(), seconds(1000))
+        .unwrap();
+    let answer = content(2, &[0xaa], b"1");
+    let refused = one.try_answer(&mut opened.received, &answer, Some(Mode::Pairwise));
+    assert_eq!(refused.unwrap_err(), ProtectError::ModeUnavailable);
+    let response = one.try_answer(&mut opened.received, &answer, None).unwrap();
+    assert_eq!(option(&response)[0] & 0x20, 0x20);
+}
+
 // Covers: GO-6-03, GO-2.1.7-02, GO-2.1.8-01, GO-3.4-04, GO-3.4-05
 #[test]
 fn a_group_without_group_algorithms_has_no_group_mode() {

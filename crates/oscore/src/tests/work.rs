@@ -228,6 +228,14 @@ fn responses_to_an_overheard_request_of_a_pair_are_opened_with_its_keys() {
         (Some(kid(1)), Some(kid(1)))
     );
     assert_eq!(asked.mode(), Mode::Plain);
+    // What is for members of groups is not for the peer of a pair, and uses no number up.
+    let plain = get(2, &[0xaa], "temp");
+    let for_members = Message::parse(&plain).unwrap();
+    for to in [To::Group, To::Member(kid(1))] {
+        let refused = client.protect_request(seconds(1), of_client.into(), &for_members, to);
+        assert_eq!(refused.err(), Some(ProtectError::UnknownMember));
+    }
+    assert_eq!(client.pair(of_client).unwrap().sequence().next(), 1);
     // Of nobody here.
     let mut stranger = Contexts::new();
     stranger.add_pair(pair(5, 6));
@@ -353,4 +361,43 @@ fn what_is_printed_of_work_says_what_it_is_for() {
     };
     let ticket = format!("{opening:?}");
     assert_eq!(format!("{job:?}"), ticket.replace("Opening", "VerifyJob"));
+}
+
+#[test]
+fn only_a_challenge_gives_up_the_nonce_of_the_request() {
+    let echo = [(OptionNumber::ECHO, &[7; 8][..])];
+    let refusal = message(Type::Non, Code::UNAUTHORIZED, 2, &[0xaa], &[], b"no");
+    let echoing = message(Type::Non, Code::CONTENT, 2, &[0xaa], &echo, b"1");
+    let challenge = message(Type::Non, Code::UNAUTHORIZED, 2, &[0xaa], &echo, b"");
+    for (answer, own_number) in [(refusal, false), (echoing, false), (challenge, true)] {
+        let mut floor = Floor::new(2, Suite::default());
+        let (bytes, _) = floor.ask(0, To::Member(kid(1)), &get(1, &[0xaa], "temp"));
+        let mut opened = floor.hear(1, &bytes).unwrap();
+        let response = floor.answer(1, &mut opened.received, &answer, None);
+        let flags = option(&response).first().copied().unwrap_or(0);
+        assert_eq!(flags & 0x07 != 0, own_number);
+    }
+}
+
+#[test]
+fn a_response_is_for_the_member_that_asked_whoever_has_its_id_now() {
+    let mut floor = Floor::new(3, Suite::default());
+    let (bytes, _) = floor.ask(0, To::Group, &get(1, &[0xaa], "temp"));
+    let mut opened = floor.hear(1, &bytes).unwrap();
+    let one = &mut floor.members[1];
+    for member in [0, 2] {
+        one.group().remove_peer(kid(member));
+    }
+    one.group().add_peer(kid(0), credential(2)).unwrap();
+    one.group().add_peer(kid(5), credential(0)).unwrap();
+    let plain = content(2, &[0xaa], b"1");
+    let answer = Message::parse(&plain).unwrap();
+    let mode = Some(Mode::Pairwise);
+    let protecting = one
+        .contexts
+        .protect_response(one.now, &answer, &mut opened.received, mode);
+    let Ok(Protecting::Agree(job)) = protecting else {
+        panic!("for nobody");
+    };
+    assert_eq!(job.kid(), kid(5));
 }
