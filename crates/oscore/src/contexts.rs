@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::aad::Aad;
 use crate::crypto::CryptoError;
-use crate::group::Group;
+use crate::group::{Group, GroupEvent};
 use crate::identity::{Gid, Kid, Member};
 use crate::open::Received;
 use crate::option::OscoreOption;
@@ -219,7 +219,7 @@ impl Contexts {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    /// When [`handle_timeout`](Self::handle_timeout) or [`take_idle`](Self::take_idle) has something to do.
     pub fn next_timeout(&self) -> Option<Duration> {
         self.groups
             .iter()
@@ -227,11 +227,28 @@ impl Contexts {
             .min()
     }
 
-    pub(crate) fn count_unknown(&mut self, known: bool) {
-        self.unknown = match known {
-            true => 0,
-            false => self.unknown.saturating_add(1),
-        };
+    pub(crate) fn count_unknown(&mut self, now: Duration, known: bool) {
+        if known {
+            self.unknown = 0;
+            return;
+        }
+        self.unknown = self.unknown.saturating_add(1);
+        // Which group has new keys that this endpoint does not know of cannot be seen.
+        for (_, group) in &mut self.groups {
+            group.want_keys(now, self.unknown);
+        }
+    }
+
+    /// The next news of a group, each told once.
+    pub fn poll_event(&mut self) -> Option<(GroupId, GroupEvent)> {
+        let mut groups = self.groups.iter_mut();
+        groups.find_map(|(id, group)| Some((*id, group.poll_event()?)))
+    }
+
+    /// The next Recipient Context that is idle since long enough: see [`Group::take_idle`].
+    pub fn take_idle(&mut self, now: Duration) -> Option<(GroupId, Kid)> {
+        let mut groups = self.groups.iter_mut();
+        groups.find_map(|(id, group)| Some((*id, group.take_idle(now)?)))
     }
 
     /// A number that no other message and no other request of this endpoint has.

@@ -4,6 +4,7 @@
 mod install;
 mod restore;
 mod settings;
+mod upkeep;
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -15,6 +16,7 @@ use core::time::Duration;
 pub use install::{InstallError, Prepared, PreparedSender, Stale};
 pub use restore::RestoreError;
 pub use settings::{Freshness, Modes, Settings};
+pub use upkeep::{GroupEvent, UpkeepSettings, Wanted};
 
 use crate::context::{
     Common, Context, CredentialHash, Full, KeyCache, Recipient, Recipients, Sender,
@@ -79,6 +81,7 @@ pub struct Group {
     pub(crate) undecryptable: u32,
     /// Changes with everything that an installation has to take over.
     revision: u64,
+    upkeep: upkeep::Upkeep,
 }
 
 /// The Security Context that the current one replaced. It opens, and never protects (draft section 14.5.1).
@@ -218,6 +221,7 @@ impl Group {
             lost: false,
             undecryptable: 0,
             revision: 0,
+            upkeep: upkeep::Upkeep::default(),
         })
     }
 
@@ -379,6 +383,7 @@ impl Group {
                 Full::Taken => GroupError::IdTaken,
                 Full::Recipients => GroupError::Full,
             })?;
+        self.upkeep.look_again();
         self.revision += 1;
         Ok(())
     }
@@ -391,6 +396,7 @@ impl Group {
             return false;
         };
         self.current.cache.forget(peer.serial);
+        self.tell_deleted(kid);
         self.revision += 1;
         true
     }
@@ -479,9 +485,10 @@ impl Group {
         }
     }
 
-    /// When [`expire`](Self::expire) has something to do.
+    /// When [`expire`](Self::expire) or [`take_idle`](Self::take_idle) has something to do.
     pub fn next_timeout(&self) -> Option<Duration> {
-        self.retained.as_ref().map(|old| old.until)
+        let retained = self.retained.as_ref().map(|old| old.until);
+        retained.into_iter().chain(self.idle_timeout()).min()
     }
 
     /// The current Security Context as a record, for a list of records that is condensed or begun: with the private key
@@ -658,5 +665,7 @@ fn recipient(
         provisional,
         fresh: false,
         knows_sender_id: true,
+        failures: 0,
+        used_at: None,
     })
 }

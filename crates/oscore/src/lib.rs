@@ -47,8 +47,8 @@ pub mod suite;
 pub use checker::{Checking, RequestSeen, SignatureChecker};
 pub use contexts::{ContextId, Contexts, GroupId, PairId};
 pub use group::{
-    Freshness, Group, GroupError, InstallError, Modes, Own, Parameters, Peer, Prepared,
-    PreparedSender, RestoreError, Settings, Stale,
+    Freshness, Group, GroupError, GroupEvent, InstallError, Modes, Own, Parameters, Peer, Prepared,
+    PreparedSender, RestoreError, Settings, Stale, UpkeepSettings, Wanted,
 };
 pub use identity::{Gid, Kid, Member, Mode};
 pub use manager::{Grounds, GroupManagerCredential, Proof, ProofRefused};

@@ -15,5 +15,6 @@ mod protection;
 mod receive;
 mod restart;
 mod texts;
+mod upkeep;
 mod vectors;
 mod work;

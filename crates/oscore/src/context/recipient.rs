@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -49,6 +50,19 @@ pub(crate) struct Recipient {
     pub(crate) fresh: bool,
     /// The peer has had a response with the present own Sender ID (draft section 7.3).
     pub(crate) knows_sender_id: bool,
+    /// Messages in a row that did not verify.
+    pub(crate) failures: u32,
+    /// When one of its messages verified last, or one was sent to it alone; before that, when it was first looked at.
+    pub(crate) used_at: Option<Duration>,
+}
+
+impl Recipient {
+    /// A message of it verified.
+    pub(crate) fn verified(&mut self, now: Duration) {
+        self.provisional = false;
+        self.failures = 0;
+        self.used_at = Some(now);
+    }
 }
 
 /// All peers under one context, bounded.

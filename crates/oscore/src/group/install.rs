@@ -269,6 +269,7 @@ impl Group {
         self.installing = false;
         self.lost = false;
         self.undecryptable = 0;
+        self.upkeep.installed();
         self.revision += 1;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::UpkeepSettings;
 use crate::echo::EchoSettings;
 use crate::identity::Mode;
 use crate::replay::{OrderPolicy, WindowSize};
@@ -54,6 +55,8 @@ pub struct Settings {
     pub check_own_signatures: bool,
     /// Sender Sequence Numbers after an installation.
     pub sequence: SequenceSettings,
+    /// What whoever manages the group is told of, and what is deleted by itself.
+    pub upkeep: UpkeepSettings,
 }
 
 impl Default for Settings {
@@ -78,6 +81,7 @@ impl Default for Settings {
             modes: Modes::Both,
             check_own_signatures: false,
             sequence: SequenceSettings::default(),
+            upkeep: UpkeepSettings::default(),
         }
     }
 }

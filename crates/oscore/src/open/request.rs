@@ -150,7 +150,7 @@ impl Contexts {
             }
         }
         if tries.count == 0 {
-            self.count_unknown(false);
+            self.count_unknown(now, false);
         }
         Err(tries.end())
     }
@@ -184,7 +184,7 @@ impl Contexts {
         let binding = incoming.binding();
         let payload = incoming.message.payload();
         let Some(job) = context.work(id, kid, mode, &binding, payload, ticket)? else {
-            group.decrypt_pairwise(serial, kid, &binding, payload, scratch)?;
+            group.decrypt_pairwise(now, serial, kid, &binding, payload, scratch)?;
             let opened = self.accept_request(now, id, serial, incoming)?;
             return Ok(Step::Done(opened));
         };
@@ -226,7 +226,7 @@ impl Contexts {
         serial: u64,
         incoming: Incoming<'_, '_>,
     ) -> Result<Opened, Reason> {
-        self.count_unknown(true);
+        self.count_unknown(now, true);
         let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
         let inner = Inner::parse(&scratch.body, Direction::Request);
         group.undecryptable = 0;
@@ -249,7 +249,7 @@ impl Contexts {
                 .is_some_and(|at| now.saturating_sub(at) < settings.fresh_within),
         };
         let verdict = gate.admit(now, kid, incoming.piv, echo.filter(|_| !incoming.multicast))?;
-        peer.provisional = false;
+        peer.verified(now);
         let sender = Member::new(&group.name, peer.credential.bytes(), kid);
         let own = context.sender.as_ref();
         let reuse = matches!(verdict, Verdict::Deliver { reuse: true, .. }) && latest;

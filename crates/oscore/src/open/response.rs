@@ -159,8 +159,8 @@ impl Contexts {
         let binding = incoming.binding(asked);
         let payload = incoming.message.payload();
         let Some(job) = context.work(id, kid, mode, &binding, payload, ticket)? else {
-            group.decrypt_pairwise(serial, kid, &binding, payload, scratch)?;
-            let opened = self.accept_response(id, serial, incoming, asked)?;
+            group.decrypt_pairwise(now, serial, kid, &binding, payload, scratch)?;
+            let opened = self.accept_response(now, id, serial, incoming, asked)?;
             return Ok(Step::Done(opened));
         };
         let opening = Opening {
@@ -196,12 +196,13 @@ impl Contexts {
         }
         let (binding, payload) = (incoming.binding(asked), incoming.message.payload());
         group.decrypt_checked(now, opening, &binding, payload, valid, scratch)?;
-        self.accept_response(id, opening.candidate.serial, incoming, asked)
+        self.accept_response(now, id, opening.candidate.serial, incoming, asked)
     }
 
     /// The message is genuine and its plaintext in `scratch.body`: checks its order again and takes it.
     fn accept_response(
         &mut self,
+        now: Duration,
         id: GroupId,
         serial: u64,
         incoming: Incoming<'_, '_>,
@@ -216,7 +217,7 @@ impl Contexts {
         let kid = incoming.kid;
         let peer = context.recipients.get_mut(kid).ok_or(Reason::Superseded)?;
         check_server(asked, serial, peer, &incoming)?;
-        peer.provisional = false;
+        peer.verified(now);
         let content = content(&scratch.body, asked, &incoming)?;
         let order = take(asked, policy, serial, peer.hash, &incoming)?;
         if let Some(intended) = &mut asked.intended {

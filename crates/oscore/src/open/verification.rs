@@ -135,6 +135,7 @@ impl Group {
     /// Decrypts and verifies with the pairwise keys, which are there.
     pub(super) fn decrypt_pairwise(
         &mut self,
+        now: Duration,
         serial: u64,
         kid: Kid,
         binding: &Binding<'_>,
@@ -143,7 +144,7 @@ impl Group {
     ) -> Result<(), Reason> {
         let context = self.context_mut(serial).ok_or(Reason::Superseded)?;
         let decrypted = context.pairwise_decrypt(kid, binding, payload, scratch);
-        decrypted.inspect_err(|reason| self.failed(serial, kid, *reason))
+        decrypted.inspect_err(|reason| self.failed(now, serial, kid, *reason))
     }
 
     /// The countersignature was looked at: decrypts, with the same keys.
@@ -167,7 +168,7 @@ impl Group {
             true => context.group_decrypt(kid, binding, payload, scratch),
             false => Err(Reason::NotVerified),
         };
-        decrypted.inspect_err(|reason| self.failed(serial, kid, *reason))
+        decrypted.inspect_err(|reason| self.failed(now, serial, kid, *reason))
     }
 
     pub(super) fn may_begin(&self) -> Result<(), Reason> {
@@ -194,19 +195,31 @@ impl Group {
     }
 
     /// A message with the keys of `kid` did not verify. A peer that was only added for it goes (draft section 7.2).
-    fn failed(&mut self, serial: u64, kid: Kid, reason: Reason) {
+    fn failed(&mut self, now: Duration, serial: u64, kid: Kid, reason: Reason) {
         if reason != Reason::NotVerified {
             return;
         }
         self.undecryptable = self.undecryptable.saturating_add(1);
+        self.want_keys(now, self.undecryptable);
         let Some(context) = self.context_mut(serial) else {
             return;
         };
-        let peer = context.recipients.get(kid).filter(|peer| peer.provisional);
-        if let Some(peer) = peer {
+        let Some(peer) = context.recipients.get_mut(kid) else {
+            return;
+        };
+        if peer.provisional {
             let serial = peer.serial;
             context.recipients.delete(kid);
             context.cache.forget(serial);
+            return;
+        }
+        peer.failures = peer.failures.saturating_add(1);
+        let failures = peer.failures;
+        if self.current.serial == serial
+            && self.want_credential(now, kid, failures)
+            && let Some(peer) = self.current.recipients.get_mut(kid)
+        {
+            peer.failures = 0;
         }
     }
 }

@@ -52,7 +52,7 @@ impl Contexts {
 
     fn protect_request_as(
         &mut self,
-        _now: Duration,
+        now: Duration,
         id: ContextId,
         message: &Message<'_>,
         to: To,
@@ -60,7 +60,9 @@ impl Contexts {
     ) -> Result<Protecting, ProtectError> {
         let split = Split::of(message, Direction::Request)?;
         match id {
-            ContextId::Group(id) => self.protect_group_request(id, message, split, to, numbering),
+            ContextId::Group(id) => {
+                self.protect_group_request(now, id, message, split, to, numbering)
+            }
             ContextId::Pair(id) if to == To::Peer => self
                 .protect_pair_request(id, message, split, numbering)
                 .map(Protecting::Done),
@@ -70,6 +72,7 @@ impl Contexts {
 
     fn protect_group_request(
         &mut self,
+        now: Duration,
         id: GroupId,
         message: &Message<'_>,
         split: Split,
@@ -84,8 +87,10 @@ impl Contexts {
         let intended = match to {
             To::Group => None,
             To::Member(kid) => {
-                let peer = context.recipients.get(kid);
-                let credential = peer.ok_or(ProtectError::UnknownMember)?.hash;
+                let peer = context.recipients.get_mut(kid);
+                let peer = peer.ok_or(ProtectError::UnknownMember)?;
+                peer.used_at = Some(now);
+                let credential = peer.hash;
                 Some(Intended { kid, credential })
             }
             To::Peer => return Err(ProtectError::UnknownMember),

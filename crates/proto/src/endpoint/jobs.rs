@@ -97,9 +97,16 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// The next reservation of sequence numbers that is to be made durable.
+    /// The next reservation of sequence numbers that is to be made durable, or deletion of a member that is idle.
     pub(super) fn poll_record(&mut self, now: Instant) -> Option<Work> {
-        let (reservation, record) = self.guard.poll_reservation(now)?;
+        let Some((reservation, record)) = self.guard.poll_reservation(now) else {
+            let (deletion, record) = self.guard.poll_deletion(now)?;
+            let id = self.fresh_work_id();
+            let context = deletion.group.into();
+            self.guard.deleting(id, deletion);
+            let task = Task::Store { context, record };
+            return Some(Work { id, task });
+        };
         let id = self.fresh_work_id();
         let context = reservation.context;
         self.guard.reserving(id, reservation);
@@ -110,6 +117,9 @@ impl Endpoint {
     /// Work for a protected message is done.
     pub(super) fn security_done(&mut self, now: Instant, id: WorkId, result: WorkResult) {
         let ok = matches!(result, WorkResult::Done);
+        if self.guard.deleted(id, ok) {
+            return;
+        }
         if let Some(context) = self.guard.reserved(now, id, ok) {
             return self.stored(now, context, ok);
         }

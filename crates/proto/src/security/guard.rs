@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use antiphon_oscore::record::Record;
 use antiphon_oscore::sequence::Sequence;
-use antiphon_oscore::{ContextId, Contexts, GroupId, Kid, Member, Reason};
+use antiphon_oscore::{ContextId, Contexts, GroupEvent, GroupId, Kid, Member, Reason, Wanted};
 use hashbrown::HashMap;
 
 use super::Budgets;
@@ -92,6 +92,31 @@ pub enum SecurityEvent {
     Lost(ContextId),
     /// Sequence numbers could not be reserved; it is tried again.
     NotReserved(ContextId),
+    /// The Recipient Context of a member was deleted, by the application or because it was idle. Told only where
+    /// [`UpkeepSettings::tell_deleted`](antiphon_oscore::UpkeepSettings::tell_deleted) says so.
+    RecipientDeleted {
+        /// In which group.
+        group: GroupId,
+        /// The Recipient ID.
+        kid: Kid,
+    },
+    /// Whoever manages the group should be asked for this: each at most once for its cause, and what strangers can cause at most
+    /// once in [`UpkeepSettings::again_after`](antiphon_oscore::UpkeepSettings::again_after).
+    Wanted {
+        /// For which group.
+        group: GroupId,
+        /// For what.
+        what: Wanted,
+    },
+}
+
+impl SecurityEvent {
+    fn of(group: GroupId, event: GroupEvent) -> Self {
+        match event {
+            GroupEvent::RecipientDeleted(kid) => Self::RecipientDeleted { group, kid },
+            GroupEvent::Wanted(what) => Self::Wanted { group, what },
+        }
+    }
 }
 
 /// What has become of protected messages.
@@ -175,6 +200,14 @@ pub(crate) struct Reservation {
     upto: u64,
 }
 
+/// A Recipient Context whose deletion is being made durable.
+pub(crate) struct Deletion {
+    pub(crate) group: GroupId,
+    /// A rekeying in between has made another context of it.
+    gid: Vec<u8>,
+    kid: Kid,
+}
+
 /// Where a member was reached, and where a challenge for it went.
 struct Reached {
     /// Whose address this is, whatever its Sender ID says.
@@ -216,6 +249,7 @@ pub(crate) struct Guard {
     /// Messages that wait for sequence numbers, in order.
     pub(crate) stalled: Vec<(WorkId, Instant)>,
     reservations: BTreeMap<WorkId, Reservation>,
+    deletions: BTreeMap<WorkId, Deletion>,
     reserve_from: Instant,
     /// Credentials being fetched, and the messages that wait for them.
     fetching: BTreeMap<(GroupId, Kid), Fetching>,
@@ -237,6 +271,7 @@ impl Guard {
             identity_hash: rng.keyed_hash(),
             stalled: Vec::new(),
             reservations: BTreeMap::new(),
+            deletions: BTreeMap::new(),
             reserve_from: Instant::ZERO,
             fetching: BTreeMap::new(),
             unknown: BTreeMap::new(),
@@ -289,6 +324,38 @@ impl Guard {
         None
     }
 
+    // ---- idle members ------------------------------------------------------------------------------
+
+    /// The next Recipient Context that is to be deleted because it is idle: what has to be durable first.
+    pub(crate) fn poll_deletion(&mut self, now: Instant) -> Option<(Deletion, Record)> {
+        let (group, kid) = self.contexts.take_idle(at(now))?;
+        let gid = self.contexts.group(group)?.gid().as_bytes().to_vec();
+        let record = Record::PeerDeleted {
+            gid: gid.clone(),
+            recipient_id: kid.as_bytes().to_vec(),
+        };
+        Some((Deletion { group, gid, kid }, record))
+    }
+
+    pub(crate) fn deleting(&mut self, id: WorkId, deletion: Deletion) {
+        self.deletions.insert(id, deletion);
+    }
+
+    /// The deletion of a Recipient Context is durable, or failed: then it stays until it is idle once more. False: it was
+    /// no deletion.
+    pub(crate) fn deleted(&mut self, id: WorkId, ok: bool) -> bool {
+        let Some(done) = self.deletions.remove(&id) else {
+            return false;
+        };
+        if ok
+            && let Some(group) = self.contexts.group_mut(done.group)
+            && group.gid().as_bytes() == done.gid
+        {
+            group.remove_peer(done.kid);
+        }
+        true
+    }
+
     pub(crate) fn reserving(&mut self, id: WorkId, reservation: Reservation) {
         self.reservations.insert(id, reservation);
     }
@@ -339,6 +406,9 @@ impl Guard {
 
     /// News of the contexts that was not told yet.
     pub(crate) fn poll_event(&mut self) -> Option<SecurityEvent> {
+        if let Some((group, event)) = self.contexts.poll_event() {
+            return Some(SecurityEvent::of(group, event));
+        }
         loop {
             let groups = self.contexts.groups().map(|(id, group)| {
                 let sequence = group.sequence();

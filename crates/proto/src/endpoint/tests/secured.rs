@@ -8,6 +8,7 @@ mod keys;
 mod labour;
 mod notify;
 mod observe;
+mod upkeep;
 
 use std::collections::VecDeque;
 
