@@ -27,7 +27,7 @@ use crate::clock;
 use crate::error::{BuildError, Closed};
 use crate::interfaces::Interface;
 use crate::security_group::held::{Claimed, Held, Place};
-use crate::security_group::{SecurityError, group_id};
+use crate::security_group::{GroupNews, SecurityError, group_id};
 use crate::server::Changed;
 use crate::socket::{FailedSend, SocketOptions};
 use crate::worker::desk::Desk;
@@ -667,32 +667,9 @@ impl Driver {
     }
 
     fn tell_of_security(&self, event: SecurityEvent) {
-        match event {
-            SecurityEvent::NearExhaustion(id) => {
-                tracing::warn!(
-                    name = self.desk.name(id),
-                    "most sequence numbers are used; new keys are needed soon"
-                );
-            }
-            SecurityEvent::Exhausted(id) => {
-                tracing::error!(
-                    name = self.desk.name(id),
-                    "all sequence numbers are used; nothing is sent until there are new keys"
-                );
-            }
-            SecurityEvent::Lost(id) => {
-                tracing::error!(
-                    name = self.desk.name(id),
-                    "the sequence numbers are lost; nothing is sent or accepted until there are new keys"
-                );
-            }
-            SecurityEvent::NotReserved(id) => {
-                tracing::error!(
-                    name = self.desk.name(id),
-                    "sequence numbers could not be reserved; what is to be sent waits"
-                );
-            }
-        }
+        let (id, news) = GroupNews::of(event);
+        news.log(self.desk.name(id));
+        self.desk.tell(id, news);
     }
 
     fn tell_of_membership(&mut self, event: &ListenEvent) {

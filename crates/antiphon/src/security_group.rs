@@ -53,6 +53,7 @@ mod facts;
 pub(crate) mod held;
 pub(crate) mod keeper;
 mod member;
+mod news;
 mod open;
 mod pair;
 mod state;
@@ -68,12 +69,15 @@ pub use antiphon_oscore::credential::{Credential, CredentialFormat, CredentialRe
 pub use antiphon_oscore::crypto::{Curve, KeyFailure, PrivateKey, PublicKey, SoftwareKey};
 pub use antiphon_oscore::secret::Secret;
 pub use antiphon_oscore::suite;
-pub use antiphon_oscore::{Grounds, GroupManagerCredential, Proof, ProofRefused};
+pub use antiphon_oscore::{
+    Grounds, GroupManagerCredential, Proof, ProofRefused, UpkeepSettings, Wanted,
+};
 pub use builder::SecurityGroupBuilder;
 pub use error::SecurityError;
 pub use facts::Update;
 pub use keeper::{CredentialSource, OwnKey};
 pub use member::{GroupMember, Signed, Signer, expected};
+pub use news::{GroupNews, NewsReceiver};
 pub use open::OpenWith;
 pub use pair::{OscoreContext, OscoreContextBuilder};
 pub use state::{StateError, open_state, options, stored_contexts, stored_groups};
@@ -295,6 +299,13 @@ impl SecurityGroup {
     #[must_use]
     pub fn expect_all(&self) -> Expectation {
         expected(self.members().map(|member| member.expected()))
+    }
+
+    /// What whoever manages the group should know, from now on: see [`GroupNews`]. Nothing is lost for others, and nothing
+    /// fails if nobody listens.
+    #[must_use]
+    pub fn news(&self) -> NewsReceiver {
+        NewsReceiver(self.shared.held.news())
     }
 
     fn member_of(&self, kid: antiphon_oscore::Kid, credential: &Credential) -> GroupMember {

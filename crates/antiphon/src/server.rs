@@ -5,8 +5,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use antiphon_proto::{
-    Attributes, Discoverable, EndpointConfig, Instant, Interface, Load, MembershipError, Naming,
-    NoSec, ResourceId, SecurityGroupName, ServerCounters,
+    Attributes, Discoverable, EndpointConfig, Instant, Interface, Load, MEMBER_ADDRESS,
+    MembershipError, Naming, NoSec, Resource, ResourceId, SecurityGroupName, ServerCounters,
 };
 use antiphon_wire::{ALL_COAP_NODES_V4, DEFAULT_PORT, Scope, all_coap_nodes_v6};
 use tokio::sync::oneshot;
@@ -198,6 +198,7 @@ pub struct ServerBuilder {
     driver: DriverConfig,
     unsecured: Option<NoSec>,
     secured: Vec<Secured>,
+    mark_protected: bool,
     seed: Option<[u8; 32]>,
     resolver: Option<Arc<dyn Resolve>>,
 }
@@ -255,6 +256,20 @@ impl ServerBuilder {
     pub fn discoverable(mut self, discoverable: Discoverable) -> Self {
         self.endpoint.server.discoverable = discoverable;
         self
+    }
+
+    /// Links in discovery say which resources are reachable under Group OSCORE or OSCORE alone, by the target attributes `gosc` and
+    /// `osc` (draft-ietf-core-oscore-groupcomm-28 section 11). Default: they do not.
+    pub fn mark_protected(mut self) -> Self {
+        self.mark_protected = true;
+        self
+    }
+
+    /// Tells members of its security groups where it is reached, when they ask for its Sender ID:
+    /// `GET /member-address?kid=0a`, also through a group, where only the member that is meant answers. See
+    /// [`Resource::member_address`](crate::Resource::member_address), which takes another path. Default: it does not.
+    pub fn address_discovery(self) -> Self {
+        self.resource(Resource::member_address(MEMBER_ADDRESS))
     }
 
     /// Offers a resource.
@@ -318,6 +333,7 @@ impl ServerBuilder {
         let seed = seed(self.seed)?;
         let resolver = self.resolver.unwrap_or_else(|| Arc::new(SystemResolver));
         let mut endpoint = self.endpoint;
+        endpoint.server.mark_protected |= self.mark_protected;
         if let Some(reason) = self.unsecured {
             endpoint.server.nosec = reason.into();
         }

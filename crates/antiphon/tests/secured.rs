@@ -17,10 +17,10 @@ use antiphon::security_group::{
     Credential, Secret, SecurityGroupBuilder, SoftwareKey, expected, open_state,
 };
 use antiphon::{
-    AskError, Client, Code, Completion, ContentFormat, Discoverable, EndedBy, EndpointConfig,
-    Failure, GroupPolicy, How, Leisure, Membership, MissingReason, NoSec, OneError, OscoreContext,
-    Repeat, Resource, Running, SecurityError, SecurityGroup, Server, ServerBuilder, Signed,
-    Transmission,
+    AskError, Attributes, Client, Code, Completion, ContentFormat, Discoverable, EndedBy,
+    EndpointConfig, Failure, GroupPolicy, How, Leisure, Membership, MissingReason, Naming, NoSec,
+    OneError, OscoreContext, Repeat, Resource, Running, SecurityError, SecurityGroup,
+    SecurityGroupName, Server, ServerBuilder, Signed, Transmission,
 };
 
 const LEISURE: Duration = Duration::from_millis(30);
@@ -330,6 +330,51 @@ async fn a_member_that_is_deaf_to_the_group_is_asked_in_person_under_protection(
     assert!(answers.finish().await.unwrap().is_complete());
 }
 
+/// A message under the Gid of the group and the Sender ID of the client that nobody protected.
+fn junk(number: u8) -> Vec<u8> {
+    let mut bytes = vec![0x50, 0x02, 0x77, number]; // NON POST
+    // The OSCORE option: Partial IV, 'kid context' and 'kid' with Group Flag.
+    bytes.extend_from_slice(&[0x97, 0x39, number.max(1), 3, 0x0a, 0x0b, 0x0c, CLIENT, 0xff]);
+    bytes.extend_from_slice(&[number; 120]);
+    bytes
+}
+
+#[tokio::test]
+async fn whoever_manages_a_group_hears_what_it_wants() {
+    use antiphon::security_group::{GroupNews, UpkeepSettings, Wanted};
+    let place = Place::new();
+    let settings = antiphon::oscore::Settings {
+        upkeep: UpkeepSettings {
+            recheck_after: core::num::NonZeroU32::new(3),
+            keys_after: core::num::NonZeroU32::new(5),
+            ..UpkeepSettings::default()
+        },
+        ..Default::default()
+    };
+    let group = lights(1, 1).settings(settings).volatile().unwrap();
+    let (mut news, mut second) = (group.news(), group.news());
+    let server = place.run(1, &group).await;
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for number in 0..20 {
+        stranger.send_to(&junk(number), place.address(1)).unwrap();
+    }
+    let credential = Wanted::Credential(antiphon::oscore::Kid::new(&[CLIENT]).unwrap());
+    for expected in [credential, Wanted::CurrentKeys] {
+        let next = tokio::time::timeout(PATIENCE, news.next()).await.unwrap();
+        assert_eq!(next, Some(GroupNews::Wanted(expected)));
+        assert_eq!(second.next().await, next, "each who listens hears all");
+    }
+    // And no more, however much comes.
+    let more = tokio::time::timeout(SILENCE, news.next()).await;
+    assert!(more.is_err(), "{more:?}");
+    let counted = server.handle.counters().await.unwrap().endpoint.security;
+    assert_eq!(counted.not_verified, 20);
+    server.stop().await;
+    drop(group);
+    let last = tokio::time::timeout(PATIENCE, news.next()).await.unwrap();
+    assert_eq!(last, None, "nobody has the group any more");
+}
+
 /// A runtime of its own for a server, so that it can be killed.
 struct Host(Option<tokio::runtime::Runtime>);
 
@@ -553,4 +598,126 @@ async fn two_share_an_oscore_context() {
         assert_eq!(reply.signer().unwrap().credential(), [2]);
     }
     assert_eq!(HANDLED.load(Ordering::SeqCst), 2);
+}
+
+/// The same floor under other algorithms, for those who have no Ed25519.
+fn lights_p256(me: u8, last: u8) -> SecurityGroupBuilder {
+    use antiphon::security_group::suite::{
+        Aead, GroupEncryption, Hkdf, KeyAgreement, SignatureAlgorithm, Suite,
+    };
+    let key = |n: u8| SoftwareKey::from_p256_scalar(&[n + 1; 32]).unwrap();
+    let credential =
+        |n: u8| Credential::build_ccs(&format!("member {n} on P-256"), &key(n).public());
+    let suite = Suite::new(
+        Hkdf::Sha256,
+        Some(Aead::A128Gcm),
+        Some(GroupEncryption::Aead(Aead::A128Gcm)),
+        Some(SignatureAlgorithm::Es256),
+        Some(KeyAgreement::EcdhSsHkdf256),
+    );
+    let mut group = SecurityGroup::builder("lights-p256")
+        .gid(*b"\x1a\x1b")
+        .master_secret(Secret::copy_of(&[9; 16]))
+        .suite(suite.unwrap())
+        .member([me], credential(me), key(me));
+    for n in (0..=last).filter(|n| *n != me) {
+        group = group.peer([n], credential(n));
+    }
+    group
+}
+
+// Covers: GC-2.1.4-03
+#[tokio::test]
+async fn one_of_two_security_groups_of_an_application_group_is_enough_to_hear_everybody() {
+    let place = Place::new();
+    let mut servers = Vec::new();
+    for n in 1..=3u8 {
+        let (one, other) = (
+            lights(n, 3).volatile().unwrap(),
+            lights_p256(n, 3).volatile().unwrap(),
+        );
+        let both = ["lights", "lights-p256"].map(|name| SecurityGroupName::new(name).unwrap());
+        let server = Server::builder()
+            .endpoint(quick())
+            .unicast(place.address(n))
+            .interface("lo")
+            .application("floor", Naming::path(), Attributes::new())
+            .application_security("floor", both.to_vec())
+            .join(
+                Membership::new(place.group())
+                    .application("floor")
+                    .secure(&one)
+                    .secure(&other),
+            )
+            .resource(
+                Resource::at("status")
+                    .in_group("floor")
+                    .group_policy(GroupPolicy::respond())
+                    .get(move |_, response| response.set_payload(ContentFormat::TEXT, &[n])),
+            );
+        servers.push(server.build().await.unwrap().spawn());
+    }
+    let uri = format!("coap://{}/gp/floor/status", place.group());
+    // Each client knows one suite alone, and is in the group of that suite alone.
+    for group in [lights_p256(CLIENT, 3), lights(CLIENT, 3)] {
+        let group = group.volatile().unwrap();
+        let client = place.client().await;
+        let call = client.group(&uri).unwrap().get().secure(&group);
+        let call = call.expect(group.expect_all()).leisure(LEISURE);
+        let mut answers = call.collect_for(PATIENCE).send().await.unwrap();
+        let mut heard = Vec::new();
+        while let Some(answer) = answers.answer().await {
+            assert_eq!(answer.signer().unwrap().group(), group.name());
+            heard.push(answer.response.payload[0]);
+        }
+        heard.sort_unstable();
+        assert_eq!(heard, [1, 2, 3], "{}", group.name());
+        assert!(answers.finish().await.unwrap().is_complete());
+        client.close().await;
+    }
+    // The same with a third one, which the application group does not use: nobody answers.
+    let third = lights_p256(CLIENT, 3).gid(*b"\x1a\x1c").volatile().unwrap();
+    let client = place.client().await;
+    let call = client.group(&uri).unwrap().get().secure(&third);
+    let answers = call.collect_for(SILENCE).send().await.unwrap();
+    assert_eq!(answers.finish().await.unwrap().answers, 0);
+}
+
+#[tokio::test]
+async fn a_member_is_found_by_its_sender_id_and_asked_where_it_is() {
+    let place = Place::new();
+    let mut servers = Vec::new();
+    for n in 1..=3 {
+        let group = lights(n, 3).volatile().unwrap();
+        let server = place.server(n, &group).address_discovery();
+        servers.push(server.mark_protected().build().await.unwrap().spawn());
+    }
+    let group = lights(CLIENT, 3).volatile().unwrap();
+    let client = place.client().await;
+    let uri = format!("coap://{}/member-address?kid=02", place.group());
+    let call = client.group(&uri).unwrap().get().secure(&group);
+    let mut answers = call
+        .leisure(LEISURE)
+        .collect_for(SILENCE)
+        .send()
+        .await
+        .unwrap();
+    let answer = answers.answer().await.unwrap();
+    assert_eq!(answer.signer().unwrap().subject(), Some("lamp-2"));
+    let link = format!("<coap://{}>;kid=02", place.address(2));
+    assert_eq!(text(&answer.response.payload), link);
+    assert_eq!(answers.finish().await.unwrap().answers, 1);
+    for (n, server) in (1..).zip(&servers) {
+        let counted = server.handle.counters().await.unwrap();
+        assert_eq!(counted.endpoint.sent > 0, n == 2, "{n}");
+    }
+    // With the address it can be asked for itself alone; and discovery says that it has to be so.
+    let uri = format!("coap://{}/.well-known/core", place.address(2));
+    let lamp = group.member("lamp-2").unwrap();
+    let call = client.one(&uri).unwrap().get().secure(&lamp);
+    let reply = call.send().await.unwrap();
+    assert_eq!(
+        text(&reply.response.payload),
+        "</status>;gosc;osc,</member-address>;rt=antiphon.member-address;ct=40;gosc;osc"
+    );
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use antiphon::{
     Answer, Client, CollectionEvent, EndedBy, GroupCall, NoSec, Repeat, SecurityGroup, Signed,
 };
-use antiphon_wire::link::LinkFormat;
+use antiphon_wire::link::{LinkFormat, SecurityHint};
 use antiphon_wire::{ALL_COAP_NODES_V4, Scope, all_coap_nodes_v6};
 use clap::Args;
 use serde_json::json;
@@ -27,6 +27,7 @@ Examples:
   antiphon discover --rt 'temp*' --scope link,realm,site -i wpan0
   antiphon discover --groups -i eth0
   antiphon discover --json | jq -r '.links[]?.target'
+  antiphon discover --json | jq -r '.links[]? | select(.security == \"gosc\").target'   # needs a security group
 
 Discovery travels without security, as the documents have it: it is the step before there is any. With --group it is protected, and only
 members of that group answer, with proof of who they are.")]
@@ -401,7 +402,10 @@ fn device_json(
                         (a.name.to_owned(), value)
                     })
                     .collect();
-                links.push(json!({"target": link.target, "attributes": attributes}));
+                let security = link.security().map(SecurityHint::attribute);
+                links.push(
+                    json!({"target": link.target, "attributes": attributes, "security": security}),
+                );
             }
             Err(error) => problem = Some(error.to_string()),
         }

@@ -8,13 +8,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
-use antiphon_wire::link::{Filter, LinkFormat, LinkWriter};
+use antiphon_wire::link::{Filter, GOSC, LinkFormat, LinkWriter, OSC};
 use antiphon_wire::{ContentFormat, Message, OptionNumber};
 
 use crate::attributes::Attributes;
 use crate::membership::{ApplicationGroup, CoapGroup, Memberships, Naming};
-use crate::resource::Entry;
 use crate::resource::table::Resources;
+use crate::resource::{Entry, Resource};
 
 /// One request for links.
 pub(crate) struct Query<'a> {
@@ -27,6 +27,8 @@ pub(crate) struct Query<'a> {
     pub(crate) port: u16,
     /// The virtual server that is asked.
     pub(crate) host: Option<&'a str>,
+    /// Which resources are marked as reachable under security alone.
+    pub(crate) is_marked: &'a dyn Fn(&Resource) -> bool,
 }
 
 impl<'a> Query<'a> {
@@ -82,7 +84,7 @@ impl Links<'_> {
                 continue;
             }
             let target = group_target(group);
-            if !self.wanted(&target, group.attributes(), &[])? {
+            if !self.wanted(&target, group.attributes(), &[], false)? {
                 continue;
             }
             let mut relative = false;
@@ -91,12 +93,12 @@ impl Links<'_> {
                     Hosting::Here if relative => {}
                     Hosting::Here => {
                         relative = true;
-                        self.link(&target, group.attributes(), &[])?;
+                        self.link(&target, group.attributes(), &[], false)?;
                     }
                     Hosting::Elsewhere => {
                         let mut absolute = String::new();
                         write!(absolute, "coap://{}{target}", coap.authority())?;
-                        self.link(&absolute, group.attributes(), &[])?;
+                        self.link(&absolute, group.attributes(), &[], false)?;
                     }
                     Hosting::NotAsked => {}
                 }
@@ -161,8 +163,10 @@ impl Links<'_> {
         }
         let mut target = String::new();
         write_path(&mut target, path())?;
-        if self.wanted(&target, &resource.attributes, &resource.produces)? {
-            self.link(&target, &resource.attributes, &resource.produces)?;
+        let marked = (self.query.is_marked)(resource);
+        let (attributes, formats) = (&resource.attributes, &resource.produces);
+        if self.wanted(&target, attributes, formats, marked)? {
+            self.link(&target, attributes, formats, marked)?;
         }
         Ok(())
     }
@@ -212,6 +216,7 @@ impl Links<'_> {
         target: &str,
         attributes: &Attributes,
         formats: &[ContentFormat],
+        marked: bool,
     ) -> Result<bool, fmt::Error> {
         let mut filters = self.query.filters().peekable();
         if filters.peek().is_none() {
@@ -223,6 +228,7 @@ impl Links<'_> {
             target,
             attributes,
             formats,
+            marked,
         )?;
         let link = LinkFormat::parse(self.scratch.as_str()).next();
         Ok(link
@@ -234,8 +240,9 @@ impl Links<'_> {
         target: &str,
         attributes: &Attributes,
         formats: &[ContentFormat],
+        marked: bool,
     ) -> fmt::Result {
-        write_link(&mut self.out, target, attributes, formats)
+        write_link(&mut self.out, target, attributes, formats, marked)
     }
 }
 
@@ -321,9 +328,14 @@ fn write_link(
     target: &str,
     attributes: &Attributes,
     formats: &[ContentFormat],
+    marked: bool,
 ) -> fmt::Result {
     out.link(target)?;
+    let marked = marked || attributes.get(GOSC).is_some();
     for (name, value) in attributes.iter() {
+        if marked && matches!(name, GOSC | OSC) {
+            continue; // they stand at the end: once, together and without values
+        }
         match value {
             Some(value) => out.attribute(name, value)?,
             None => out.flag(name)?,
@@ -336,6 +348,10 @@ fn write_link(
             write!(list, "{space}{}", format.0)?;
         }
         out.attribute("ct", &list)?;
+    }
+    if marked {
+        // draft-ietf-core-oscore-groupcomm-28 section 11: for those who know OSCORE alone, `osc` as well.
+        out.flag(GOSC)?.flag(OSC)?;
     }
     Ok(())
 }

@@ -79,6 +79,10 @@ pub struct Standing<'a> {
     pub fresh: bool,
     /// The sender is proven to be reachable at the source address: an Echo value that was sent there came back.
     pub reachable: bool,
+    /// The own Sender ID in that security group.
+    pub own_id: Option<&'a [u8]>,
+    /// The unicast address from which a request through a group is answered, where it is known.
+    pub own_address: Option<SocketAddr>,
 }
 
 impl<'a> Standing<'a> {
@@ -93,6 +97,8 @@ impl<'a> Standing<'a> {
             security_group: None,
             fresh: false,
             reachable: false,
+            own_id: None,
+            own_address: None,
         }
     }
 }

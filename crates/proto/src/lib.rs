@@ -89,8 +89,8 @@ pub use security::{
 pub use security::{NotProtected, Protection};
 pub use server::{
     Admission, Context, Deferred, Demanded, Discoverable, Disposition, GroupModeByUnicast, Known,
-    NoSecResource, ObserveConfig, ObserverCounters, Onboarding, Reachability, Server, ServerConfig,
-    ServerCounters, SilenceReason,
+    MEMBER_ADDRESS, MEMBER_ADDRESS_TYPE, NoSecResource, ObserveConfig, ObserverCounters,
+    Onboarding, Reachability, Server, ServerConfig, ServerCounters, SilenceReason,
 };
 pub use time::Instant;
 pub use tokens::{Binding, Tokens, TokensExhausted};

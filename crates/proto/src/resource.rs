@@ -176,6 +176,8 @@ pub(crate) enum Operation {
     Discovery,
     /// The links of the resources below this one.
     Links,
+    /// The address of this member.
+    MemberAddress,
 }
 
 /// What a server offers at one path. Built, then given to [`Server::add`](crate::Server::add).
@@ -241,6 +243,18 @@ impl Resource {
         Self::at(path)
             .operation(Methods::GET, Operation::Links)
             .produces(ContentFormat::LINK_FORMAT)
+    }
+
+    /// A resource that tells members of the security group where the member of a Sender ID is reached: only the one that is meant
+    /// answers (draft-ietf-core-oscore-groupcomm-28 section 8.1). Asked with `GET PATH?kid=HEX`; see
+    /// [`MEMBER_ADDRESS`](crate::MEMBER_ADDRESS) for the usual path. It is never open to anyone without security.
+    pub fn member_address(path: &str) -> Self {
+        Self::at(path)
+            .operation(Methods::GET, Operation::MemberAddress)
+            .attributes(Attributes::new().rt(crate::MEMBER_ADDRESS_TYPE))
+            .produces(ContentFormat::LINK_FORMAT)
+            .group_policy(GroupPolicy::respond())
+            .sensitive()
     }
 
     pub(crate) fn discovery() -> Self {

@@ -10,6 +10,7 @@ mod block;
 mod config;
 mod disposition;
 mod etags;
+mod member;
 mod negotiate;
 mod nosec;
 mod observe;
@@ -42,12 +43,13 @@ use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 
 pub use admission::{Admission, Demanded, GroupModeByUnicast, Known, Reachability};
-use admission::{EchoValue, Echoes, is_redirected};
+use admission::{EchoValue, Echoes, is_marked, is_redirected};
 use asked::{Asked, success};
 pub(crate) use block::NotedOperation;
 use block::{Blocks, Known as KnownBy, Part};
 pub use config::{Discoverable, Onboarding, ServerConfig};
 pub use disposition::{Context, Deferred, Disposition, ServerCounters, SilenceReason};
+pub use member::{MEMBER_ADDRESS, MEMBER_ADDRESS_TYPE};
 use negotiate::negotiate;
 pub use nosec::NoSecResource;
 use observe::{Asks, Wish};
@@ -477,6 +479,12 @@ impl Server {
                 return turn_away(response, context, SilenceReason::NotPermitted, "");
             }
         }
+        if member::is_for_others(resource, message, standing) {
+            return match coap {
+                Some(_) => Outcome::Silence(SilenceReason::Handler),
+                None => refuse(response, context, Code::NOT_FOUND, ""),
+            };
+        }
         if admission == Admission::Challenge && again.is_none() {
             return Outcome::Challenge(context);
         }
@@ -536,6 +544,7 @@ impl Server {
             Some(Operation::Discovery | Operation::Links) => {
                 self.write_links(id, request, path, response);
             }
+            Some(Operation::MemberAddress) => member::write(path, standing, response),
             None => response.reset(Code::METHOD_NOT_ALLOWED),
         }
         Outcome::Processed(context)
@@ -698,6 +707,7 @@ impl Server {
                     let host = message.option(OptionNumber::URI_HOST)?;
                     self.resources.virtual_server_named(host)
                 }),
+            is_marked: &|resource| is_marked(&self.config, resource),
         };
         response.options.push_uint(
             OptionNumber::CONTENT_FORMAT,

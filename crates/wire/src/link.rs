@@ -181,11 +181,51 @@ impl<'a> Link<'a> {
         self.attributes().find(|attribute| attribute.name == name)
     }
 
+    /// Whether there is an attribute of this name. For flags such as `obs`: a value, or another attribute of the same
+    /// name, changes nothing.
+    pub fn flag(&self, name: &str) -> bool {
+        self.attribute(name).is_some()
+    }
+
+    /// Which security the link says that its target needs, as a hint. `gosc` overshadows `osc`; neither has a value, and one that
+    /// stands there is ignored (draft-ietf-core-oscore-groupcomm-28, section 11; RFC 8613, section 9).
+    pub fn security(&self) -> Option<SecurityHint> {
+        if self.flag(GOSC) {
+            return Some(SecurityHint::GroupOscoreOrOscore);
+        }
+        self.flag(OSC).then_some(SecurityHint::Oscore)
+    }
+
     /// The value of the first attribute of this name that has one.
     pub fn value(&self, name: &str) -> Option<Value<'a>> {
         self.attributes()
             .find(|attribute| attribute.name == name && attribute.value.is_some())?
             .value
+    }
+}
+
+/// The target attribute of what is accessible with Group OSCORE or OSCORE only. It has no value.
+pub const GOSC: &str = "gosc";
+
+/// The target attribute of what is accessible with OSCORE only. It has no value.
+pub const OSC: &str = "osc";
+
+/// Which security the target of a link needs. A hint: there is no key in it, and nothing is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SecurityHint {
+    /// Group OSCORE or OSCORE: the link has `gosc`.
+    GroupOscoreOrOscore,
+    /// OSCORE: the link has `osc` alone.
+    Oscore,
+}
+
+impl SecurityHint {
+    /// The attribute that says so.
+    pub const fn attribute(self) -> &'static str {
+        match self {
+            SecurityHint::GroupOscoreOrOscore => GOSC,
+            SecurityHint::Oscore => OSC,
+        }
     }
 }
 

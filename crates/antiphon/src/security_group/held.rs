@@ -8,11 +8,12 @@ use std::sync::{Arc, PoisonError};
 use antiphon_oscore::record::{Installations, Record};
 use antiphon_oscore::sequence::Sequence;
 use antiphon_oscore::{ContextId, Group, Pair};
-use tokio::sync::{Mutex, Notify, OwnedMutexGuard, oneshot};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, broadcast, oneshot};
 
 use super::change::Slot;
 use super::error::SecurityError;
 use super::keeper::{CredentialSource, Keeper, Key};
+use super::news::{GroupNews, WAITING};
 use crate::driver::WeakLink;
 
 /// The context itself.
@@ -166,6 +167,7 @@ pub(crate) struct Held {
     pub(super) slot: Slot,
     /// An endpoint has given it back.
     pub(super) released: Notify,
+    news: broadcast::Sender<GroupNews>,
 }
 
 impl Held {
@@ -189,7 +191,17 @@ impl Held {
             changing: Mutex::new(()),
             slot: Slot::knowing(installations),
             released: Notify::new(),
+            news: broadcast::Sender::new(WAITING),
         })
+    }
+
+    /// Tells whoever listens.
+    pub(crate) fn tell(&self, news: GroupNews) {
+        let _ = self.news.send(news); // nobody has to
+    }
+
+    pub(crate) fn news(&self) -> broadcast::Receiver<GroupNews> {
+        self.news.subscribe()
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use super::pool::Pool;
 use crate::driver::WeakLink;
+use crate::security_group::GroupNews;
 use crate::security_group::held::{Held, Material, Place};
 use crate::security_group::keeper::Keeper;
 use crate::store::StoreError;
@@ -187,6 +188,13 @@ impl Desk {
     /// The name of a context at this endpoint.
     pub(crate) fn name(&self, id: ContextId) -> &str {
         self.held(id).map_or("", |held| held.name())
+    }
+
+    /// Tells whoever listens to a group or pair.
+    pub(crate) fn tell(&self, id: ContextId, news: GroupNews) {
+        if let Some(held) = self.held(id) {
+            held.tell(news);
+        }
     }
 
     /// The endpoint has ended in good order: writes down the exact state of its contexts, and gives them back.

@@ -53,6 +53,10 @@ pub(crate) struct Server {
     /// When a sender that proves nothing must show that it is reachable.
     pub(crate) echo: Echo,
     pub(crate) group_mode_by_unicast: GroupMode,
+    /// Links say what is reached under protection alone.
+    pub(crate) mark_protected: bool,
+    /// Members learn where this one is reached.
+    pub(crate) address_discovery: bool,
     pub(crate) leisure: Option<Duration>,
     /// Largest payload of an answer to a group request, in bytes.
     pub(crate) group_answer_limit: Option<usize>,
@@ -399,6 +403,8 @@ fn server(raw: RawServer, lines: Lines<'_>) -> Result<Server, ConfigError> {
         unsecured: raw.unsecured,
         echo: raw.echo,
         group_mode_by_unicast: raw.group_mode_by_unicast,
+        mark_protected: raw.mark_protected,
+        address_discovery: raw.address_discovery,
         leisure: raw
             .leisure
             .as_ref()

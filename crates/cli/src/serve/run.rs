@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use antiphon::proto::{GroupPolicy, Profile as ProtoProfile};
+use antiphon::security_group::NewsReceiver;
 use antiphon::{
     Asked, AsyncResource, Attributes, BuildError, Code, Incoming, Membership, Methods,
     Naming as NetNaming, NoSec, Provided, Resource as NetResource, Response, Server, Signed,
@@ -81,6 +82,9 @@ async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
         .iter()
         .filter_map(|keys| keys.watch(true, tell))
         .collect();
+    for group in keys.iter().filter_map(Keys::group) {
+        tokio::spawn(tell_news(group.name().to_owned(), group.news(), json));
+    }
     let handle = server.handle();
     observe::watch(config, &server);
     let mut counted = None;
@@ -112,6 +116,23 @@ async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
     Ok(exit::ALL)
 }
 
+/// Prints what whoever manages a group should know, as it comes.
+async fn tell_news(group: String, mut news: NewsReceiver, json: bool) {
+    while let Some(news) = news.next().await {
+        let line = match json {
+            true => json!({
+                "event": "security", "group": group, "news": news.name(), "kid": news.kid().map(|kid| kid.to_string()),
+                "text": news.to_string(),
+            })
+            .to_string(),
+            false => format!("{}: {news}", terminal::line(&group)),
+        };
+        if print_line(&line).is_err() {
+            return;
+        }
+    }
+}
+
 /// Ctrl-C, or SIGTERM where there is such a thing.
 async fn stop_signal() {
     #[cfg(unix)]
@@ -139,6 +160,12 @@ pub(super) async fn build(
             With::Group(group) => builder.secure(group),
             With::Pair(context) => builder.secure(context),
         };
+    }
+    if config.server.mark_protected {
+        builder = builder.mark_protected();
+    }
+    if config.server.address_discovery {
+        builder = builder.address_discovery();
     }
     if config.server.unsecured {
         builder = builder.unsecured(NoSec::Accepted);

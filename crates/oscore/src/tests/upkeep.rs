@@ -149,7 +149,9 @@ fn unknown_gids_ask_once_for_the_keys_of_each_group() {
     };
     let mut hear = |floor: &mut Floor, count: usize| {
         for at in 0..count {
-            let (bytes, _) = asker.ask(To::Group, &get(at as u16, &[1], "temp")).unwrap();
+            let (bytes, _) = asker
+                .try_ask(To::Group, &get(at as u16, &[1], "temp"))
+                .unwrap();
             assert_eq!(floor.hear(1, &bytes).unwrap_err(), Reason::NoContext);
         }
     };
@@ -333,7 +335,7 @@ fn new_parameters_are_asked_for_once_before_the_numbers_end() {
         for event in news(one) {
             told.push((one.group().sequence().unwrap().next(), event));
         }
-        match one.ask(To::Group, &get(sent, &[1], "temp")) {
+        match one.try_ask(To::Group, &get(sent, &[1], "temp")) {
             Ok(_) => sent += 1,
             Err(error) => {
                 assert_eq!(error, ProtectError::Exhausted);
@@ -348,7 +350,7 @@ fn new_parameters_are_asked_for_once_before_the_numbers_end() {
     one.group().commit_sender_id(prepared).unwrap();
     assert_eq!(news(one), []);
     for at in 0..150 {
-        one.ask(To::Group, &get(at, &[1], "temp")).unwrap();
+        one.try_ask(To::Group, &get(at, &[1], "temp")).unwrap();
     }
     assert_eq!(news(one), [wanted]);
     assert_eq!(news(one), []);

@@ -2,6 +2,8 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+#[cfg(feature = "oscore")]
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_wire::{Code, Message, MessageId, Token, Type, Writer};
@@ -332,6 +334,15 @@ impl Endpoint {
                 self.counters.deferred_expired += 1;
             }
         }
+    }
+
+    /// The unicast address that answers come from.
+    #[cfg(feature = "oscore")]
+    pub(super) fn own_address(&self, path: &Path) -> Option<SocketAddr> {
+        let route = self.way_back(path);
+        let bound = self.sockets.get(&route.socket)?.local;
+        let ip = route.source.unwrap_or(bound.ip());
+        Some(SocketAddr::new(ip, bound.port()))
     }
 
     /// The way back to where a request came from. A response never has a multicast source: one to a group request leaves from the unicast socket that stands for the group's socket.

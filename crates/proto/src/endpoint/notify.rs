@@ -122,6 +122,7 @@ impl Endpoint {
             security_group: received.group().is_some().then_some(&*group),
             fresh: true,
             reachable,
+            ..Standing::of(&sender)
         };
         let asker = Asker {
             received: Some(Box::new(received)),

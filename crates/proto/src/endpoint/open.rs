@@ -6,8 +6,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 
 use antiphon_oscore::{
-    ErrorAnswer, GroupId, Job, JobResult, Mode, Opened, OpenedResponse, Opening, Reason, Refused,
-    Step,
+    ErrorAnswer, GroupId, Job, JobResult, Kid, Mode, Opened, OpenedResponse, Opening, Reason,
+    Refused, Step,
 };
 use antiphon_wire::{Code, Message, OptionNumber};
 
@@ -148,12 +148,16 @@ impl Endpoint {
             .guard
             .is_reachable(context, &opened.sender, origin.path.peer);
         let group = String::from(opened.sender.group());
+        let own_id = opened.received.group();
+        let own_id = own_id.and_then(|id| self.guard.contexts.group(id)?.sender_id());
         let standing = Standing {
             sender: &sender,
             mode: self.mode(opened.mode, opened.received.group()),
             security_group: opened.received.group().is_some().then_some(&*group),
             fresh: opened.fresh,
             reachable,
+            own_id: own_id.as_ref().map(Kid::as_bytes),
+            own_address: self.own_address(&origin.path),
         };
         let asker = Asker {
             sender: Some(Box::new(opened.sender)),

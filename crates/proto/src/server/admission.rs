@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use antiphon_wire::{Code, DEFAULT_PORT, Message, OptionNumber, Scope};
 
-use super::{Asking, Discoverable, Server, SilenceReason};
+use super::{Asking, Discoverable, Server, ServerConfig, SilenceReason};
 use crate::config::Profile;
 use crate::identity::{GroupTuple, SecurityGroup, SecurityMode, Standing};
 use crate::membership::{ApplicationGroupId, CoapGroup, GroupSecurity, SecurityGroupName};
@@ -194,6 +194,14 @@ pub(super) const fn is_redirected(
         }
         _ => false,
     }
+}
+
+/// Do the links of this resource say that it is reachable under Group OSCORE or OSCORE alone? Without security in the image
+/// they do not: then it is not reachable at all.
+pub(super) fn is_marked(config: &ServerConfig, resource: &Resource) -> bool {
+    let stated = config.nosec == NoSecPolicy::Stated;
+    let open = |method| stated && resource.access.allows_unsecured(method);
+    cfg!(feature = "oscore") && config.mark_protected && !resource.methods.iter().any(open)
 }
 
 impl Server {

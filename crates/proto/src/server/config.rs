@@ -86,6 +86,9 @@ pub struct ServerConfig {
     /// What discovery does with group requests. By default it answers with up to 1024 bytes, however small the
     /// request: links rarely fit 64 bytes, and discovery is the step that works without security. It takes No-Response into account.
     pub discovery: GroupPolicy,
+    /// Whether links in discovery carry the target attribute `gosc`, with `osc`, where a resource is reachable under Group OSCORE or
+    /// OSCORE alone (draft-ietf-core-oscore-groupcomm-28 section 11). A hint that takes 9 bytes for each link; default no.
+    pub mark_protected: bool,
     /// Limits discovery without security through groups to an onboarding window; default no such limit.
     pub onboarding: Option<Onboarding>,
     /// Host names of this server beside those of its groups and virtual servers. Where there are virtual servers, an unknown Uri-Host is 4.04; where there are none, Uri-Host does not matter.
@@ -121,6 +124,7 @@ impl Default for ServerConfig {
                 .limit(1_024)
                 .amplification(Amplification::Unlimited)
                 .consider_no_response(),
+            mark_protected: false,
             onboarding: None,
             names: Vec::new(),
             resources: 1_024,

@@ -246,6 +246,7 @@ impl Server {
             security_group: ask.security_group,
             fresh: ask.fresh,
             reachable: ask.reachable,
+            ..Standing::of(&ask.sender)
         };
         let path = ask.path();
         let disposition = self.handle_request_of(now, &path, &standing, &message, &mut response);

@@ -405,3 +405,35 @@ fn some_queries_are_no_filter() {
     assert_eq!(Filter::parse(b"rt=a=b").unwrap().name(), "rt");
     assert!(matches("x=a=b", "</a>;x=a=b"));
 }
+
+// Covers: GO-11-03, GO-11-05, GO-11-07
+#[test]
+fn gosc_is_a_flag_that_overshadows_osc() {
+    let hint = |text: &str| {
+        let mut links = LinkFormat::parse(text);
+        let link = links.next().unwrap().unwrap();
+        assert!(links.next().is_none());
+        (link.flag("gosc"), link.security())
+    };
+    let group = (true, Some(SecurityHint::GroupOscoreOrOscore));
+    for text in [
+        "</a>;gosc",
+        "</a>;gosc=1",
+        "</a>;gosc=\"x\"",
+        "</a>;gosc;osc",
+        "</a>;osc;gosc",
+        "</a>;gosc;osc;gosc=0",
+        "</a>;gosc=0;gosc;osc=1",
+    ] {
+        assert_eq!(hint(text), group, "{text}");
+    }
+    let plain = (false, Some(SecurityHint::Oscore));
+    for text in ["</b>;osc", "</b>;osc=1", "</b>;Gosc;osc"] {
+        assert_eq!(hint(text), plain, "{text}");
+    }
+    for text in ["</c>", "</c>;rt=gosc", "</c>;GOSC", "</c>;goscar;oscar"] {
+        assert_eq!(hint(text), (false, None), "{text}");
+    }
+    assert_eq!(SecurityHint::GroupOscoreOrOscore.attribute(), "gosc");
+    assert_eq!(SecurityHint::Oscore.attribute(), "osc");
+}

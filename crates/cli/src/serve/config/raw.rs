@@ -35,6 +35,8 @@ pub(super) struct RawServer {
     pub(super) unsecured: bool,
     pub(super) echo: Echo,
     pub(super) group_mode_by_unicast: GroupMode,
+    pub(super) mark_protected: bool,
+    pub(super) address_discovery: bool,
     pub(super) leisure: Option<Spanned<String>>,
     pub(super) group_answer_limit: Option<usize>,
 }

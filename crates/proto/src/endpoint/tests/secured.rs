@@ -6,6 +6,7 @@ mod groups;
 mod hostile;
 mod keys;
 mod labour;
+mod member;
 mod notify;
 mod observe;
 mod upkeep;

@@ -581,3 +581,103 @@ fn a_virtual_server_has_links_of_its_own() {
         "<coap://[ff05::db8:8000:1]:5685/gp/gp1>;rt=g.light,</main>",
     );
 }
+
+/// A server that marks what it protects.
+fn marking(config: ServerConfig) -> Server {
+    let mut server = Server::with(ServerConfig {
+        mark_protected: true,
+        ..config
+    });
+    server.add(Resource::at("/lock").get(says("shut"))).unwrap();
+    server
+}
+
+/// A link as another implementation reads it: target, names, values.
+type Foreign<'a> = (&'a str, Vec<(&'a str, std::string::String)>);
+
+fn read_by_others(links: &str) -> Vec<Foreign<'_>> {
+    let links = coap_lite::link_format::LinkFormatParser::new(links);
+    links
+        .map(|link| {
+            let (target, attributes) = link.unwrap();
+            let attributes = attributes.map(|(name, value)| (name, value.to_cow().into_owned()));
+            (target, attributes.collect())
+        })
+        .collect()
+}
+
+// Covers: GO-15.2-01, GO-11-01, GO-11-06
+#[test]
+fn what_is_reached_under_protection_alone_is_marked() {
+    let mut server = marking(unsecured());
+    server.add(open("/open")).unwrap();
+    let read = Resource::at("/half").get(says("r")).put(says("w"));
+    server.add(read.access(Access::Public)).unwrap();
+    let write = Resource::at("/write").put(says("w")).attributes(rt("w"));
+    server.add(write.access(Access::Public)).unwrap();
+    let reply = server.ask(&discover(""));
+    let links = "</lock>;gosc;osc,</open>,</half>,</write>;rt=w;gosc;osc";
+    assert_links(&reply, links);
+    let flags = |name: &'static str| (name, std::string::String::new());
+    let marked = vec![flags("gosc"), flags("osc")];
+    let read = read_by_others(reply.text());
+    assert_eq!(
+        read[0],
+        ("/lock", marked.clone()),
+        "in lower case, without value"
+    );
+    assert_eq!(read[1], ("/open", vec![]));
+    assert_eq!(read[3].1[1..], marked);
+    // It can be asked for, as every attribute without a value.
+    let reply = server.ask(&discover("gosc="));
+    assert_links(&reply, "</lock>;gosc;osc,</write>;rt=w;gosc;osc");
+
+    // A server that serves nobody without proof marks all of it, whatever the resource would allow.
+    let mut strict = marking(ServerConfig::default());
+    assert_links(&strict.ask(&discover("")), "</lock>;gosc;osc");
+    // It is said only where that is wanted.
+    let mut silent = Server::with(unsecured());
+    silent.add(Resource::at("/lock").get(says("shut"))).unwrap();
+    assert_links(&silent.ask(&discover("")), "</lock>");
+}
+
+// Covers: GO-11-02, GO-11-04
+#[test]
+fn the_mark_stands_once_and_has_no_value_however_it_was_set() {
+    let a = Attributes::new;
+    for (attributes, links) in [
+        (a().flag("gosc"), "</a>;gosc;osc"),
+        (a().flag("gosc").flag("gosc"), "</a>;gosc;osc"),
+        (a().with("gosc", "1").rt("x"), "</a>;rt=x;gosc;osc"),
+        (
+            a().with("gosc", "x").flag("osc").flag("gosc"),
+            "</a>;gosc;osc",
+        ),
+        (
+            a().flag("osc").flag("gosc").with("osc", "1"),
+            "</a>;gosc;osc",
+        ),
+        // Plain OSCORE alone is somebody else's word.
+        (a().flag("osc"), "</a>;osc"),
+    ] {
+        for mark_protected in [false, true] {
+            let mut server = Server::with(ServerConfig {
+                mark_protected,
+                ..unsecured()
+            });
+            let resource = open("/a").attributes(attributes.clone());
+            server.add(resource).unwrap();
+            assert_links(&server.ask(&discover("")), links);
+        }
+        let mut server = Server::with(ServerConfig {
+            mark_protected: true,
+            ..unsecured()
+        });
+        let resource = Resource::at("/a").get(says("a"));
+        server.add(resource.attributes(attributes)).unwrap();
+        let reply = server.ask(&discover(""));
+        assert_eq!(reply.text().matches("gosc").count(), 1);
+        assert!(!reply.text().contains("gosc="));
+        assert!(reply.text().ends_with(";gosc;osc"), "{}", reply.text());
+    }
+}
