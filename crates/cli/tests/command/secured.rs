@@ -461,3 +461,88 @@ fn a_protected_message_is_opened_or_told_which_step_failed() {
         );
     }
 }
+
+#[test]
+fn discovery_under_protection_and_members_that_are_found_by_their_sender_id() {
+    let place = Place::new();
+    let all_nodes = format!("224.0.1.187:{}", place.port);
+    let serve = |i: u8| {
+        let config = format!(
+            "[server]\ngroup = \"lights/lamp-{i}.toml\"\nlisten = [\"{}\"]\ndiscoverable = \"groups\"\nleisure = \"100ms\"\n\
+             mark-protected = true\naddress-discovery = true\nunsecured = true\n\
+             [[group]]\nname = \"everybody\"\naddress = \"{all_nodes}\"\ninterfaces = [\"127.0.0.1\"]\nsecured-by = [\"lights\"]\n\
+             [[resource]]\npath = \"/light\"\nvalue = \"off\"\non-group = \"respond\"\n\
+             [[resource]]\npath = \"/name\"\nvalue = \"lamp\"\naccess = \"public\"\n",
+            place.member(i)
+        );
+        Member::serve(&place.folder, &format!("found-{i}.toml"), &config)
+    };
+    let (mut one, _two) = (serve(1), serve(2));
+    let port = place.port.to_string();
+    let here = ["-i", "127.0.0.1", "-s", "ipv4", "-p", &port, "-t", "1500ms"];
+    let keys = place.path("lights/switch.toml");
+    let protected = ["--group", &keys, "--json"];
+    let found = antiphon(&[&["discover"], &here[..], &protected].concat());
+    assert_eq!(code(&found), 0, "{}{}", out(&found), err(&found));
+    let found = lines(&found);
+    let devices = of_event(&found, "device");
+    let mut names: Vec<_> = devices.iter().map(|it| &it["signer"]["name"]).collect();
+    names.sort_by_key(|name| name.to_string());
+    assert_eq!(names, ["lamp-1", "lamp-2"], "{found:?}");
+    for device in &devices {
+        let links = device["links"].as_array().unwrap();
+        let security: Vec<_> = links
+            .iter()
+            .map(|it| (&it["target"], &it["security"]))
+            .collect();
+        let gosc = serde_json::json!("gosc");
+        assert_eq!(
+            security,
+            [
+                (&"/light".into(), &gosc),
+                (&"/name".into(), &serde_json::Value::Null),
+                (&"/member-address".into(), &gosc)
+            ]
+        );
+        assert_eq!(links[0]["attributes"]["gosc"], true);
+    }
+    // People read it behind the link, and who signed beside the address.
+    let text = antiphon(&[&["discover"], &here[..], &protected[..2]].concat());
+    let text = out(&text);
+    assert!(text.contains("  signed by lamp-1"), "{text}");
+    assert!(text.contains("gosc, osc"), "{text}");
+    // Other keys find nobody; a context of two is no group.
+    place.new_group("others", &[]);
+    let others = place.path("others/switch.toml");
+    let nobody = antiphon(&[&["discover"], &here[..], &["--group", &others]].concat());
+    assert_eq!(code(&nobody), 4, "{}", out(&nobody));
+
+    // Where the second lamp is.
+    let uri = format!("coap://{all_nodes}/member-address?kid=02");
+    let asked = place.ask_group(&["get", &uri], &[]);
+    let asked = lines(&asked);
+    let answers = of_event(&asked, "answer");
+    assert_eq!(answers.len(), 1, "{asked:?}");
+    assert_eq!(answers[0]["signer"]["name"], "lamp-2");
+    let link = format!("<coap://{}>", place.member(2));
+    let payload = answers[0]["payload"].to_string();
+    assert!(payload.contains(&link), "{payload}");
+
+    // Messages under keys that nobody here has: whoever runs the lamp is asked for current ones, once.
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for number in 1..=40 {
+        let mut junk = vec![0x50, 0x02, 0x77, number, 0x97, 0x39, number, 3];
+        junk.extend_from_slice(b"zzz\x00\xff");
+        junk.extend_from_slice(&[number; 90]);
+        stranger.send_to(&junk, place.member(1)).unwrap();
+    }
+    let news = one.wait_for("security");
+    assert_eq!(news["group"], "lights");
+    assert_eq!(news["news"], "current-keys-wanted");
+    // It has heard them all when it answers the next question.
+    let uri = format!("coap://{}/name", place.member(1));
+    let last = antiphon(&["get", &uri, "-u"]);
+    assert_eq!(code(&last), 0, "{}", err(&last));
+    let log = one.stop();
+    assert!(of_event(&log, "security").is_empty(), "{log:?}");
+}
