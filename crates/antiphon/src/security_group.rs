@@ -59,6 +59,7 @@ mod pair;
 mod state;
 #[cfg(test)]
 mod tests;
+mod used;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -154,6 +154,7 @@ pub struct Options {
     pub(crate) entropy: Entropy,
     pub(crate) witnessing: Witnessing,
     pub(crate) despite_loss: bool,
+    pub(crate) existing: bool,
     pub(crate) boot: Option<[u8; 16]>,
 }
 
@@ -165,6 +166,7 @@ impl Default for Options {
             entropy: Box::new(|bytes| getrandom::fill(bytes).map_err(io::Error::other)),
             witnessing: Witnessing::File,
             despite_loss: false,
+            existing: false,
             boot: boot_id(),
         }
     }
@@ -222,6 +224,12 @@ impl Options {
     /// lost.
     pub fn despite_loss(mut self) -> Options {
         self.despite_loss = true;
+        self
+    }
+
+    /// There is a store already, by what the caller knows otherwise: where there is none, it is [`StoreError::Missing`], and none is made.
+    pub fn existing(mut self) -> Options {
+        self.existing = true;
         self
     }
 

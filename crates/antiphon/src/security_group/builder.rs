@@ -16,6 +16,7 @@ use super::held::{Held, Material};
 use super::keeper::{CredentialSource, Keeper, OwnKey};
 use super::member::{gid_of, kid_of};
 use super::open::{OpenWith, open};
+use super::used::refuse_broken;
 use super::{SecurityError, SecurityGroup};
 use crate::store::Opened;
 
@@ -168,12 +169,14 @@ impl SecurityGroupBuilder {
     /// [`SecurityError`]; nothing is stored then.
     pub fn create(self, state: &mut Opened) -> Result<SecurityGroup, SecurityError> {
         let parts = self.check()?;
+        refuse_broken(state, &parts.name)?;
         let before = parts.before(state)?;
         parts.create(state, before)
     }
 
     /// Sees to it that a store has the group as it is described, and opens it. What is there already goes on: the same
-    /// description may come again, and changes members only. Other keys are [created](Self::create), if they may be.
+    /// description may come again, and changes members only; with a [source of credentials](Self::credentials) who was met and
+    /// verified stays, and of those that are described here the credentials count. Other keys are [created](Self::create), if they may be.
     /// Blocks until everything is durable.
     ///
     /// # Errors
@@ -191,6 +194,7 @@ impl SecurityGroupBuilder {
             Some(_) => Update::NewKeys,
             None => Update::New,
         };
+        refuse_broken(state, &parts.name)?;
         Ok((parts.create(state, before)?, update))
     }
 
@@ -399,7 +403,7 @@ impl Parts {
         }
         let list = list(&self.name);
         let keeper = Keeper::new(state.store.clone(), &list);
-        keeper.append(&records)?;
+        keeper.begin(&records)?;
         state.records.insert(list, Vec::new()); // it is taken
         Ok(self.finish(group, Some(keeper), after.installations))
     }
@@ -416,10 +420,24 @@ impl Parts {
         self.group(Sequence::lost())?; // whoever is new has to fit
         let gid = || self.parameters.gid.as_bytes().to_vec();
         let (mut records, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+        let is_described = |id: &[u8]| {
+            let mut all = self.peers.iter();
+            all.find(|(kid, _)| kid.as_bytes() == id)
+        };
+        // Whoever was met on the way is in no description.
+        let mut room = match self.credentials {
+            Some(_) => self.settings.recipients.saturating_sub(self.peers.len()),
+            None => 0,
+        };
         for (id, credential) in &before.peers {
-            let stays = self.peers.iter().any(|(kid, described)| {
-                kid.as_bytes() == id && described.bytes() == credential.as_slice()
-            });
+            let stays = match is_described(id) {
+                Some((_, described)) => described.bytes() == credential.as_slice(),
+                None if room > 0 => {
+                    room -= 1;
+                    true
+                }
+                None => false,
+            };
             if !stays {
                 let kid = kid_of(&self.name, id)?;
                 let known = Credential::import(self.parameters.format, credential);

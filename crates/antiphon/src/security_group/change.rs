@@ -663,7 +663,7 @@ async fn store(slot: Slot, keeper: &Keeper, records: Vec<Record>) -> Result<bool
         drop((slot, keeper));
         let _ = done.send(stored);
     }));
-    Ok(stored.await.map_err(|_| SecurityError::Worker)??)
+    stored.await.map_err(|_| SecurityError::Worker)?
 }
 
 /// The whole change of a group that nobody uses.
@@ -672,7 +672,7 @@ fn in_place(
     slot: &Slot,
     change: &Change,
     key: Option<Secret>,
-    store: impl FnOnce(&[Record]) -> Result<(), crate::store::StoreError>,
+    store: impl FnOnce(&[Record]) -> Result<(), SecurityError>,
 ) -> Changed {
     let Place::Idle { material, .. } = place else {
         return Err(SecurityError::Worker);

@@ -85,6 +85,38 @@ pub enum SecurityError {
         /// Why.
         reason: InstallRefused,
     },
+    /// The store has these keys under another name: their sequence numbers would begin again. Also where only Gid and Sender ID
+    /// are known to be the same, because the Master Secret of the other one is gone.
+    #[error(
+        "{name}: the store has this Gid and Sender ID under the name {other}, with the same Master Secret or one that is not known any \
+         more, and their sequence numbers would begin again: go on under that name, or take new keys with a Gid that was never used"
+    )]
+    UsedElsewhere {
+        /// The group or pair.
+        name: String,
+        /// Under which name its keys are in the store.
+        other: String,
+    },
+    /// Nothing may begin in a store of which it is not known what was used:
+    /// [`Continuity::Broken`](crate::store::Continuity::Broken), now or when it was opened earlier.
+    #[error(
+        "{name}: no keys may begin in a store that is not the one that was last in use, because it is not known which were used since: \
+         put new ones, which were never used, into a new store"
+    )]
+    Broken {
+        /// The group or pair.
+        name: String,
+    },
+    /// There is an OSCORE context of this name, and it is another one. It is not replaced: a context has no generations that would
+    /// say which is newer.
+    #[error(
+        "{name}: the store has an OSCORE context of this name with other parts, which goes on there as it was; keys that were never \
+         used are another context, with a name of its own"
+    )]
+    OtherContext {
+        /// The context.
+        name: String,
+    },
     /// The store does not know it, or it was opened already.
     #[error("{name}: there is no such group or context in the store, or it is open already")]
     Unknown {

@@ -8,6 +8,8 @@ use antiphon_oscore::crypto::{PrivateKey, PublicKey, SoftwareKey};
 use antiphon_oscore::record::{Installations, Record};
 use antiphon_oscore::secret::Secret;
 
+use super::error::SecurityError;
+use super::used::refuse_again;
 use crate::store::{Batch, Store, StoreError};
 use crate::worker::pool::{Pool, Strand};
 
@@ -37,9 +39,18 @@ impl Keeper {
         self.store.commit(batch)
     }
 
-    /// Makes a change durable. Where it brings new keys, the old ones leave the file as well. Blocks.
-    pub(crate) fn install(&self, records: &[Record]) -> Result<(), StoreError> {
+    /// Makes records durable with which sequence numbers may begin, if no other list of the store has used these. Blocks.
+    pub(crate) fn begin(&self, records: &[Record]) -> Result<(), SecurityError> {
+        let alone = self.store.alone();
+        refuse_again(&self.store, &self.list, records)?;
         self.append(records)?;
+        drop(alone);
+        Ok(())
+    }
+
+    /// Makes a change durable. Where it brings new keys, the old ones leave the file as well. Blocks.
+    pub(crate) fn install(&self, records: &[Record]) -> Result<(), SecurityError> {
+        self.begin(records)?;
         let keys = |record: &Record| matches!(record, Record::Installed(_));
         if records.iter().any(keys)
             && let Err(error) = self.store.compact()

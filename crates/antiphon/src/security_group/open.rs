@@ -10,8 +10,9 @@ use antiphon_oscore::{Group, Parameters, RestoreError, Settings};
 use super::builder::{OwnPart, Parts, import, label, list};
 use super::keeper::{CredentialSource, Keeper, OwnKey};
 use super::member::{gid_of, kid_of};
+use super::used::is_known;
 use super::{SecurityError, SecurityGroup};
-use crate::store::{Continuity, Opened};
+use crate::store::Opened;
 
 /// What a group is opened with that is not stored. By default nothing: the private key is stored, the settings are the safe ones,
 /// and messages of members that are not stored are dropped.
@@ -66,13 +67,14 @@ pub(super) fn open(
         why,
     };
     let list = list(name);
+    let is_known = is_known(state)?;
     let records = state.records.get(&list).filter(|all| !all.is_empty());
     let records = records.ok_or_else(unknown)?;
     let restored = Restored::fold(records);
     if restored.loss.is_some() {
         return Err(lost(restored.loss));
     }
-    if matches!(state.continuity, Continuity::Broken(_)) {
+    if !is_known {
         return Err(lost(None));
     }
     let Some(Established::Group(installed)) = &restored.context else {

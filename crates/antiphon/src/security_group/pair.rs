@@ -13,8 +13,9 @@ use super::builder::MAX_NAME;
 use super::held::{Held, Material};
 use super::keeper::Keeper;
 use super::member::{gid_of, kid_of};
+use super::used::{is_known, refuse_broken};
 use super::{SecurityError, Update};
-use crate::store::{Continuity, Opened};
+use crate::store::Opened;
 
 /// An OSCORE Security Context that this endpoint shares with one peer (RFC 8613). Clones are the same context; it belongs to one
 /// endpoint at a time, as a [`SecurityGroup`](super::SecurityGroup) does.
@@ -56,12 +57,13 @@ impl OscoreContext {
             why,
         };
         let list = list(name);
+        let is_known = is_known(state)?;
         let records = state.records.get(&list).filter(|all| !all.is_empty());
         let restored = Restored::fold(records.ok_or_else(unknown)?);
         if restored.loss.is_some() {
             return Err(lost(restored.loss));
         }
-        if matches!(state.continuity, Continuity::Broken(_)) {
+        if !is_known {
             return Err(lost(None));
         }
         let Some(Established::Pair(paired)) = &restored.context else {
@@ -173,15 +175,14 @@ impl OscoreContextBuilder {
     /// [`SecurityError`]; nothing is stored then.
     pub fn create(self, state: &mut Opened) -> Result<OscoreContext, SecurityError> {
         let parts = self.check()?;
+        refuse_broken(state, &parts.name)?;
         let list = list(&parts.name);
         if state.records.contains_key(&list) {
-            let reason = antiphon_oscore::record::InstallRefused::Contradiction;
-            let name = parts.name;
-            return Err(SecurityError::Refused { name, reason });
+            return Err(SecurityError::OtherContext { name: parts.name });
         }
         let pair = parts.pair(Sequence::new(SequenceSettings::default()), None)?;
         let keeper = Keeper::new(state.store.clone(), &list);
-        keeper.append(&[parts.record()])?;
+        keeper.begin(&[parts.record()])?;
         state.records.insert(list, Vec::new()); // it is taken
         Ok(parts.finish(pair, Some(keeper)))
     }
@@ -211,8 +212,7 @@ impl OscoreContextBuilder {
                         ..Paired::clone(old)
                     }) => {}
             _ => {
-                let reason = antiphon_oscore::record::InstallRefused::Contradiction;
-                return Err(SecurityError::Refused { name, reason });
+                return Err(SecurityError::OtherContext { name });
             }
         }
         let opened = OscoreContext::open(state, &name, settings)?;

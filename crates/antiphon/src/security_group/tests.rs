@@ -1,5 +1,6 @@
 mod changes;
 mod crashes;
+mod used;
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::io;
@@ -339,7 +340,7 @@ async fn a_pair_goes_on_as_a_group_does() {
     let created = pair().create(&mut state).unwrap();
     assert!(matches!(
         pair().create(&mut state),
-        Err(SecurityError::Refused { .. })
+        Err(SecurityError::OtherContext { .. })
     ));
     drop(state);
     let (mut desk, mut contexts) = (Desk::new(), Contexts::new());

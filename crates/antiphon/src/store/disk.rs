@@ -38,6 +38,15 @@ pub trait Disk: Send {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is another owner, with its process id as text if it is known.
     fn lock(&mut self) -> io::Result<()>;
 
+    /// Keeps owners away for a moment, to look: from now on [`read`](Disk::read) and [`birth`](Disk::birth) are called, and nothing
+    /// may be written or changed. Others may look meanwhile. Default: as [`lock`](Disk::lock).
+    ///
+    /// # Errors
+    /// As [`lock`](Disk::lock).
+    fn lock_to_look(&mut self) -> io::Result<()> {
+        self.lock()
+    }
+
     /// All bytes of an area, or `None` if it was never created.
     fn read(&mut self, area: Area) -> io::Result<Option<Vec<u8>>>;
 

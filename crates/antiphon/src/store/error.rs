@@ -81,9 +81,10 @@ pub enum StoreError {
         /// Where.
         at: u64,
     },
-    /// There is no store, but a witness of one.
+    /// There is no store, but a witness of one, or its key; or the caller knows that there was [one](super::Options::existing).
     #[error(
-        "{file} is gone, but its witness is there: provide new keys and remove the witness to begin anew"
+        "{file} is gone, and what goes with it (its witness, or its key) is there: which sequence numbers were used is not known. \
+         Provide new keys, in a new file"
     )]
     Missing {
         /// The store.

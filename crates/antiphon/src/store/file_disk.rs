@@ -5,9 +5,16 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Area, Disk};
+
+/// So long whoever wants to own a store waits for those who look at it, who read it once.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long it is until it is tried again.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A store in a file, with companions beside it: `.new` while it is written anew, `.witness`, and `.lock`, which stays. All of them are
 /// for their owner alone (mode 0600).
@@ -19,6 +26,8 @@ pub struct FileDisk {
     path: PathBuf,
     witness: PathBuf,
     lock: Option<File>,
+    /// Nothing is written.
+    looking: bool,
     /// What has been created or opened for appending.
     open: BTreeMap<Area, File>,
 }
@@ -31,6 +40,7 @@ impl FileDisk {
             witness: beside(&path, ".witness"),
             path,
             lock: None,
+            looking: false,
             open: BTreeMap::new(),
         }
     }
@@ -52,11 +62,12 @@ impl FileDisk {
 
     fn file(&mut self, area: Area) -> io::Result<&mut File> {
         let path = self.path(area);
+        let write = !self.looking;
         match self.open.entry(area) {
             std::collections::btree_map::Entry::Occupied(there) => Ok(there.into_mut()),
             std::collections::btree_map::Entry::Vacant(free) => {
                 refuse_links(&path)?;
-                Ok(free.insert(OpenOptions::new().read(true).write(true).open(path)?))
+                Ok(free.insert(OpenOptions::new().read(true).write(write).open(path)?))
             }
         }
     }
@@ -66,6 +77,13 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     PathBuf::from(name)
+}
+
+/// The error that says who the owner is.
+fn owned(file: File) -> io::Error {
+    let mut owner = String::new();
+    let _ = file.take(20).read_to_string(&mut owner);
+    io::Error::new(io::ErrorKind::WouldBlock, owner.trim().to_owned())
 }
 
 fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -107,17 +125,15 @@ impl Disk for FileDisk {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = owner_only(&mut options).open(beside(&self.path, ".lock"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut owner = String::new();
-                let _ = file.take(20).read_to_string(&mut owner);
-                return Err(io::Error::new(
-                    io::ErrorKind::WouldBlock,
-                    owner.trim().to_owned(),
-                ));
+        // Whoever just looks is gone soon.
+        let until = Instant::now() + LOOK;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(owned(file)),
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            Err(TryLockError::Error(error)) => return Err(error),
         }
         // For the message to the next one who tries; if it cannot be written, the message says less.
         let _ = file.set_len(0);
@@ -126,13 +142,30 @@ impl Disk for FileDisk {
         Ok(())
     }
 
+    fn lock_to_look(&mut self) -> io::Result<()> {
+        self.looking = true;
+        self.open.clear();
+        match File::open(beside(&self.path, ".lock")) {
+            // Nobody has ever owned it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(file) => match file.try_lock_shared() {
+                Ok(()) => self.lock = Some(file),
+                Err(TryLockError::WouldBlock) => return Err(owned(file)),
+                Err(TryLockError::Error(error)) => return Err(error),
+            },
+        }
+        Ok(())
+    }
+
     fn read(&mut self, area: Area) -> io::Result<Option<Vec<u8>>> {
+        let looking = self.looking;
         let file = match self.file(area) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
         #[cfg(unix)]
-        {
+        if !looking {
             use std::os::unix::fs::PermissionsExt as _;
             let mut permissions = file.metadata()?.permissions();
             if permissions.mode() & 0o077 != 0 {

@@ -112,6 +112,17 @@ impl SealKey {
         SealKey::load(path)
     }
 
+    /// Gives a key file the name under which it will be found, if no other has that. Durable when it returns.
+    pub(crate) fn publish(from: &Path, to: &Path) -> Result<(), KeyFileError> {
+        fs::hard_link(from, to)
+            .and_then(|()| fs::remove_file(from))
+            .and_then(|()| super::file_disk::sync_folder_of(to))
+            .map_err(|source| KeyFileError::Io {
+                path: to.to_owned(),
+                source,
+            })
+    }
+
     /// Writes a new key under a name of its own, and links it to its place only when it is whole: whoever is first wins.
     fn create(path: &Path) -> io::Result<()> {
         let mut key = Zeroizing::new([0; 32]);

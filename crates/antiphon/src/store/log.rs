@@ -9,7 +9,7 @@ use super::frame::{Epoch, Header, Kind, Opening};
 use super::witness::{Keeper, Recalled, Seen};
 use super::{
     Area, Condense, Continuity, Disk, Entropy, MAX_FILE, Mismatch, Options, Records, SealKey,
-    StoreError, StoreId, Wear, Witnessing, batch,
+    StoreError, StoreId, Wear, batch,
 };
 
 /// When a file is written anew, its records are put into frames of about this size.
@@ -100,19 +100,13 @@ impl Log {
             .disk
             .lock()
             .map_err(|error| lock_error(&file, error))?;
-        let mut keeper = match options.witnessing {
-            Witnessing::File => Keeper::File { room: 0 },
-            Witnessing::Given(witness) => Keeper::Given(witness),
-            Witnessing::Nobody => Keeper::Nobody,
+        let mut keeper = Keeper::of(options.witnessing);
+        let asked = Asked {
+            boot: options.boot,
+            despite_loss: options.despite_loss,
+            existing: options.existing,
         };
-        let found = look(
-            &mut medium,
-            &mut keeper,
-            &key,
-            &file,
-            options.boot,
-            options.despite_loss,
-        )?;
+        let found = look(&mut medium, &mut keeper, &key, &file, asked)?;
         let Found {
             contents,
             whole,
@@ -275,7 +269,8 @@ impl Log {
     }
 
     /// All records, from the file: they are not kept in memory.
-    fn read_back(&mut self) -> Result<Records, StoreError> {
+    pub(super) fn read_back(&mut self) -> Result<Records, StoreError> {
+        self.ready()?;
         let bytes = self
             .medium
             .disk
@@ -434,22 +429,23 @@ pub(super) fn examine(
     let file = medium.disk.name();
     medium
         .disk
-        .lock()
+        .lock_to_look()
         .map_err(|error| lock_error(&file, error))?;
-    let mut keeper = match options.witnessing {
-        Witnessing::File => Keeper::File { room: 0 },
-        Witnessing::Given(witness) => Keeper::Given(witness),
-        Witnessing::Nobody => Keeper::Nobody,
+    let mut keeper = Keeper::of(options.witnessing);
+    let asked = Asked {
+        boot: options.boot,
+        despite_loss: options.despite_loss,
+        existing: options.existing,
     };
-    let found = look(
-        &mut medium,
-        &mut keeper,
-        key,
-        &file,
-        options.boot,
-        options.despite_loss,
-    )?;
+    let found = look(&mut medium, &mut keeper, key, &file, asked)?;
     Ok((found.contents, found.continuity))
+}
+
+/// What is to be found.
+struct Asked {
+    boot: Option<[u8; 16]>,
+    despite_loss: bool,
+    existing: bool,
 }
 
 /// Reads the file and its witness, and decides whether the file is the one that was last in use.
@@ -458,9 +454,13 @@ fn look(
     keeper: &mut Keeper,
     key: &SealKey,
     file: &str,
-    boot: Option<[u8; 16]>,
-    despite_loss: bool,
+    asked: Asked,
 ) -> Result<Found, StoreError> {
+    let Asked {
+        boot,
+        despite_loss,
+        existing,
+    } = asked;
     let failed = |error| StoreError::io(file.to_owned(), "read", error);
     let bytes = medium.disk.read(Area::Log).map_err(failed)?;
     let recalled = keeper
@@ -472,12 +472,13 @@ fn look(
     };
     let Some(bytes) = bytes else {
         let continuity = match (recalled, despite_loss) {
-            (Recalled::Nothing, _) => Continuity::Created,
+            (Recalled::Nothing, _) if !existing => Continuity::Created,
             (_, false) => {
                 return Err(StoreError::Missing {
                     file: file.to_owned(),
                 });
             }
+            (Recalled::Nothing, true) => Continuity::Broken(Mismatch::NoWitness),
             (Recalled::Damaged, true) => Continuity::Broken(Mismatch::WitnessDamaged),
             (Recalled::Seen(seen), true) => Continuity::Broken(older(0, 0, seen)),
         };

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use super::log::{self, Log};
 use super::{
-    Batch, Contents, Continuity, Disk, MAX_BATCH, Opened, Options, SealKey, StoreError, StoreId,
-    Wear,
+    Batch, Contents, Continuity, Disk, MAX_BATCH, Opened, Options, Records, SealKey, StoreError,
+    StoreId, Wear,
 };
 
 /// A store that is owned. Clones are the same store; when the last one is dropped without [`Store::close`], it is left as by a crash.
@@ -25,6 +25,8 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Something in the queue has changed.
     changed: Condvar,
+    /// Whoever decides by what the store holds what it may hold next.
+    alone: Mutex<()>,
     /// `None` when closed. Whoever holds it may work for long; the queue is never held meanwhile.
     log: Mutex<Option<Log>>,
 }
@@ -79,6 +81,7 @@ impl Store {
             id: log.store_id(),
             queue: Mutex::default(),
             changed: Condvar::new(),
+            alone: Mutex::default(),
             log: Mutex::new(Some(log)),
         };
         Ok(Opened {
@@ -88,6 +91,20 @@ impl Store {
             records,
             continuity,
         })
+    }
+
+    /// All records as they are durable now, read from the medium: they are not kept in memory.
+    pub(crate) fn records(&self) -> Result<Records, StoreError> {
+        self.log()
+            .as_mut()
+            .ok_or_else(|| self.closed())?
+            .read_back()
+    }
+
+    /// For who reads [`Self::records`] and decides by them what to commit: one at a time. Others may commit meanwhile.
+    pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
+        let alone = &self.shared.alone;
+        alone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a record behind the others of this name. When this returns without an error, it is durable.

@@ -6,7 +6,7 @@ use hkdf::hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use super::log::Medium;
-use super::{Area, SealKey, StoreId};
+use super::{Area, SealKey, StoreId, Witnessing};
 
 /// What a witness remembers. Both numbers only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +76,14 @@ const ENTRY_VERSION: u8 = 1;
 const MOST_ENTRIES: usize = 1_024;
 
 impl Keeper {
+    pub(super) fn of(witnessing: Witnessing) -> Self {
+        match witnessing {
+            Witnessing::File => Keeper::File { room: 0 },
+            Witnessing::Given(witness) => Keeper::Given(witness),
+            Witnessing::Nobody => Keeper::Nobody,
+        }
+    }
+
     pub(super) fn recall(&mut self, medium: &mut Medium, key: &SealKey) -> io::Result<Recalled> {
         match self {
             Keeper::File { .. } => Ok(match medium.disk.read(Area::Witness)? {

@@ -327,6 +327,9 @@ impl Restored {
             // one by one: collecting would sort first, which takes 4 KiB of stack
             let mut known = BTreeMap::new();
             known.extend(windows);
+            // Of whoever is not among the members the window goes with this record, and he may come back.
+            self.ever_deleted |= matches!(self.context, Some(Established::Group(_)))
+                && known.keys().any(|id| !self.peers.contains_key(id));
             self.varying = Varying::Exact {
                 next,
                 windows: known,

@@ -67,6 +67,33 @@ fn kid_of(bytes: &[u8]) -> (Vec<u8>, u64) {
     )
 }
 
+#[test]
+fn whoever_comes_back_after_his_window_was_forgotten_is_challenged_and_not_believed() {
+    let plain = get(1, &[0xaa], "temp");
+    let settings = Settings {
+        dynamic: true,
+        ..Settings::default()
+    };
+    let mut floor = Floor::with(3, Suite::default(), settings);
+    let mut disk = Disk::of(&mut floor.members[1]);
+    let (heard, _) = floor.ask(2, To::Group, &plain);
+    floor.hear(1, &heard).unwrap();
+    // He was met on the way: no record of him, but for his window.
+    let recipient_id = kid(2).as_bytes().to_vec();
+    disk.0.retain(|bytes| {
+        !matches!(Record::decode(bytes), Ok(Record::Peer { recipient_id: id, .. }) if id == recipient_id)
+    });
+    disk.write(floor.members[1].group().clean_record());
+    let mut one = disk.start(1, settings);
+    assert!(one.group().peer(kid(2)).is_none() && one.group().peer(kid(0)).is_some());
+    let back = one.group().add_peer_on_reception(kid(2), credential(2));
+    back.unwrap();
+    assert!(
+        is_challenged(&mut one, &heard),
+        "the old request is no news"
+    );
+}
+
 // Covers: GO-2.6-01, GO-14.18-02
 #[test]
 fn after_a_clean_stop_everything_is_exact_and_after_a_crash_nothing_is_repeated() {

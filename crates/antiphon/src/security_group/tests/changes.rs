@@ -531,6 +531,6 @@ fn a_description_that_comes_again_goes_on() {
     assert_eq!(provide(two(1)).unwrap(), Update::Nothing);
     assert!(matches!(
         provide(two(2)),
-        Err(SecurityError::Refused { .. })
+        Err(SecurityError::OtherContext { .. })
     ));
 }

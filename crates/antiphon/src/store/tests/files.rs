@@ -137,6 +137,94 @@ fn a_copied_file_and_one_that_was_put_back_are_refused() {
     );
 }
 
+/// Everything in a folder: names, modes, bytes.
+fn everything(folder: &Folder) -> Vec<(String, u32, Vec<u8>)> {
+    let entries = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap());
+    let mut all: Vec<_> = entries
+        .map(|entry| {
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            let name = entry.file_name().into_string().unwrap();
+            (name, mode, fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn looking_changes_nothing_at_all() {
+    let folder = Folder::new();
+    let path = folder.path("state");
+    let look = || Store::examine(FileDisk::new(&path), &key(), Options::default());
+    assert!(matches!(look(), Ok((None, Continuity::Created))));
+    assert!(everything(&folder).is_empty(), "not even a lock");
+
+    open(&path).unwrap().store.append("name", b"one").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::write(folder.path("state.lock"), "17").unwrap();
+    let before = everything(&folder);
+    let (contents, continuity) = look().unwrap();
+    assert_eq!(contents.unwrap().records["name"].len(), 1);
+    assert!(matches!(continuity, Continuity::Crashed { .. }));
+    assert_eq!(everything(&folder), before);
+    // Also where nothing can be written, and where nobody has ever locked.
+    fs::remove_file(folder.path("state.lock")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    let before = everything(&folder);
+    assert!(look().unwrap().0.is_some());
+    assert_eq!(everything(&folder), before);
+
+    let owner = open(&path);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let owner = owner.or_else(|_| open(&path)).unwrap();
+    assert!(
+        matches!(look(), Err(StoreError::Locked { owner, .. }) if owner == std::process::id().to_string())
+    );
+    drop(owner);
+}
+
+#[test]
+fn whoever_looks_keeps_no_owner_away() {
+    let folder = Folder::new();
+    let path = folder.path("state");
+    open(&path).unwrap().store.append("name", b"one").unwrap();
+    let moment = std::time::Duration::from_millis(1);
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let mut looks = 0;
+            while looks < 20 {
+                match Store::examine(FileDisk::new(&path), &key(), Options::default()) {
+                    Ok((Some(_), _)) => looks += 1,
+                    Err(StoreError::Locked { .. }) => {}
+                    other => panic!("{other:?}"),
+                }
+                std::thread::sleep(moment);
+            }
+        });
+        while !looking.is_finished() {
+            drop(open(&path).unwrap());
+            std::thread::sleep(moment);
+        }
+    });
+}
+
+#[test]
+fn where_a_store_has_to_be_none_is_made() {
+    let folder = Folder::new();
+    let path = folder.path("state");
+    let existing = || Store::open(FileDisk::new(&path), key(), Options::default().existing());
+    assert!(matches!(existing(), Err(StoreError::Missing { .. })));
+    assert!(!path.exists());
+    open(&path).unwrap().store.append("name", b"one").unwrap();
+    assert_eq!(existing().unwrap().records["name"].len(), 1);
+    fs::remove_file(&path).unwrap();
+    fs::remove_file(folder.path("state.witness")).unwrap();
+    assert!(matches!(existing(), Err(StoreError::Missing { .. })));
+    let options = Options::default().existing().despite_loss();
+    let opened = Store::open(FileDisk::new(&path), key(), options).unwrap();
+    assert_eq!(opened.continuity, Continuity::Broken(Mismatch::NoWitness));
+}
+
 #[test]
 fn the_witness_may_stand_elsewhere() {
     let (folder, elsewhere) = (Folder::new(), Folder::new());

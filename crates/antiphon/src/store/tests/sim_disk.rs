@@ -158,6 +158,13 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn lock_to_look(&mut self) -> io::Result<()> {
+        match self.machine().owned {
+            true => Err(io::Error::new(io::ErrorKind::WouldBlock, "7")),
+            false => Ok(()),
+        }
+    }
+
     fn read(&mut self, area: Area) -> io::Result<Option<Vec<u8>>> {
         self.operate(|machine| match machine.disk.read(name(area)) {
             Err(DiskError::NotFound) => Ok(None),

@@ -57,6 +57,8 @@ fn a_clean_shutdown_is_restored_exactly() {
     ];
     let state = fold(&[
         install(1, OWN, 64),
+        peer(1, PEER),
+        peer(1, &[3]),
         Record::Running,
         clean(1, OWN, 7, &windows),
     ]);
@@ -85,6 +87,39 @@ fn a_clean_shutdown_is_restored_exactly() {
         clean(1, OWN, 257, &[]),
     ]);
     assert_eq!((state.loss, super::sequence(&state).next()), (None, 257));
+}
+
+#[test]
+fn a_window_of_somebody_who_is_no_member_any_more_is_not_forgotten_with_him() {
+    let stranger: &[u8] = &[9];
+    let before = [install(1, OWN, 64), peer(1, PEER), Record::Running];
+    let windows: [(&[u8], _); 2] = [(PEER, received(&[3])), (stranger, received(&[40]))];
+    let records = [&before[..], &[clean(1, OWN, 7, &windows)]].concat();
+    let state = fold(&records);
+    assert!(state.ever_deleted && state.is_clean());
+    assert_eq!(window(&state, PEER), received(&[3]));
+    assert!(!window(&state, &[4]).is_valid(), "it could be anyone");
+    // It holds beyond the next clean shutdown, which does not name him any more, and when the records are written anew.
+    let again = [Record::Running, clean(1, OWN, 8, &windows[..1])];
+    let records = [&records[..], &again].concat();
+    assert!(fold(&records).ever_deleted);
+    let encoded = records.iter().map(Record::encode).collect();
+    assert!(Restored::fold(Restored::condense(encoded)).ever_deleted);
+    // Whose window is known of all is no stranger; nor is the other one of a pair.
+    let state = fold(&[&before[..], &[clean(1, OWN, 7, &windows[..1])]].concat());
+    assert!(!state.ever_deleted);
+    let records = [paired(64), Record::Running];
+    let Record::Paired(pair) = &records[0] else {
+        panic!()
+    };
+    let clean = Record::Clean {
+        gid: pair.id_context.clone().unwrap_or_default(),
+        sender_id: Some(pair.sender_id.clone()),
+        next: 7,
+        windows: vec![(pair.recipient_id.clone(), received(&[40]))],
+    };
+    let state = fold(&[&records[..], &[clean]].concat());
+    assert_eq!((state.loss, state.ever_deleted), (None, false));
 }
 
 #[test]
