@@ -22,9 +22,9 @@ use antiphon_proto::{
     Access, CoapGroupId, CoapGroupSpec, CollectionEvent, CollectionId, Completion, Counters, End,
     Endpoint, EndpointConfig, Event, ExchangeId, Expectation, GroupPacing, GroupPolicy,
     GroupRequest, GroupTarget, How, IncomingId, Instant, Leisure, ListenChange, Member, Methods,
-    NoSec, NoSecPolicy, Path, Protection, Reliability, Repeat, Request, Resource, Response, Route,
-    Security, SendError, SocketId, SocketInfo, Transmission, UnicastRequest, Work, WorkFailure,
-    WorkResult,
+    NoSec, NoSecPolicy, Path, Protection, Reliability, Repeat, Request, Resource, ResourceId,
+    Response, Route, Security, SendError, SocketId, SocketInfo, Transmission, UnicastRequest, Work,
+    WorkFailure, WorkResult,
 };
 use antiphon_wire::{
     Class, Code, ContentFormat, Message, MessageId, OptionNumber, Token, Type, Writer,
@@ -111,6 +111,7 @@ struct Play<'a> {
     collections: BTreeMap<CollectionId, bool>,
     exchanges: BTreeMap<ExchangeId, bool>,
     groups: Vec<CoapGroupId>,
+    observable: Vec<ResourceId>,
     reached: Reached,
 }
 
@@ -161,6 +162,11 @@ impl<'a> Play<'a> {
         config.collections.collections = 8;
         config.collections.waiting_per_group = 4;
         config.collections.groups = 6;
+        config.server.observe.observers = 4;
+        config.server.observe.per_resource = 3;
+        config.server.observe.per_address = 2;
+        config.server.observe.unacknowledged = 2;
+        config.server.observe.request = 40;
         let kind = input.byte();
         config.reset_unmatched = kind & 1 != 0;
         config.ignore_own_multicast = kind & 2 != 0;
@@ -184,14 +190,15 @@ impl<'a> Play<'a> {
         let echo = |request: &antiphon_proto::Incoming<'_>, response: &mut Response| {
             response.set_payload(ContentFormat::TEXT, request.payload());
         };
+        let mut observable = Vec::new();
         for (path, policy) in [("r", respond.clone()), ("silent", GroupPolicy::silent())] {
-            let resource = Resource::at(path).on(Methods::ALL, echo);
+            let resource = Resource::at(path).on(Methods::ALL, echo).observable();
             let resource = resource.access(Access::Unsecured).group_policy(policy);
-            server.add(resource).unwrap();
+            observable.push(server.add(resource).unwrap());
         }
         let slow = Resource::at("slow").deferred(Methods::ALL);
         let slow = slow.access(Access::Unsecured).group_policy(respond);
-        server.add(slow).unwrap();
+        observable.push(server.add(slow.observable()).unwrap());
         server
             .add(Resource::at("closed").on(Methods::ALL, echo))
             .unwrap();
@@ -212,12 +219,13 @@ impl<'a> Play<'a> {
             collections: BTreeMap::new(),
             exchanges: BTreeMap::new(),
             groups: groups.to_vec(),
+            observable,
             reached: Reached::default(),
         }
     }
 
     fn operation(&mut self) {
-        match self.input.below(28) {
+        match self.input.below(34) {
             0 => {
                 let len = self.input.below(80);
                 let bytes = self.input.take(len).to_vec();
@@ -256,6 +264,12 @@ impl<'a> Play<'a> {
             23 | 24 => self.work_done(),
             25 => self.respond(),
             26 => self.send_error(),
+            28 | 29 => {
+                let id = self.input.pick(&self.observable);
+                self.endpoint.changed(self.now, id);
+            }
+            30 | 31 => self.observe(),
+            32 | 33 => self.settle_something(),
             _ => self.configure(),
         }
         self.drain(false);
@@ -570,12 +584,21 @@ impl<'a> Play<'a> {
         assert!(load.dedup_records <= self.config.dedup.records, "{load:?}");
         assert!(load.exchanges <= limits.exchanges, "{load:?}");
         assert!(
-            load.confirmables <= limits.confirmables + limits.exchanges,
+            load.confirmables
+                <= limits.confirmables
+                    + limits.exchanges
+                    + self.config.server.observe.unacknowledged,
             "{load:?}"
         );
         assert!(load.incoming <= limits.incoming, "{load:?}");
         assert!(load.pending_answers <= limits.pending_answers, "{load:?}");
         assert!(load.parked <= self.config.parking.messages, "{load:?}");
+        let observe = &self.config.server.observe;
+        assert!(load.observers <= observe.observers, "{load:?}");
+        let server = self.endpoint.server();
+        let each = self.observable.iter().map(|id| server.observers_of(*id));
+        assert!(each.clone().all(|n| n <= observe.per_resource));
+        assert_eq!(each.sum::<usize>(), load.observers);
         assert_eq!(load.outbox, 0, "everything was taken");
     }
 

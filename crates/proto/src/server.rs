@@ -183,7 +183,7 @@ impl Server {
 
     /// Offers a resource no more; false if there is none of this name. Discovery is switched by [`set_discoverable`](Self::set_discoverable) instead.
     pub fn remove(&mut self, id: ResourceId) -> bool {
-        self.observers_gone(id);
+        self.observers.changed(id);
         self.discovery != Some(id) && self.resources.remove(id)
     }
 
@@ -414,9 +414,7 @@ impl Server {
             Target::Silence(reason) => return Outcome::Silence(reason),
         };
         let discovery = self.discovery == Some(id);
-        // What an observer observes may be gone, and something else in its place.
-        let same = again.is_none_or(|again| self.observers.is_of(again, id));
-        let Some(entry) = self.resources.get(id).filter(|_| same) else {
+        let Some(entry) = self.entry(id, again) else {
             return refuse(response, context, Code::NOT_FOUND, "");
         };
         let resource = &entry.resource;
@@ -602,9 +600,13 @@ impl Server {
             }
         }
         if encoded_len(context.token_length, response) > context.largest {
-            return match context.challenge && context.wish != Wish::Notification {
-                true => self.challenge(context, response),
-                false => Disposition::Silence(SilenceReason::Amplification),
+            return match (context.wish, context.challenge) {
+                (Wish::Notification, _) => {
+                    response.reset(Code::SERVICE_UNAVAILABLE); // who registers again is challenged
+                    self.respond(context)
+                }
+                (_, true) => self.challenge(context, response),
+                (_, false) => Disposition::Silence(SilenceReason::Amplification),
             };
         }
         self.respond(context)

@@ -166,6 +166,51 @@ impl Play<'_> {
         self.arrive(&[first, 0, mid[0], mid[1]]);
     }
 
+    /// Somebody registers as an observer, or deregisters.
+    pub(super) fn observe(&mut self) {
+        let kind = self.input.pick(&[Type::Con, Type::Non]);
+        let code = self.input.pick(&[Code::GET, Code::GET, Code::FETCH]);
+        let path = self.input.pick(&["r", "slow", "silent", "silent"]);
+        let observe: &[u8] = self.input.pick(&[&[], &[], &[], &[1], &[2]]);
+        let token = [self.input.byte() % 3];
+        let mid = u16::from(self.input.byte());
+        let len = self.input.below(40);
+        let payload = self.input.take(if code == Code::FETCH { len } else { 0 });
+        let options = [
+            (OptionNumber::OBSERVE, observe),
+            (OptionNumber::URI_PATH, path.as_bytes()),
+        ];
+        let request = Datagram {
+            kind,
+            code,
+            mid,
+            token: &token,
+            options: &options,
+            payload,
+        };
+        self.arrive(&request.bytes());
+    }
+
+    /// Whoever was sent something acknowledges it, or rejects it.
+    pub(super) fn settle_something(&mut self) {
+        let back = self.input.below(self.sent.len().min(8));
+        let Some((route, bytes)) = self.sent.iter().rev().nth(back) else {
+            return;
+        };
+        let (peer, mid) = (route.destination, [bytes[2], bytes[3]]);
+        let first = if self.input.byte() < 200 { 0x60 } else { 0x70 };
+        if peer.ip().is_multicast() {
+            return;
+        }
+        let path = Path {
+            socket: SocketId(0),
+            local: own(),
+            interface: 1,
+            peer,
+        };
+        self.arrive_on(path, vec![first, 0, mid[0], mid[1]]);
+    }
+
     pub(super) fn mutated(&mut self) {
         let at = self.input.below(self.sent.len());
         let Some((_, bytes)) = self.sent.get(at) else {

@@ -72,6 +72,15 @@ fn any_sequence_of_operations_keeps_what_always_holds() {
         ("retransmissions", counters.retransmissions),
         ("too large", counters.too_large),
         ("send errors", counters.send_errors),
+        ("observers", counters.observers.registered),
+        ("observers, again", counters.observers.renewed),
+        ("observers without a place", counters.observers.refused),
+        ("deregistered", counters.observers.deregistered),
+        ("notifications", counters.observers.notifications),
+        ("acknowledged", counters.observers.acknowledged),
+        ("notifications, reset", counters.observers.reset),
+        ("unanswered", counters.observers.unanswered),
+        ("observations ended", counters.observers.ended),
     ] {
         assert!(count > 0, "{name} never happened");
     }
@@ -88,12 +97,16 @@ fn add(all: &mut Reached, one: Reached) {
     pairs(&mut all.memberships, &one.memberships);
     let (all, one) = (&mut all.counters, &one.counters);
     macro_rules! sum {
-        ($($field:ident)*) => { $(all.$field += one.$field;)* };
+        ($all:ident $one:ident: $($field:ident)*) => { $($all.$field += $one.$field;)* };
     }
-    sum! {
+    sum! { all one:
         malformed malformed_reset bad_source own_multicast group_not_non group_not_request duplicates
         replies_repeated dedup_evicted silenced answers_dropped deferred_dropped deferred_expired
         unmatched unmatched_reset unmatched_empty responses_rejected retransmissions parking_full
         parking_expired too_large send_errors
+    }
+    let (all, one) = (&mut all.observers, &one.observers);
+    sum! { all one:
+        registered renewed refused deregistered notifications acknowledged reset unanswered ended
     }
 }

@@ -29,7 +29,7 @@ use crate::identity::{Sender, Standing};
 use crate::message::Response;
 use crate::path::{Path, SocketId};
 use crate::policy::Suppressed;
-use crate::resource::ResourceId;
+use crate::resource::{Entry, ResourceId};
 use crate::rng::{KeyedHash, Rng};
 use crate::security::Received;
 use crate::shares::Shares;
@@ -140,7 +140,8 @@ pub struct ObserverCounters {
 pub(crate) struct Observers {
     config: ObserveConfig,
     hash: KeyedHash,
-    rng: Rng,
+    /// Draws delays, and how many were drawn.
+    delays: (KeyedHash, u64),
     table: Slab<Observer>,
     peers: Slab<Peer>,
     by_address: HashTable<u32>,
@@ -362,9 +363,10 @@ impl Server {
         &self.observers.counters
     }
 
-    /// A resource is gone: its observers are told.
-    pub(super) fn observers_gone(&mut self, id: ResourceId) {
-        self.observers.changed(id);
+    /// A resource; for an observer only if it is the one that it observes, and not something else in its place.
+    pub(super) fn entry(&self, id: ResourceId, again: Option<ObserverId>) -> Option<&Entry> {
+        let same = again.is_none_or(|again| self.observers.is_of(again, id));
+        self.resources.get(id).filter(|_| same)
     }
 
     pub(crate) fn observers(&self) -> &Observers {

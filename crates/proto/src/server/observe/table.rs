@@ -29,11 +29,9 @@ impl Taken {
 
 impl Observers {
     pub(crate) fn new(config: ObserveConfig, rng: &mut Rng) -> Self {
-        let mut seed = [0; 32];
-        rng.fill(&mut seed);
         Self {
             hash: rng.keyed_hash(),
-            rng: Rng::from_seed(seed),
+            delays: (rng.keyed_hash(), 0),
             table: Slab::new(),
             peers: Slab::new(),
             by_address: HashTable::new(),

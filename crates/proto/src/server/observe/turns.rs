@@ -121,7 +121,17 @@ impl Observers {
         let until = self.leisures.entry(group).or_insert(end);
         *until = (*until).max(end);
         let from = start.max(now);
-        from + self.rng.duration_up_to(end.since(from))
+        from + self.draw(end.since(from))
+    }
+
+    /// Uniform in `0..=limit`, to the microsecond.
+    pub(super) fn draw(&mut self, limit: Duration) -> Duration {
+        let (hash, drawn) = &mut self.delays;
+        *drawn = drawn.wrapping_add(1);
+        let random = u128::from(hash.bytes(&drawn.to_be_bytes()));
+        let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        let micros = (random * (u128::from(limit) + 1)) >> 64;
+        Duration::from_micros(micros as u64) // at most the limit
     }
 
     fn set(&mut self, id: ObserverId, state: State) {
@@ -359,6 +369,8 @@ impl Observers {
         if let Some(observer) = self.table.get_mut(turn.observer) {
             observer.unconfirmed = 0;
             observer.acknowledged = now;
+            // Whoever acknowledges a message that went there has received it.
+            observer.reachable = true;
             // One that may have been sent twice measures nothing (RFC 6298 section 3).
             let taken = now.since(observer.due);
             if taken < ack_timeout
@@ -397,7 +409,7 @@ impl Observers {
 
 impl Peer {
     /// The shortest time between two Non-confirmable notifications.
-    fn pause(&self, unknown: Duration) -> Duration {
+    pub(super) fn pause(&self, unknown: Duration) -> Duration {
         match self.round_trip {
             0 => unknown,
             micros => Duration::from_micros(micros.into()),
@@ -405,7 +417,7 @@ impl Peer {
     }
 
     /// A round trip took this long; the mean goes there by an eighth (RFC 6298 section 2).
-    fn measured(&mut self, taken: Duration) {
+    pub(super) fn measured(&mut self, taken: Duration) {
         let taken = u32::try_from(taken.as_micros()).unwrap_or(u32::MAX).max(1);
         self.round_trip = match self.round_trip {
             0 => taken,

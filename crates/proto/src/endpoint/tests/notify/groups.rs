@@ -443,3 +443,46 @@ fn of_a_large_representation_a_notification_has_the_first_block() {
     );
     assert_eq!(o.bench.endpoint.load().observers, 1);
 }
+
+#[test]
+fn to_an_address_that_has_acknowledged_nothing_a_notification_is_no_larger_than_an_answer() {
+    let mut o = observed();
+    let length = Arc::new(AtomicU32::new(1));
+    let size = length.clone();
+    let grows = Resource::at("g")
+        .get(move |_, response| {
+            let size = size.load(Ordering::Relaxed) as usize;
+            response.set_payload(ContentFormat::TEXT, &[b'x'; 60][..size]);
+        })
+        .access(Access::Unsecured)
+        .group_policy(GroupPolicy::respond().leisure(Leisure::Fixed(Duration::ZERO)))
+        .observable();
+    let id = o.bench.endpoint.server_mut().add(grows).unwrap();
+    let options = [
+        (OptionNumber::OBSERVE, REGISTER),
+        (OptionNumber::URI_PATH, b"g"),
+    ];
+    for (first, then) in [(60, None), (1, Some(60))] {
+        length.store(1, Ordering::Relaxed);
+        let notes = o.ask_with(true, client(1), Type::Non, b"t", Code::GET, &options, b"");
+        assert!(only(&notes).number.is_some());
+        length.store(first, Ordering::Relaxed);
+        o.bench.endpoint.changed(o.bench.now, id);
+        let notes = o.sent();
+        let note = only(&notes).clone();
+        o.reply(Type::Ack, &note);
+        let Some(then) = then else {
+            // Who is there registers again, and shows that it is.
+            assert_eq!(
+                (note.kind, note.code),
+                (Type::Con, Code::SERVICE_UNAVAILABLE)
+            );
+            assert_eq!((note.payload.as_str(), note.number), ("", None));
+            assert_eq!(o.bench.endpoint.load().observers, 0);
+            continue;
+        };
+        length.store(then, Ordering::Relaxed);
+        o.bench.endpoint.changed(o.bench.now, id);
+        assert_eq!(only(&o.sent()).payload.len(), 60);
+    }
+}
