@@ -1,5 +1,6 @@
 //! Endpoints that share a security group, with a worker that can be slow, clumsy or gone.
 
+mod blocks;
 mod challenges;
 mod exchanges;
 mod groups;
@@ -212,6 +213,14 @@ fn node(node: usize, config: EndpointConfig, modes: Modes, settings: Settings) -
     server
         .add(Resource::at("/t").get(answer).group_policy(at_once.clone()))
         .unwrap();
+    let large = |_: &crate::resource::Incoming<'_>, response: &mut Response| {
+        response.payload = blocks::body();
+    };
+    let take = |request: &crate::resource::Incoming<'_>, response: &mut Response| {
+        response.payload = request.payload().iter().rev().copied().collect();
+    };
+    let large = Resource::at("/large").get(large).post(take);
+    server.add(large.group_policy(at_once.clone())).unwrap();
     server
         .add(
             Resource::at("/slow")
