@@ -15,6 +15,7 @@ pub fn all() -> Vec<(&'static str, Vec<Sample>)> {
         ("multi_etag", owned(MULTI_ETAGS)),
         ("uri", owned(URIS)),
         ("link_format", owned(LINK_FORMATS)),
+        ("block", operations()),
         ("endpoint_operations", operations()),
         ("oscore_option", owned(protected::OPTIONS)),
         ("oscore_open", owned(protected::OPEN)),

@@ -12,6 +12,7 @@ use antiphon_wire::{
     encode_uint, write_uri,
 };
 
+pub mod block;
 pub mod corpus;
 pub mod members;
 pub mod operations;
@@ -80,6 +81,11 @@ fn tail(options: Options<'_>, payload: &[u8], len: usize) -> Vec<u8> {
 /// Operations on an endpoint: datagrams, time, calls of the application and results of work, in any order.
 pub fn endpoint_operations(data: &[u8]) {
     let _ = operations::run(data);
+}
+
+/// Bodies in blocks between a client and a server, with an attacker between them.
+pub fn block_operations(data: &[u8]) {
+    let _ = block::run(data);
 }
 
 /// What two members of a security group do, with an attacker between them.

@@ -50,6 +50,11 @@ fn link_format() {
 }
 
 #[test]
+fn block() {
+    run("block", antiphon_fuzz::block_operations);
+}
+
+#[test]
 fn endpoint_operations() {
     run("endpoint_operations", antiphon_fuzz::endpoint_operations);
 }

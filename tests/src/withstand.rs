@@ -1,6 +1,7 @@
 //! What an endpoint must withstand: other implementations' ways, garbage, forgers and floods.
 
 mod bare;
+mod blocks;
 mod floods;
 mod kills;
 mod lessons;

@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use antiphon_oscore::Group;
 use antiphon_proto::{
-    CollectionEvent, CollectionId, ContextId, Endpoint, EndpointConfig, Event, ExchangeId, Failure,
-    Instant, ListenChange, ListenEvent, ObservationId, Path, Response, SecurityEvent,
-    SecurityGroupName, Sender, SocketId,
+    BodyProgress, CollectionEvent, CollectionId, ContextId, Endpoint, EndpointConfig, Event,
+    ExchangeId, Failure, Instant, ListenChange, ListenEvent, ObservationId, Path, Response,
+    SecurityEvent, SecurityGroupName, Sender, SocketId,
 };
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::Sleep;
@@ -231,6 +231,15 @@ const ROUNDS: usize = 8;
 /// The response to a request to one peer, or why there is none.
 pub(crate) type Responded = Result<(Response, Path, Duration, Sender), Failure>;
 
+/// Called when a body in blocks has come further.
+pub(crate) type OnProgress = Box<dyn FnMut(BodyProgress) + Send + Sync>;
+
+/// Whoever waits for the response of one peer.
+struct Awaited {
+    responded: oneshot::Sender<Responded>,
+    progress: Option<OnProgress>,
+}
+
 /// Owns an endpoint and its sockets.
 pub(crate) struct Driver {
     pub(crate) endpoint: Endpoint,
@@ -264,7 +273,7 @@ pub(crate) struct Driver {
     ends_with_links: bool,
     collections: HashMap<CollectionId, mpsc::Sender<CollectionEvent>>,
     pub(crate) observations: Observing,
-    exchanges: HashMap<ExchangeId, oneshot::Sender<Responded>>,
+    exchanges: HashMap<ExchangeId, Awaited>,
     /// What the unicast sockets are bound to.
     bound: Vec<SocketAddr>,
     surroundings: Vec<Interface>,
@@ -615,9 +624,17 @@ impl Driver {
     }
 
     /// Whoever sends a request to one peer hears of it here.
-    pub(crate) fn await_response(&mut self, id: ExchangeId) -> oneshot::Receiver<Responded> {
+    pub(crate) fn await_response(
+        &mut self,
+        id: ExchangeId,
+        progress: Option<OnProgress>,
+    ) -> oneshot::Receiver<Responded> {
         let (responded, response) = oneshot::channel();
-        self.exchanges.insert(id, responded);
+        let awaited = Awaited {
+            responded,
+            progress,
+        };
+        self.exchanges.insert(id, awaited);
         response
     }
 
@@ -638,13 +655,19 @@ impl Driver {
                 sender,
             } => {
                 if let Some(waiting) = self.exchanges.remove(&exchange) {
-                    let _ = waiting.send(Ok((response, from, after, sender)));
+                    let _ = waiting.responded.send(Ok((response, from, after, sender)));
                 }
             }
-            Event::Progress { .. } => {}
+            Event::Progress { exchange, progress } => {
+                if let Some(waiting) = self.exchanges.get_mut(&exchange)
+                    && let Some(tell) = &mut waiting.progress
+                {
+                    tell(progress);
+                }
+            }
             Event::Failed { exchange, failure } => {
                 if let Some(waiting) = self.exchanges.remove(&exchange) {
-                    let _ = waiting.send(Err(failure));
+                    let _ = waiting.responded.send(Err(failure));
                 }
             }
             Event::Request {

@@ -33,6 +33,7 @@ pub(crate) async fn follow(
 ) -> Result<Followed, Failure> {
     let mut progress = Progress::new(!json);
     let started = std::time::Instant::now();
+    let mut fetching = String::new();
     let mut answered = 0usize;
     let mut interrupted = false;
     let mut tick = tokio::time::interval(Duration::from_millis(100));
@@ -62,6 +63,10 @@ pub(crate) async fn follow(
                         eprintln!("antiphon: sending to {group} failed: {error}");
                     }
                     CollectionEvent::Warning(_, over) => eprintln!("antiphon: {over}"),
+                    CollectionEvent::Progress(body) => {
+                        let bytes = body.progress.bytes;
+                        fetching = format!("; {bytes} bytes from {}", body.from);
+                    }
                     _ => {}
                 }
             }
@@ -76,7 +81,7 @@ pub(crate) async fn follow(
                     n => format!(" of {n}"),
                 };
                 let seconds = started.elapsed().as_secs_f64();
-                progress.show(&format!("{answered}{of} answered, {seconds:.1} s; Ctrl-C ends it"));
+                progress.show(&format!("{answered}{of} answered, {seconds:.1} s{fetching}; Ctrl-C ends it"));
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::cbor::Value;
 use crate::failure::Failure;
 use crate::{hex, render, senml};
 
-/// More than this is not read: no request can carry it.
+/// More than this is not read: no request may carry it.
 const LONGEST: u64 = 1 << 20;
 
 /// How the payload is written down.
@@ -61,13 +61,26 @@ pub(crate) fn read(
     read_from(source, form, choice, &mut std::io::stdin().lock())
 }
 
+/// Reads a file, whatever its name begins with.
+pub(crate) fn read_file(
+    path: &std::path::Path,
+    form: Form,
+    choice: Option<FormatChoice>,
+) -> Result<Payload, Failure> {
+    let name = path.display().to_string();
+    let mut file = std::fs::File::open(path)
+        .map_err(|error| Failure::local(format!("{}: {error}", crate::terminal::line(&name))))?;
+    let bytes = limited(&mut file, &name)?;
+    made((bytes, false, name.ends_with(".json")), form, choice)
+}
+
 fn read_from(
     source: &str,
     form: Form,
     choice: Option<FormatChoice>,
     stdin: &mut dyn Read,
 ) -> Result<Payload, Failure> {
-    let (raw, is_argument, is_json_file) = if source == "-" {
+    let given = if source == "-" {
         (limited(stdin, "standard input")?, false, false)
     } else if let Some(text) = source.strip_prefix("@@") {
         (format!("@{text}").into_bytes(), true, false)
@@ -78,7 +91,15 @@ fn read_from(
     } else {
         (source.as_bytes().to_vec(), true, false)
     };
+    made(given, form, choice)
+}
 
+/// The payload of these bytes; whether they are an argument or a JSON file.
+fn made(
+    (raw, is_argument, is_json_file): (Vec<u8>, bool, bool),
+    form: Form,
+    choice: Option<FormatChoice>,
+) -> Result<Payload, Failure> {
     let wants_cbor = matches!(choice, Some(FormatChoice::Format(format)) if is_cbor(format));
     let form = match form {
         Form::Auto if wants_cbor && (is_argument || is_json_file) => Form::Json,

@@ -9,6 +9,7 @@ pub(crate) use observe::ObserveArgs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use antiphon::BlockSize;
 use antiphon_wire::uri::{Scheme, Uri};
 use antiphon_wire::{Code, Format, OptionNumber, encode_uint};
 use clap::Args;
@@ -131,6 +132,14 @@ pub(crate) struct Question {
     #[arg(long, conflicts_with = "json", help_heading = "Output")]
     raw: bool,
 
+    /// Write the payload of a single member's answer to this file
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["json", "raw"], help_heading = "Output")]
+    output: Option<PathBuf>,
+
+    /// Bodies go in blocks of this many bytes: 16, 32, ... 1024 [default: 1024; with --link 6lowpan 64]
+    #[arg(long, value_name = "BYTES", value_parser = block_size, help_heading = "Request")]
+    block_size: Option<BlockSize>,
+
     /// Kind of network: 6lowpan warns about requests that do not fit one frame, 6lowpan-strict refuses them
     #[arg(
         long,
@@ -189,6 +198,15 @@ pub(crate) struct Body {
     /// The payload: text, `@FILE`, or `-` for standard input; text that begins with @ is written @@
     #[arg(value_name = "PAYLOAD", allow_hyphen_values = true)]
     payload: Option<String>,
+
+    /// The payload is what this file holds
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "payload",
+        help_heading = "Request"
+    )]
+    payload_file: Option<PathBuf>,
 
     /// Format of the payload: a name (text, json, cbor, senml-cbor, ...), a number, or none
     #[arg(short = 'f', long, value_name = "FORMAT", value_parser = FormatChoice::parse, help_heading = "Request")]
@@ -288,6 +306,9 @@ impl NotifyArgs {
 
 impl Body {
     fn read(&self) -> Result<Payload, Failure> {
+        if let Some(path) = &self.payload_file {
+            return payload::read_file(path, self.payload_as, self.content_format);
+        }
         payload::read(
             self.payload.as_deref().unwrap_or_default(),
             self.payload_as,
@@ -374,10 +395,16 @@ impl<'a> Plan<'a> {
     }
 
     fn run(&self) -> Result<u8, Failure> {
-        if self.question.raw && self.uri.is_multicast() {
-            return Err(Failure::usage(
-                "--raw writes the answer of a single member, and this is a group",
-            ));
+        let given = [
+            (self.question.raw, "--raw"),
+            (self.question.output.is_some(), "--output"),
+        ];
+        if let Some((_, what)) = given.iter().find(|(given, _)| *given)
+            && self.uri.is_multicast()
+        {
+            return Err(Failure::usage(format!(
+                "{what} writes the answer of a single member, and this is a group"
+            )));
         }
         if self.question.dry_run {
             return dry_run::run(self);
@@ -483,6 +510,11 @@ fn parse_option(text: &str) -> Result<(OptionNumber, Vec<u8>), String> {
         .check(&bytes, 0)
         .map_err(|error| format!("{number}: {error}"))?;
     Ok((number, bytes))
+}
+
+fn block_size(text: &str) -> Result<BlockSize, String> {
+    let bytes = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    BlockSize::new(bytes).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -4,15 +4,15 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_proto::{
-    ExchangeId, Failure, NoSec, ObserveRequest, Observed, Path, Protection, Reliability, Request,
-    Response, Route, Sender, UnicastRequest,
+    BodyProgress, ExchangeId, Failure, NoSec, ObserveRequest, Observed, Path, Protection,
+    Reliability, Request, Response, Route, Sender, UnicastRequest,
 };
 use antiphon_wire::{Code, ContentFormat, OptionNumber, Scheme, Uri};
 use tokio::sync::oneshot;
 
 use super::what::what_is_asked;
 use super::{Client, Observation, Observing, Protecting};
-use crate::driver::{Abandoned, Link, Responded, WeakLink};
+use crate::driver::{Abandoned, Link, OnProgress, Responded, WeakLink};
 use crate::egress;
 use crate::error::{Closed, OneError};
 use crate::request::uri_options;
@@ -32,6 +32,8 @@ pub struct OneCall {
     reliability: Reliability,
     timeout: Option<Duration>,
     interface: Option<String>,
+    range: Option<(usize, usize)>,
+    progress: Option<OnProgress>,
 }
 
 /// The response of one peer.
@@ -59,6 +61,8 @@ impl OneCall {
             reliability: Reliability::Confirmable,
             timeout: None,
             interface: None,
+            range: None,
+            progress: None,
         }
     }
 
@@ -100,7 +104,25 @@ impl OneCall {
         self
     }
 
-    /// Sends the request and waits for the response. A future that is dropped gives the request up.
+    /// Only `length` bytes of the representation are wanted, from byte `start` on: the blocks that hold them are fetched, and
+    /// the response has these bytes alone, or fewer at the end. For GET and FETCH.
+    pub fn range(mut self, start: usize, length: usize) -> Self {
+        self.range = Some((start, length));
+        self
+    }
+
+    /// Calls this whenever a body that goes in several blocks has come further, of the request or of the response. It is
+    /// called by the task that moves datagrams, so it must not block.
+    pub fn on_progress(
+        mut self,
+        progress: impl FnMut(BodyProgress) + Send + Sync + 'static,
+    ) -> Self {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Sends the request and waits for the response, whole: bodies larger than a block go in several messages
+    /// ([`EndpointConfig::transfers`](crate::EndpointConfig) has the limits). A future that is dropped gives the request up.
     ///
     /// # Errors
     /// See [`OneError`].
@@ -138,15 +160,21 @@ impl OneCall {
         .await?
     }
 
-    async fn answer(self) -> Result<Reply, OneError> {
+    async fn answer(mut self) -> Result<Reply, OneError> {
+        let (range, progress) = (self.range, self.progress.take());
         let (link, unicast) = self.prepared().await?;
         let weak = link.downgrade();
         let mut asked = link
             .call(move |driver, now| {
                 driver.is_open()?;
-                let exchange = driver.endpoint.request(now, unicast)?;
+                let exchange = match range {
+                    Some((start, length)) => {
+                        driver.endpoint.request_range(now, unicast, start, length)?
+                    }
+                    None => driver.endpoint.request(now, unicast)?,
+                };
                 Ok::<_, OneError>(Open {
-                    response: driver.await_response(exchange),
+                    response: driver.await_response(exchange, progress),
                     exchange,
                     link: weak,
                     over: false,

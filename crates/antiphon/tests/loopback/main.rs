@@ -3,6 +3,7 @@
 //! network namespace of its own.
 
 mod action;
+mod bodies;
 mod groups;
 mod life;
 mod load;

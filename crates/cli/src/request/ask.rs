@@ -18,6 +18,7 @@ use crate::decode::code_name;
 use crate::failure::Failure;
 use crate::members::{Member, MemberAddress};
 use crate::outcome::{Reporter, Shown};
+use crate::progress::Progress;
 use crate::secured::{self, Keys, SignedBy, With};
 use crate::terminal::{self, Style};
 use crate::watch::Watch;
@@ -116,6 +117,7 @@ pub(super) async fn client(plan: &Plan<'_>) -> Result<Client, Failure> {
             larger: Larger::Refuse,
         },
     };
+    config.transfers.size = q.block_size;
     let mut builder = Client::builder().endpoint(config).hops(q.hops);
     for interface in &q.interface {
         builder = builder.interface(interface);
@@ -402,6 +404,10 @@ async fn ask_one(plan: &Plan<'_>, client: &Client, security: &Security) -> Resul
     if let Some(interface) = q.interface.first() {
         call = call.interface(interface);
     }
+    let mut progress = Progress::new(!q.json);
+    if progress.is_enabled() {
+        call = call.on_progress(move |body| progress.show(&transfer(&body)));
+    }
     let answer = tokio::select! {
         answer = call.send() => answer,
         signal = tokio::signal::ctrl_c() => {
@@ -438,11 +444,18 @@ async fn ask_one(plan: &Plan<'_>, client: &Client, security: &Security) -> Resul
         print_line(&Reporter::json().answer(&shown))?;
         return Ok(code);
     }
-    let style = match q.raw {
+    let to_file = q.output.is_some() && code == exit::ALL;
+    let style = match q.raw || to_file {
         true => Style::stderr(),
         false => Style::stdout(),
     };
     let head = one_line(&shown, style);
+    if let Some(path) = q.output.as_ref().filter(|_| to_file) {
+        std::fs::write(path, &response.payload)
+            .map_err(|error| Failure::local(format!("{}: {error}", path.display())))?;
+        eprintln!("{head}");
+        return Ok(code);
+    }
     if q.raw {
         use std::io::Write;
         eprintln!("{head}");
@@ -460,6 +473,18 @@ async fn ask_one(plan: &Plan<'_>, client: &Client, security: &Security) -> Resul
         print_line(&rendered.block)?;
     }
     Ok(code)
+}
+
+/// `received 3072 of 5000 bytes`.
+fn transfer(body: &antiphon::BodyProgress) -> String {
+    let what = match body.sending {
+        true => "sent",
+        false => "received",
+    };
+    match body.total {
+        Some(total) => format!("{what} {} of {total} bytes", body.bytes),
+        None => format!("{what} {} bytes", body.bytes),
+    }
 }
 
 /// `2.05 Content from 10.0.0.7:5683 in 3.1 ms, application/cbor, 5 bytes`.

@@ -224,6 +224,8 @@ impl ObserveArgs {
             json: self.json,
             full: false,
             raw: false,
+            output: None,
+            block_size: None,
             link: self.link,
             dry_run: self.dry_run,
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use antiphon_wire::Code;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Larger representations are not served: no single response can carry them.
-pub(crate) const LARGEST: usize = 60_000;
+/// Larger representations are not served: this is the body that clients take by default.
+pub(crate) const LARGEST: usize = 1 << 20;
 
 /// A program that has not ended by then is stopped.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ impl Reply {
 
     fn content(payload: Vec<u8>) -> Self {
         if payload.len() > LARGEST {
-            return Self::failure("the representation is too large for one response");
+            return Self::failure("the representation is too large");
         }
         Self {
             code: Code::CONTENT,

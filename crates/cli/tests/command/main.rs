@@ -1,5 +1,6 @@
 //! The binary `antiphon` from outside: what it prints, what it sends, and what it ends with.
 
+mod bodies;
 mod cli;
 #[cfg(target_os = "linux")]
 mod discover;

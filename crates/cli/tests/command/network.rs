@@ -20,14 +20,14 @@ fn event<'a>(lines: &'a [Value], name: &str) -> &'a Value {
 }
 
 /// A folder, addresses and a port that no other test, and no other run of it, uses.
-struct Place {
-    folder: Folder,
+pub(super) struct Place {
+    pub(super) folder: Folder,
     net: [u8; 2],
     port: u16,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(1);
         let process = std::process::id();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -38,7 +38,7 @@ impl Place {
         }
     }
 
-    fn member(&self, i: u8) -> String {
+    pub(super) fn member(&self, i: u8) -> String {
         format!("127.{}.{}.{i}:{}", self.net[0], self.net[1], self.port)
     }
 
@@ -46,12 +46,12 @@ impl Place {
         format!("239.255.{}.{}:{}", self.net[0], self.net[1], self.port)
     }
 
-    fn group_uri(&self, path: &str) -> String {
+    pub(super) fn group_uri(&self, path: &str) -> String {
         format!("coap://{}{path}", self.group())
     }
 
     /// Serves these resources at address `i`.
-    fn serve(&self, i: u8, resources: &str) -> Member {
+    pub(super) fn serve(&self, i: u8, resources: &str) -> Member {
         let config = format!(
             "[server]\nlisten = [\"{}\"]\nunsecured = true\ndiscoverable = \"groups\"\nleisure = \"100ms\"\n\
              [[group]]\naddress = \"{}\"\ninterfaces = [\"127.0.0.1\"]\nunsecured = true\n{resources}",
