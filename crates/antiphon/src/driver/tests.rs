@@ -178,7 +178,7 @@ async fn a_datagram_for_a_socket_that_is_gone_is_counted_and_fails_its_request()
         protection: antiphon_proto::Protection::None,
     };
     let id = driver.endpoint.request(now, request).unwrap();
-    let mut response = driver.await_response(id);
+    let mut response = driver.await_response(id, None);
     driver.drain(now);
     let failure = response.try_recv().unwrap().unwrap_err();
     assert_eq!(failure, Failure::Unreachable(SendError::InterfaceGone));
