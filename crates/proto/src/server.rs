@@ -10,6 +10,7 @@ mod block;
 mod config;
 mod disposition;
 mod etags;
+mod links;
 mod member;
 mod negotiate;
 mod nosec;
@@ -27,7 +28,6 @@ use core::time::Duration;
 use antiphon_wire::{Code, Message, OptionNumber, Type};
 
 use crate::block::{IncompleteBodies, KeptBodies};
-use crate::discovery::{self, Query};
 use crate::identity::{Arrival, SecurityMode, Sender, Standing};
 use crate::membership::{
     ApplicationGroupId, CoapGroup, GroupSecurity, Memberships, RequestUri, is_host_name,
@@ -43,7 +43,7 @@ use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 
 pub use admission::{Admission, Demanded, GroupModeByUnicast, Known, Reachability};
-use admission::{EchoValue, Echoes, is_marked, is_redirected};
+use admission::{EchoValue, Echoes, is_redirected};
 use asked::{Asked, success};
 pub(crate) use block::NotedOperation;
 use block::{Blocks, Known as KnownBy, Part};
@@ -676,52 +676,6 @@ impl Server {
             observer: None,
             changes: None,
         }
-    }
-
-    /// Answers discovery, or a resource whose representation is the links below it.
-    fn write_links(
-        &mut self,
-        id: ResourceId,
-        message: &Message<'_>,
-        path: &Path,
-        response: &mut Response,
-    ) {
-        if !message.payload().is_empty() {
-            response.reset(Code::UNSUPPORTED_CONTENT_FORMAT);
-            return;
-        }
-        let Some(entry) = self.resources.get(id) else {
-            return;
-        };
-        let coap = self.memberships.membership(path.local, path.interface);
-        let below = match self.discovery == Some(id) {
-            true => None,
-            false => Some(entry),
-        };
-        let query = Query {
-            message,
-            below,
-            coap: coap.filter(|_| path.is_multicast()),
-            port: path.local.port(),
-            host: below
-                .and_then(|entry| entry.resource.host.as_deref())
-                .or_else(|| {
-                    let host = message.option(OptionNumber::URI_HOST)?;
-                    self.resources.virtual_server_named(host)
-                }),
-            is_marked: &|resource| is_marked(&self.config, resource),
-        };
-        response.options.push_uint(
-            OptionNumber::CONTENT_FORMAT,
-            u32::from(antiphon_wire::ContentFormat::LINK_FORMAT.0),
-        );
-        discovery::write(
-            &query,
-            &self.resources,
-            &self.memberships,
-            &mut self.scratch,
-            &mut response.payload,
-        );
     }
 }
 
