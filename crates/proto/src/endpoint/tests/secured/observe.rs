@@ -426,3 +426,67 @@ fn members_that_want_to_see_the_address_proven_are_asked_again_under_the_same_to
     assert_eq!(heard, [said(0, "I am 1"), said(1, "I am 2")]);
     assert_eq!(world.nodes[LAMP].handled(), 1);
 }
+
+#[test]
+fn a_member_under_another_sender_id_is_heard_again_from_the_next_registration_on() {
+    let (mut world, _) = watched(|request| request.every = Some(secs(60)));
+    let first = registrations(&world)[0].clone();
+    let token = first.message().token();
+    let mut lamp = world.opens(LAMP, &first);
+    let before = world.says(LAMP, &mut lamp, token, "before", Mode::Group);
+    world.comes(LAMP, Type::Non, 1, &before);
+    assert_eq!(world.notified(), [said(0, "before")]);
+    // The lamp has a new Sender ID, and the client knows whose it is.
+    let new = Kid::new(&[0x77]).unwrap();
+    let group = world.nodes[LAMP].group();
+    let prepared = group.prepare_sender_id(new, 1_000).unwrap();
+    group.commit_sender_id(prepared).unwrap();
+    let of_client = world.nodes[CLIENT].group();
+    of_client.add_peer(new, credential(LAMP)).unwrap();
+    let changed = world.says(LAMP, &mut lamp, token, "changed", Mode::Group);
+    world.comes(LAMP, Type::Non, 2, &changed);
+    assert!(world.notified().is_empty(), "another kid than its first");
+    world.pass(secs(60));
+    let second = registrations(&world)[1].clone();
+    let mut lamp = world.opens(LAMP, &second);
+    let after = world.says(LAMP, &mut lamp, token, "after", Mode::Group);
+    world.comes(LAMP, Type::Non, 3, &after);
+    // Its numbers have begun anew, and it is fresh all the same.
+    assert_eq!(world.notified(), [said(0, "after")]);
+    world.comes(LAMP, Type::Non, 4, &changed);
+    world.comes(LAMP, Type::Non, 5, &after);
+    assert!(world.notified().is_empty());
+}
+
+#[test]
+fn only_the_last_registrations_are_remembered_and_what_is_forged_counts_for_nothing() {
+    let (mut world, id) = watched(|request| request.every = Some(secs(60)));
+    let first = registrations(&world)[0].clone();
+    let token = first.message().token();
+    let mut bell = world.opens(BELL, &first);
+    let genuine = world.says(BELL, &mut bell, token, "from the first", Mode::Group);
+    for round in 0..4 {
+        let last = registrations(&world).last().unwrap().clone();
+        let mut lamp = world.opens(LAMP, &last);
+        let text = alloc::format!("{round}");
+        let told = world.says(LAMP, &mut lamp, token, &text, Mode::Group);
+        world.comes(LAMP, Type::Non, round, &told);
+        assert_eq!(world.notified(), [said(0, &text)]);
+        let mut forged = told.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        world.comes(LAMP, Type::Non, 100 + round, &forged);
+        assert!(world.notified().is_empty());
+        if round == 2 {
+            world.comes(BELL, Type::Non, 200, &genuine);
+            assert_eq!(world.notified(), [said(1, "from the first")]);
+        }
+        world.pass(secs(60));
+    }
+    let late = world.says(BELL, &mut bell, token, "too late", Mode::Group);
+    world.comes(BELL, Type::Non, 201, &late);
+    assert!(world.notified().is_empty());
+    let now = world.now;
+    let endpoint = &mut world.nodes[CLIENT].endpoint;
+    let status = endpoint.observation_status(now, id).unwrap();
+    assert_eq!(status.registrations, 5);
+}
