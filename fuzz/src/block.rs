@@ -302,7 +302,7 @@ impl<'a> Play<'a> {
         };
         let (mut options, payload) = self.blocks(number);
         options.push((OptionNumber::URI_PATH, b"r".to_vec()));
-        if self.byte() % 4 == 0 {
+        if self.byte().is_multiple_of(4) {
             let tag = vec![self.byte() % 8];
             options.push((OptionNumber::REQUEST_TAG, tag));
         }
@@ -333,7 +333,7 @@ impl<'a> Play<'a> {
         }
         let length = writer.finish();
         self.reached.forged += 1;
-        self.deliver(to, &bytes[..length].to_vec());
+        self.deliver(to, &bytes[..length]);
     }
 
     fn pass(&mut self, time: Duration) {
