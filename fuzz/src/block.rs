@@ -160,7 +160,9 @@ impl<'a> Play<'a> {
                 self.arrive();
                 self.flying.extend(twice);
             }
-            7 => self.flying.rotate_left(usize::from(!self.flying.is_empty())),
+            7 => self
+                .flying
+                .rotate_left(usize::from(!self.flying.is_empty())),
             8 => self.forge_response(),
             9 => self.forge_request(),
             10 => {
@@ -419,7 +421,10 @@ impl<'a> Play<'a> {
         for body in self.put.lock().unwrap().drain(..) {
             self.reached.put += 1;
             assert!(body.len() <= LARGEST);
-            assert!(self.sent.contains(&body) || self.reached.forged > 0, "a mixture");
+            assert!(
+                self.sent.contains(&body) || self.reached.forged > 0,
+                "a mixture"
+            );
         }
     }
 

@@ -4,7 +4,9 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
-use antiphon_proto::{CollectionId, EndpointConfig, GroupPacing, SocketId, Status, Transmission};
+use antiphon_proto::{
+    CacheConfig, CollectionId, EndpointConfig, GroupPacing, SocketId, Status, Transmission,
+};
 use antiphon_wire::Uri;
 
 use crate::driver::{Driver, DriverConfig, Link};
@@ -175,6 +177,16 @@ impl Client {
             .await
     }
 
+    /// Forgets all answers in the cache.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn forget_cached(&self) -> Result<(), Closed> {
+        self.link
+            .call(|driver, _| driver.endpoint.forget_cached())
+            .await
+    }
+
     /// Sets the pace of a group on one interface or (`None`) on all, also for what waits already; `None` instead of a
     /// pace restores the default.
     ///
@@ -262,6 +274,12 @@ impl ClientBuilder {
     pub fn transmission(mut self, transmission: Transmission) -> Self {
         self.endpoint.collections.transmission = transmission.clone();
         self.endpoint.transmission = transmission;
+        self
+    }
+
+    /// What the cache may take. It takes nothing until a call asks for it: see [`GroupCall::cached`] and [`OneCall::cached`].
+    pub fn cache(mut self, config: CacheConfig) -> Self {
+        self.endpoint.collections.cache = config;
         self
     }
 

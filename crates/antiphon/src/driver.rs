@@ -228,8 +228,8 @@ const COMMANDS: usize = 256;
 const COMMANDS_PER_ROUND: usize = 32;
 /// Rounds without a look at other tasks at most.
 const ROUNDS: usize = 8;
-/// The response to a request to one peer, or why there is none.
-pub(crate) type Responded = Result<(Response, Path, Duration, Sender), Failure>;
+/// The response to a request to one peer, or why there is none. At the end its age, if it was kept.
+pub(crate) type Responded = Result<(Response, Path, Duration, Sender, Option<Duration>), Failure>;
 
 /// Called when a body in blocks has come further.
 pub(crate) type OnProgress = Box<dyn FnMut(BodyProgress) + Send + Sync>;
@@ -655,7 +655,9 @@ impl Driver {
                 sender,
             } => {
                 if let Some(waiting) = self.exchanges.remove(&exchange) {
-                    let _ = waiting.responded.send(Ok((response, from, after, sender)));
+                    let _ = waiting
+                        .responded
+                        .send(Ok((response, from, after, sender, None)));
                 }
             }
             Event::Progress { exchange, progress } => {
@@ -663,6 +665,23 @@ impl Driver {
                     && let Some(tell) = &mut waiting.progress
                 {
                     tell(progress);
+                }
+            }
+            Event::Cached {
+                exchange,
+                response,
+                from,
+                age,
+                sender,
+            } => {
+                if let Some(waiting) = self.exchanges.remove(&exchange) {
+                    let _ = waiting.responded.send(Ok((
+                        response,
+                        from,
+                        Duration::ZERO,
+                        sender,
+                        Some(age),
+                    )));
                 }
             }
             Event::Failed { exchange, failure } => {

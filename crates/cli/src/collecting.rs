@@ -145,6 +145,7 @@ fn how_name(how: How) -> String {
         How::Repeat(n) => format!("repeat {n}"),
         How::Unicast => "unicast".into(),
         How::Late => "late".into(),
+        How::Cached { .. } => "cached".into(),
     }
 }
 

@@ -6,6 +6,7 @@
 mod answer;
 mod ask;
 mod block;
+mod cached;
 #[cfg(feature = "oscore")]
 mod jobs;
 #[cfg(feature = "oscore")]
@@ -226,6 +227,8 @@ pub struct Endpoint {
     /// The exchanges by which silent members are asked in person.
     completing: BTreeMap<Completing, ExchangeId>,
     transfers: Transfers,
+    /// What the responses to unicast requests mean for the cache.
+    recalls: BTreeMap<ExchangeId, cached::Recall>,
     events: VecDeque<Event>,
     scratch: Box<Response>,
     counters: Counters,
@@ -263,6 +266,7 @@ impl Endpoint {
             memberships_at_work: BTreeMap::new(),
             completing: BTreeMap::new(),
             transfers: Transfers::default(),
+            recalls: BTreeMap::new(),
             events: VecDeque::new(),
             scratch: Box::new(Response::new(Code::CONTENT)),
             counters: Counters::default(),
@@ -375,11 +379,12 @@ impl Endpoint {
         now: Instant,
         unicast: UnicastRequest,
     ) -> Result<ExchangeId, RequestError> {
-        self.request_in_blocks(now, unicast)
+        self.request_noted(now, unicast)
     }
 
     /// Gives up a unicast request. No event follows.
     pub fn cancel(&mut self, now: Instant, id: ExchangeId) {
+        self.forget_recall(id);
         let id = self.transfers.remove(id).unwrap_or(id);
         if let Some((peer, mid)) = self.exchanges.sent_as(id) {
             self.confirmables.settle(peer, mid);
@@ -551,6 +556,7 @@ impl Endpoint {
             observers: *self.server.observer_counters(),
             #[cfg(feature = "oscore")]
             security: self.guard.counters,
+            cache: self.collections.cache().counters,
             ..self.counters
         }
     }

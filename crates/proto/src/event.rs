@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::block::BodyProgress;
+use crate::cache::CacheCounters;
 use crate::collection::CollectionEvent;
 use crate::exchange::{ExchangeId, Failure};
 use crate::identity::{Arrival, Sender};
@@ -38,6 +39,19 @@ pub enum Event {
         exchange: ExchangeId,
         /// How far.
         progress: BodyProgress,
+    },
+    /// A unicast request was answered from the cache, and nothing was sent.
+    Cached {
+        /// Under which name it was asked.
+        exchange: ExchangeId,
+        /// The response. Max-Age says for how long it is still fresh.
+        response: Response,
+        /// The way it came when it came.
+        from: Path,
+        /// How long ago it came, or was confirmed.
+        age: Duration,
+        /// Who is proven to have sent it.
+        sender: Sender,
     },
     /// A unicast request got no response; the exchange is over.
     Failed {
@@ -134,6 +148,8 @@ pub struct Counters {
     pub too_large: u64,
     /// What has become of observers and notifications.
     pub observers: crate::server::ObserverCounters,
+    /// What the cache of this client has been good for.
+    pub cache: CacheCounters,
     /// What has become of protected messages.
     #[cfg(feature = "oscore")]
     pub security: crate::security::SecurityCounters,

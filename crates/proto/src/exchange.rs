@@ -261,6 +261,13 @@ impl<C: Clone> Exchanges<C> {
         Ok(id)
     }
 
+    /// A name for a request that is answered without an exchange.
+    pub(crate) fn name(&mut self) -> ExchangeId {
+        let id = ExchangeId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
     /// Changes the parameters for exchanges that start from now on.
     pub(crate) fn set_parameters(&mut self, parameters: Transmission) {
         self.parameters = parameters;

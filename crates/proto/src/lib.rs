@@ -14,6 +14,7 @@ extern crate std;
 
 mod attributes;
 mod block;
+mod cache;
 mod collection;
 mod config;
 mod dedup;
@@ -44,12 +45,14 @@ mod work;
 
 pub use attributes::Attributes;
 pub use block::{BlockSize, BodyFailure, BodyProgress, ServerBlocks, TransferLimits};
+pub use cache::{CacheConfig, CacheCounters};
 pub use collection::{
-    Again, Answer, AnswerLimits, AnswerPolicy, AnswerProgress, AnsweredBy, Asking, CollectError,
-    CollectionConfig, CollectionEvent, CollectionId, Collections, Completion, CompletionRequest,
-    Delivery, Dropped, End, EndedBy, GroupRequest, GroupTarget, Held, HoldReason, How, Ipv4Global,
-    Larger, LinkProfile, MemberReport, MemberState, MissingReason, NoSec, Outcome, OverFrameBudget,
-    Rejection, Repeat, Reply, SIXLOWPAN_BUDGET, Security, Stage, Status, Unexpected, Verdict,
+    Again, Answer, AnswerLimits, AnswerPolicy, AnswerProgress, AnsweredBy, Asking, Caching,
+    CollectError, CollectionConfig, CollectionEvent, CollectionId, Collections, Completion,
+    CompletionRequest, Delivery, Dropped, End, EndedBy, GroupRequest, GroupTarget, Held,
+    HoldReason, How, Ipv4Global, Larger, LinkProfile, MemberReport, MemberState, MissingReason,
+    NoSec, Outcome, OverFrameBudget, Rejection, Repeat, Reply, SIXLOWPAN_BUDGET, Security, Stage,
+    Status, Unexpected, Verdict,
 };
 pub use config::{ConfigError, Profile, Transmission};
 pub use dedup::DedupLimits;

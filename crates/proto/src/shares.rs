@@ -56,7 +56,7 @@ impl Shares {
 }
 
 /// Who has a share: an address, or the first address of the /64 prefix that it belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Holder(IpAddr);
 
 impl Holder {

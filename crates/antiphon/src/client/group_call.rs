@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_proto::{
-    AnswerLimits, Completion, Expectation, GroupRequest, GroupTarget, Leisure, NoSec,
+    AnswerLimits, Caching, Completion, Expectation, GroupRequest, GroupTarget, Leisure, NoSec,
     ObserveRequest, Observed, Options, Repeat, Request, Security,
 };
 use antiphon_wire::{Code, ContentFormat, OptionNumber, Uri};
@@ -161,6 +161,20 @@ impl GroupCall {
     /// The outcome keeps the answers as well.
     pub fn keep_answers(mut self) -> Self {
         self.shape.keep_answers = true;
+        self
+    }
+
+    /// Answers are kept in the client's cache, and those of earlier calls that are still fresh stand in for members that do
+    /// not answer: [`How::Cached`](crate::How::Cached). Members whose answer is kept and not fresh any more may confirm it
+    /// instead of sending it again. The group is asked all the same. For GET and FETCH.
+    pub fn cached(self) -> Self {
+        self.caching(Caching::default())
+    }
+
+    /// As [`cached`](Self::cached), with a choice: among others that nothing is sent when all expected members have a fresh
+    /// answer in the cache.
+    pub fn caching(mut self, caching: Caching) -> Self {
+        self.shape.caching = Some(caching);
         self
     }
 

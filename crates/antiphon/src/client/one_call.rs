@@ -34,6 +34,7 @@ pub struct OneCall {
     interface: Option<String>,
     range: Option<(usize, usize)>,
     progress: Option<OnProgress>,
+    cached: bool,
 }
 
 /// The response of one peer.
@@ -45,8 +46,10 @@ pub struct Reply {
     pub from: SocketAddr,
     /// The whole way it came.
     pub path: Path,
-    /// Time since the request first left.
+    /// Time since the request first left; zero if it did not.
     pub after: Duration,
+    /// How long ago it came or was confirmed, if it was taken from the [cache](OneCall::cached) and nothing was sent.
+    pub cached: Option<Duration>,
     /// Who is proven to have sent it.
     pub sender: Sender,
 }
@@ -63,6 +66,7 @@ impl OneCall {
             interface: None,
             range: None,
             progress: None,
+            cached: false,
         }
     }
 
@@ -101,6 +105,14 @@ impl OneCall {
     /// By which interface a link-local address is reached: a name, an index or an address.
     pub fn interface(mut self, interface: impl Into<String>) -> Self {
         self.interface = Some(interface.into());
+        self
+    }
+
+    /// A fresh answer of this server in the client's cache will do, also one that it gave to a [group](GroupCall::cached):
+    /// then nothing is sent. One that is not fresh any more is validated by its entity tag. The answer is kept for the next
+    /// time. For GET and FETCH, and not for a [range](Self::range); see [`Endpoint::request_cached`](antiphon_proto::Endpoint::request_cached).
+    pub fn cached(mut self) -> Self {
+        self.cached = true;
         self
     }
 
@@ -161,7 +173,7 @@ impl OneCall {
     }
 
     async fn answer(mut self) -> Result<Reply, OneError> {
-        let (range, progress) = (self.range, self.progress.take());
+        let (range, progress, cached) = (self.range, self.progress.take(), self.cached);
         let (link, unicast) = self.prepared().await?;
         let weak = link.downgrade();
         let mut asked = link
@@ -171,6 +183,7 @@ impl OneCall {
                     Some((start, length)) => {
                         driver.endpoint.request_range(now, unicast, start, length)?
                     }
+                    None if cached => driver.endpoint.request_cached(now, unicast)?,
                     None => driver.endpoint.request(now, unicast)?,
                 };
                 Ok::<_, OneError>(Open {
@@ -183,12 +196,13 @@ impl OneCall {
             .await??;
         let responded = (&mut asked.response).await;
         asked.over = true;
-        let (response, path, after, sender) = responded.map_err(|_| Closed)??;
+        let (response, path, after, sender, cached) = responded.map_err(|_| Closed)??;
         Ok(Reply {
             response,
             from: path.peer,
             path,
             after,
+            cached,
             sender,
         })
     }

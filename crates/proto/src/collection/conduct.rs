@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use antiphon_wire::{Code, MessageId, Token, Type, Writer};
 
+use super::cached::Memory;
 use super::outcome::{Answer, CollectionEvent, EndedBy, Held, HoldReason, How, Verdict};
 use super::protected::Challenged;
 use super::question::{InPerson, Phase, Progress, Question, Target};
@@ -126,6 +127,7 @@ impl Collections {
             wake: None,
             is_ready: false,
             is_round: false,
+            memory: Memory::None,
         })
     }
 
@@ -200,9 +202,12 @@ impl Collections {
             return;
         };
         question.advance(now);
-        if question.in_person.began.is_some() {
-            self.in_person.insert(id);
+        if question.in_person.began.is_some() && self.in_person.insert(id) {
+            self.fill_up(now, id, true);
         }
+        let Some(question) = self.questions.get_mut(&id) else {
+            return;
+        };
         if question.in_person.broken_off {
             let asked = question.take_asked();
             self.cancelled
@@ -303,6 +308,16 @@ impl Collections {
         arrived: &Arrived<'_>,
         response: impl FnOnce() -> Response,
     ) -> Verdict {
+        // It is made only when it is wanted.
+        let (mut made, make) = match self.remembers(id) {
+            true => (Some(response()), None),
+            false => (None, Some(response)),
+        };
+        if let Some(response) = &mut made
+            && let Some(verdict) = self.remember(now, id, arrived, response)
+        {
+            return verdict;
+        }
         let Some(question) = self.questions.get_mut(&id) else {
             return Verdict::Dropped;
         };
@@ -323,11 +338,18 @@ impl Collections {
             from: *arrived.path,
             sender: arrived.sender.clone(),
             kind: arrived.kind,
-            response: response(),
+            response: made
+                .or_else(|| make.map(|make| make()))
+                .unwrap_or(Response::new(Code::EMPTY)),
             sequence,
             after: now.since(question.first_sent.unwrap_or(now)),
             how: arrived.how,
         };
+        if let How::Cached { .. } = arrived.how {
+            question
+                .responders
+                .taken_from_cache(arrived.member, peer, arrived.sender);
+        }
         question.keep(&answer);
         self.event_bytes += answer.footprint();
         if late {
@@ -341,6 +363,9 @@ impl Collections {
 
     /// Ends a question, or the time for its late answers.
     pub(super) fn finish(&mut self, now: Instant, id: CollectionId, ended_by: EndedBy) {
+        if let EndedBy::Deadline | EndedBy::Failed(_) = ended_by {
+            self.fill_up(now, id, false);
+        }
         let Some(mut question) = self.questions.remove(&id) else {
             return;
         };

@@ -5,7 +5,8 @@ use core::time::Duration;
 use antiphon_wire::Token;
 
 use super::request::{Ipv4Global, LinkProfile};
-use crate::config::{ConfigError, Transmission};
+use crate::cache::CacheConfig;
+use crate::config::{ConfigError, Profile, Transmission};
 use crate::tokens::Binding;
 
 /// How an endpoint asks groups.
@@ -22,6 +23,10 @@ pub struct CollectionConfig {
     pub link: LinkProfile,
     /// Where IPv4 groups are taken to reach; default restricted.
     pub ipv4_global: Ipv4Global,
+    /// Which document decides where they differ; default [`Profile::Current`].
+    pub profile: Profile,
+    /// What the cache may take.
+    pub cache: CacheConfig,
     /// Collections at a time, late ones and those whose outcome was not fetched included; default 1024.
     pub collections: usize,
     /// Requests to one group that wait; default 256.
@@ -45,6 +50,8 @@ impl Default for CollectionConfig {
             binding: Binding::Bound,
             link: LinkProfile::Unconstrained,
             ipv4_global: Ipv4Global::Restricted,
+            profile: Profile::Current,
+            cache: CacheConfig::default(),
             collections: 1_024,
             waiting_per_group: 256,
             targets: 32,

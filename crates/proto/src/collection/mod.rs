@@ -25,6 +25,7 @@
 //! here. A further answer with another Message ID is delivered, also if it says the same (GN-3.1.6-01).
 
 mod body;
+mod cached;
 mod conduct;
 mod config;
 mod outcome;
@@ -42,6 +43,7 @@ use core::time::Duration;
 use antiphon_wire::{Message, MessageId, NoResponse, OptionNumber, Token, Type};
 use hashbrown::HashMap;
 
+use crate::cache::Cache;
 use crate::config::Transmission;
 use crate::exchange::{Failure, SendError};
 use crate::expect::{MemberIndex, responder_address};
@@ -55,6 +57,8 @@ use crate::time::Instant;
 use crate::tokens::Tokens;
 
 pub(crate) use body::BodyWanted;
+pub use cached::Caching;
+pub(crate) use cached::{changes, note_change};
 pub(crate) use conduct::body_len;
 pub use config::CollectionConfig;
 pub use outcome::{
@@ -74,7 +78,8 @@ pub use request::{
 pub(crate) use responders::unrecognised_critical;
 pub(crate) use round::{RoundNews, RoundOver};
 
-use conduct::{Arrived, encode, respond_for};
+use cached::Memory;
+use conduct::{Arrived, respond_for};
 use question::{Phase, Progress, Question};
 use request::RequestLimits;
 
@@ -110,6 +115,9 @@ pub struct Collections {
     cancelled: VecDeque<(CollectionId, Asking)>,
     /// Answers of which the other blocks are to be fetched.
     bodies: VecDeque<BodyWanted>,
+    cache: Cache,
+    /// Who is to be asked again, as what it has confirmed is not in the cache.
+    again: VecDeque<(CollectionId, protected::ChallengeRequest)>,
     /// Questions that may be sent as soon as they are protected.
     bare: VecDeque<CollectionId>,
     /// How many questions are not protected yet that have to be.
@@ -140,6 +148,8 @@ impl Collections {
             in_person: BTreeSet::new(),
             cancelled: VecDeque::new(),
             bodies: VecDeque::new(),
+            cache: Cache::new(config.cache.clone()),
+            again: VecDeque::new(),
             bare: VecDeque::new(),
             unprotected: 0,
             timers: BTreeSet::new(),
@@ -181,6 +191,7 @@ impl Collections {
         request.check(&RequestLimits {
             targets: self.config.targets,
             ipv4_global: self.config.ipv4_global,
+            profile: self.config.profile,
         })?;
         if self.questions.len() + self.outcomes >= self.config.collections {
             return Err(CollectError::TooManyCollections);
@@ -196,7 +207,11 @@ impl Collections {
                 NoResponse::ALL.encode().as_bytes(),
             );
         }
-        let mut datagram = encode(&request.request, self.config.token_len)?;
+        let memory = match token {
+            None => self.memory_of(&request),
+            Some(_) => Memory::None,
+        };
+        let mut datagram = self.datagram_of(now, &request.request, &memory)?;
         let too_large_for_frame = self.over_frame_budget(datagram.len())?;
         let hash = [(); 3].map(|()| rng.keyed_hash());
         let question = {
@@ -209,6 +224,7 @@ impl Collections {
             let token = self.take_token(now, &mut datagram, token)?;
             let mut question = self.question(request, token, datagram, hash)?;
             question.is_round = of_observation;
+            question.memory = memory;
             question
         };
         let id = CollectionId(self.next_id);
@@ -221,6 +237,9 @@ impl Collections {
             self.unprotected += 1;
         }
         self.questions.insert(id, question);
+        if self.answered_alone(now, id) {
+            return Ok(id);
+        }
         if let Some(over) = too_large_for_frame {
             self.tell(CollectionEvent::Warning(id, over));
         }
@@ -336,7 +355,9 @@ impl Collections {
                     .responders
                     .reject(member, responder_address(path), sender, rejection);
                 let reply = match rejection {
-                    Rejection::TooLarge(_) | Rejection::Incomplete(_) => Reply::Acknowledge,
+                    Rejection::TooLarge(_) | Rejection::Incomplete(_) | Rejection::NotStored => {
+                        Reply::Acknowledge
+                    }
                     Rejection::CriticalOption(_) | Rejection::ReservedCode(_) => Reply::Reset,
                 };
                 told(Verdict::Rejected(rejection), reply)
@@ -519,7 +540,7 @@ impl Collections {
                         collection,
                         member,
                         route,
-                        request,
+                        request: self.validating(now, collection, member, request),
                         protection: self.protection_for(collection, member),
                     });
                 }

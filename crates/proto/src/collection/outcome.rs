@@ -157,6 +157,11 @@ pub enum How {
     Unicast,
     /// Any of these, but after the end.
     Late,
+    /// Nothing that was sent: the answer is one that was kept, and is still fresh.
+    Cached {
+        /// How long ago it came, or was confirmed.
+        age: Duration,
+    },
 }
 
 /// Which of several answers of one server count. The application decides, as it alone knows what they mean (GC-3.1-33).
@@ -231,6 +236,13 @@ impl Outcome {
             .map(|(name, report)| (name, report.answers))
     }
 
+    /// The expected members that count as having answered because an answer of theirs was kept and is still fresh.
+    pub fn cached(&self) -> impl Iterator<Item = &str> {
+        self.members()
+            .filter(|(_, report)| report.cached)
+            .map(|(name, _)| name)
+    }
+
     /// The expected members of which nothing came, and why.
     pub fn missing(&self) -> impl Iterator<Item = (&str, MissingReason)> {
         self.members()
@@ -302,6 +314,8 @@ pub struct MemberReport {
     pub answers: u32,
     /// How it did.
     pub state: MemberState,
+    /// The first of its answers was taken from the cache, as nothing came from it.
+    pub cached: bool,
 }
 
 /// How an expected member did.
@@ -349,6 +363,8 @@ pub enum Rejection {
     TooLarge(usize),
     /// It is the first of several blocks, and the others could not be fetched.
     Incomplete(Failure),
+    /// It confirms a stored representation (2.03), and none with that entity tag is stored of this server.
+    NotStored,
 }
 
 impl fmt::Display for Rejection {
@@ -358,6 +374,7 @@ impl fmt::Display for Rejection {
             Self::ReservedCode(code) => write!(f, "reserved code {code}"),
             Self::TooLarge(bytes) => write!(f, "{bytes} bytes are too many"),
             Self::Incomplete(failure) => write!(f, "incomplete: {failure}"),
+            Self::NotStored => f.write_str("confirms what is not stored"),
         }
     }
 }
@@ -373,6 +390,8 @@ pub struct Unexpected {
     pub answers: u32,
     /// What was wrong with its last unacceptable answer.
     pub rejection: Option<Rejection>,
+    /// The first of its answers was taken from the cache, as nothing came from it.
+    pub cached: bool,
 }
 
 /// Answers that were not delivered or not kept, by reason.

@@ -31,6 +31,16 @@ pub(crate) struct Challenged {
     next: u32,
 }
 
+impl Challenged {
+    /// A server that was not expected is asked in person: its number.
+    pub(crate) fn stranger(&mut self) -> u32 {
+        let n = self.next;
+        self.next += 1;
+        self.strangers.push(n);
+        n
+    }
+}
+
 /// A question that may be sent as soon as it is protected.
 pub(crate) struct BareQuestion {
     pub(crate) collection: CollectionId,
@@ -41,6 +51,7 @@ pub(crate) struct BareQuestion {
 }
 
 /// A request that answers a challenge: to be made as a Confirmable exchange.
+#[derive(Debug)]
 pub(crate) struct ChallengeRequest {
     pub(crate) asking: Asking,
     pub(crate) route: Route,
@@ -131,6 +142,7 @@ impl Collections {
         for id in over {
             self.not_protected(now, id, NotProtected::Left);
         }
+        self.cache.forget_group(group);
     }
 
     /// What opens the answers to a protected question.
@@ -195,12 +207,7 @@ impl Collections {
                 question.in_person.asked.push(member);
                 Asking::Member(member)
             }
-            None => {
-                let n = challenged.next;
-                challenged.next += 1;
-                challenged.strangers.push(n);
-                Asking::Stranger(n)
-            }
+            None => Asking::Stranger(challenged.stranger()),
         };
         let route = Route {
             socket: path.socket,

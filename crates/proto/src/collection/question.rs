@@ -8,6 +8,7 @@ use antiphon_wire::{Message, MessageId, Token};
 
 use super::CollectionId;
 use super::body::Body;
+use super::cached::Memory;
 use super::outcome::{Answer, EndedBy, HoldReason, How, Outcome, Rejection, Stage};
 use super::protected::Challenged;
 use super::request::{Completion, End, GroupTarget, Security};
@@ -75,6 +76,8 @@ pub(crate) struct Question {
     pub(crate) is_ready: bool,
     /// It is a round of an observation: the token is not its own, and its answers go there.
     pub(crate) is_round: bool,
+    /// What it has to do with the cache.
+    pub(crate) memory: Memory,
 }
 
 /// How far the protection of a question is.

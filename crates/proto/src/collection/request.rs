@@ -6,9 +6,11 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use antiphon_wire::{
-    ALL_COAP_NODES_V4, Class, Code, EncodeError, NoResponse, OptionNumber, SECURE_PORT,
+    ALL_COAP_NODES_V4, Class, Code, EncodeError, MultiEtag, NoResponse, OptionNumber, SECURE_PORT,
 };
 
+use super::cached::Caching;
+use crate::config::Profile;
 use crate::expect::{DuplicateMember, Expectation};
 use crate::message::Request;
 use crate::pacing::GroupKey;
@@ -47,6 +49,8 @@ pub struct GroupRequest {
     pub silent: bool,
     /// The outcome holds the answers as well; default false: they are only delivered one by one.
     pub keep_answers: bool,
+    /// Its answers are kept for later requests, and those kept of earlier ones count; `None` (default): neither.
+    pub caching: Option<Caching>,
     /// What the answers may take at most.
     pub limits: AnswerLimits,
 }
@@ -68,6 +72,7 @@ impl GroupRequest {
             late: None,
             silent: false,
             keep_answers: false,
+            caching: None,
             limits: AnswerLimits::default(),
         }
     }
@@ -132,7 +137,27 @@ impl GroupRequest {
         if matches!(self.completion, Completion::Unicast { at_once: 0, .. }) {
             return Err(CollectError::NoCompletionAtOnce);
         }
-        Ok(())
+        self.check_entity_tags(limits.profile)
+    }
+
+    /// Each profile has its own way to ask a group whether what is stored still holds, and never both.
+    fn check_entity_tags(&self, profile: Profile) -> Result<(), CollectError> {
+        let options = &self.request.options;
+        let with_etag = options.get(OptionNumber::ETAG).is_some();
+        let mut servers = Vec::new();
+        for value in options.all(OptionNumber::MULTI_ETAG) {
+            let server = MultiEtag::parse(value)
+                .map_err(|_| CollectError::MultiEtag)?
+                .server();
+            if profile == Profile::Current || with_etag || servers.contains(&server) {
+                return Err(CollectError::MultiEtag);
+            }
+            servers.push(server);
+        }
+        match profile {
+            Profile::Seed03 if with_etag => Err(CollectError::EntityTag),
+            Profile::Seed03 | Profile::Current => Ok(()),
+        }
     }
 
     fn check_target(
@@ -363,6 +388,7 @@ pub enum Larger {
 pub(crate) struct RequestLimits {
     pub(crate) targets: usize,
     pub(crate) ipv4_global: Ipv4Global,
+    pub(crate) profile: Profile,
 }
 
 /// Why a group request was refused before anything was sent.
@@ -393,6 +419,10 @@ pub enum CollectError {
     NotIdempotent(Again),
     /// Completion of no member at once never comes to an end.
     NoCompletionAtOnce,
+    /// Profile `seed03` has no ETag in group requests (RFC 7252 section 8.2.1), but Multi-ETag.
+    EntityTag,
+    /// Multi-ETag options that are malformed, two for one server, beside ETag, or in profile `current`, which has none.
+    MultiEtag,
     /// Two expected members cannot be told apart.
     DuplicateMember(DuplicateMember),
     /// The request cannot be encoded.
@@ -437,6 +467,12 @@ impl fmt::Display for CollectError {
             Self::NoCompletionAtOnce => {
                 f.write_str("completion must ask at least one member at a time")
             }
+            Self::EntityTag => {
+                f.write_str("a group request carries no ETag in profile seed03, but Multi-ETag")
+            }
+            Self::MultiEtag => f.write_str(
+                "Multi-ETag is for profile seed03, never beside ETag, well-formed, and one for each server",
+            ),
             Self::DuplicateMember(duplicate) => write!(
                 f,
                 "the expected members {} and {} cannot be told apart",

@@ -46,6 +46,7 @@ impl Responders {
         let silent = MemberReport {
             answers: 0,
             state: MemberState::Missing(MissingReason::Silent),
+            cached: false,
         };
         Self {
             reports: alloc::vec![silent; members.len()],
@@ -162,6 +163,42 @@ impl Responders {
             .is_some_and(|report| matches!(report.state, MemberState::Missing(_)))
     }
 
+    /// Has anything come from this responder, which was not expected?
+    pub(crate) fn has_heard(&self, peer: SocketAddr, sender: &Sender) -> bool {
+        self.known_other(peer, sender).is_some()
+    }
+
+    /// The answer of this responder that was just admitted was taken from the cache.
+    pub(crate) fn taken_from_cache(
+        &mut self,
+        member: Option<MemberIndex>,
+        peer: SocketAddr,
+        sender: &Sender,
+    ) {
+        match member {
+            Some(member) => {
+                if let Some(report) = self.reports.get_mut(member.0 as usize) {
+                    report.cached = true;
+                }
+            }
+            None => {
+                if let Some(index) = self.known_other(peer, sender)
+                    && let Some(other) = self.others.get_mut(index)
+                {
+                    other.cached = true;
+                }
+            }
+        }
+    }
+
+    fn known_other(&self, peer: SocketAddr, sender: &Sender) -> Option<usize> {
+        match sender {
+            Sender::Proven(identity) => self.proven_at.get(identity),
+            Sender::Unauthenticated => self.other_at.get(&peer),
+        }
+        .copied()
+    }
+
     /// How many responders may come that are not expected.
     pub(crate) fn room_for_others(&self) -> usize {
         self.limits.unexpected
@@ -204,12 +241,8 @@ impl Responders {
 
     /// The place of an unexpected responder, made if there is room.
     fn other(&mut self, peer: SocketAddr, sender: &Sender) -> Option<usize> {
-        let known = match sender {
-            Sender::Proven(identity) => self.proven_at.get(identity),
-            Sender::Unauthenticated => self.other_at.get(&peer),
-        };
-        if let Some(index) = known {
-            return Some(*index);
+        if let Some(index) = self.known_other(peer, sender) {
+            return Some(index);
         }
         let index = self.others.len();
         let on_ip = self.others_on.get(&peer.ip()).copied().unwrap_or(0);
@@ -226,6 +259,7 @@ impl Responders {
             sender: sender.clone(),
             answers: 0,
             rejection: None,
+            cached: false,
         });
         Some(index)
     }

@@ -1,6 +1,7 @@
 //! A client in virtual time, and what all tests of collections use.
 
 mod answers;
+mod cached;
 mod completion;
 mod course;
 mod pace;

@@ -166,18 +166,28 @@ impl Endpoint {
                 self.observations.not_reached(now, observer, failure);
             }
             (Owner::Application, Ok((from, sender, response))) => {
-                self.events.push_back(Event::Response {
-                    exchange: ended.id,
-                    response,
-                    from,
-                    after,
-                    sender,
-                })
+                let event = match self.recall(now, ended.id, &from, &sender, response) {
+                    Ok(response) => Event::Response {
+                        exchange: ended.id,
+                        response,
+                        from,
+                        after,
+                        sender,
+                    },
+                    Err(failure) => Event::Failed {
+                        exchange: ended.id,
+                        failure,
+                    },
+                };
+                self.events.push_back(event);
             }
-            (Owner::Application, Err(failure)) => self.events.push_back(Event::Failed {
-                exchange: ended.id,
-                failure,
-            }),
+            (Owner::Application, Err(failure)) => {
+                self.forget_recall(ended.id);
+                self.events.push_back(Event::Failed {
+                    exchange: ended.id,
+                    failure,
+                });
+            }
         }
     }
 
@@ -247,6 +257,7 @@ impl Endpoint {
         self.start_completions(now);
         self.start_bodies(now);
         self.notify_observers(now);
+        self.ask_servers_again(now);
         #[cfg(feature = "oscore")]
         self.protect_requests(now);
     }

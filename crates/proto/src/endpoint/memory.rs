@@ -120,6 +120,8 @@ pub struct Load {
     pub observations: usize,
     /// Observers of the server's resources.
     pub observers: usize,
+    /// Answers in the cache of the client.
+    pub cached: usize,
 }
 
 impl Endpoint {
@@ -136,6 +138,7 @@ impl Endpoint {
             outbox: self.outbox.len(),
             observations: self.observations.len(),
             observers: self.server.observers().len(),
+            cached: self.collections.cache().len(),
         }
     }
 }

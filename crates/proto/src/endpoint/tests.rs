@@ -1,6 +1,7 @@
 //! One endpoint, datagram by datagram: what it answers and what it does not.
 
 mod blocks;
+mod cached;
 mod exchanges;
 mod notify;
 mod observe;

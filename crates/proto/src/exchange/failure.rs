@@ -100,6 +100,8 @@ pub enum RequestError {
     TooMany,
     /// The message does not fit the largest datagram.
     TooLarge,
+    /// Multi-ETag is for requests to groups, or to a proxy that forwards to one (groupcomm-bis section 3.2.2, version -03).
+    MultiEtag,
 }
 
 impl fmt::Display for RequestError {
@@ -112,6 +114,7 @@ impl fmt::Display for RequestError {
             Self::NoPort => "port 0 cannot be sent to",
             Self::TooMany => "too many exchanges are open",
             Self::TooLarge => "the request does not fit into the largest datagram",
+            Self::MultiEtag => "Multi-ETag is for requests to groups",
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Endpoints that share a security group, with a worker that can be slow, clumsy or gone.
 
 mod blocks;
+mod cached;
 mod challenges;
 mod exchanges;
 mod groups;

@@ -1,0 +1,466 @@
+//! Answers that are kept to answer with them again (RFC 7252 section 5.6, groupcomm-bis section 3.2).
+//!
+//! An answer is kept under what was asked, the security context, and who answered; so the answers of the members of a
+//! group stand side by side, one of each, and nobody can replace that of another. It is used only for requests that ask
+//! for it.
+//!
+//! # Who gives way to whom
+//!
+//! Each responder has a share. Beyond that, its own oldest answer makes room for its next. When the whole cache is full,
+//! the oldest answer of whoever keeps most gives way, if that is more than the newcomer would have; else the newcomer's
+//! own oldest one; for a newcomer that has none, one that is not fresh any more. If there is none of these, the new
+//! answer is not kept. So nobody can push out the fresh answers of those who keep no more than they do.
+
+mod entry;
+mod key;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use antiphon_wire::{Code, OptionNumber};
+
+use crate::expect::responder_address;
+use crate::identity::Sender;
+use crate::message::Response;
+use crate::path::Path;
+use crate::time::Instant;
+
+use entry::Entry;
+pub(crate) use entry::{Stored, entity_tag};
+use key::Shareholder;
+pub(crate) use key::{Context, Key, RequestKey, ResourcePath, Responder};
+
+/// What the cache of a client may take. It takes nothing as long as no request asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Answers that are kept; default 1024.
+    pub entries: usize,
+    /// Of these, answers of one responder: whoever is proven, else an address, in IPv6 a /64 prefix; default 16.
+    pub entries_per_responder: usize,
+    /// Bytes that all of them take in memory, roughly; default 1 MiB.
+    pub bytes: usize,
+    /// Bytes that those of one responder take; default 64 KiB. A larger answer is not kept.
+    pub bytes_per_responder: usize,
+    /// For how long an answer is kept, fresh or not, unless it is confirmed; default 24 h. A longer Max-Age is cut to this.
+    pub keep_for: Duration,
+    /// ETag or Multi-ETag options in one group request; default 4. What is left goes into the next requests.
+    pub tags: usize,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            entries: 1_024,
+            entries_per_responder: 16,
+            bytes: 1 << 20,
+            bytes_per_responder: 64 << 10,
+            keep_for: Duration::from_secs(24 * 60 * 60),
+            tags: 4,
+        }
+    }
+}
+
+/// What the cache has been good for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCounters {
+    /// Answers given from the cache.
+    pub hits: u64,
+    /// Requests and members for which it had an answer that was not fresh any more.
+    pub stale: u64,
+    /// Answers that their server has confirmed (2.03).
+    pub validated: u64,
+    /// Answers that gave way before their time.
+    pub evicted: u64,
+    /// Answers for which there was no room.
+    pub refused: u64,
+    /// Answers that were marked as not fresh, because something was changed.
+    pub invalidated: u64,
+    /// Answers whose entity tag is not used in group requests any more, because another server uses the same.
+    pub duplicated: u64,
+}
+
+/// How many answers of one responder there are, and what they take.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    entries: usize,
+    bytes: usize,
+}
+
+/// An answer that came in, and through what.
+#[derive(Clone, Copy)]
+pub(crate) struct Heard<'a> {
+    pub(crate) response: &'a Response,
+    pub(crate) path: &'a Path,
+    pub(crate) sender: &'a Sender,
+    /// The groups of the request that it answers, and the authority of its URI; none for a unicast request.
+    pub(crate) through: Option<(&'a [SocketAddr], &'a [u8])>,
+}
+
+/// What there is for a request.
+pub(crate) enum Found {
+    /// An answer to give.
+    Fresh(Stored),
+    /// One that is not fresh any more, with its entity tag.
+    Stale(Vec<u8>),
+    /// Nothing of use.
+    Nothing,
+}
+
+/// The answers that are kept.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    config: CacheConfig,
+    entries: BTreeMap<Key, Entry>,
+    usage: BTreeMap<Shareholder, Usage>,
+    total: Usage,
+    /// Counts what happens, to know what came first.
+    serial: u64,
+    pub(crate) counters: CacheCounters,
+}
+
+impl Cache {
+    pub(crate) fn new(config: CacheConfig) -> Self {
+        Self {
+            config,
+            entries: BTreeMap::new(),
+            usage: BTreeMap::new(),
+            total: Usage::default(),
+            serial: 0,
+            counters: CacheCounters::default(),
+        }
+    }
+
+    /// How many answers are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    // What comes in
+
+    /// Takes note of a response that is not 2.03. Whatever was kept before is replaced (RFC 7252 section 5.6.1).
+    pub(crate) fn hear(&mut self, now: Instant, key: Key, heard: &Heard<'_>) {
+        let response = heard.response;
+        // A proxy that does not say which server it speaks for would fill in its own address.
+        if response.options.get(OptionNumber::REPLY_FROM).is_some() {
+            return;
+        }
+        let old = self.remove(&key);
+        if response.code != Code::CONTENT || !entry::is_whole(response) {
+            return;
+        }
+        self.serial += 1;
+        let mut entry = Entry::new(now, self.config.keep_for, self.serial, &key, heard);
+        if entry.is_useless() {
+            return;
+        }
+        if let Some(old) = old {
+            entry.replaces(old, heard.through.is_none());
+        }
+        self.find_duplicates(&key, &mut entry);
+        if self.make_room(now, &key, entry.bytes) {
+            self.insert(key, entry);
+        } else {
+            self.counters.refused += 1;
+        }
+    }
+
+    /// A server confirms what is kept of it (RFC 7252 section 5.9.1.3): the answer as it is now. `None`: nothing with this
+    /// entity tag is.
+    pub(crate) fn validated(
+        &mut self,
+        now: Instant,
+        key: &Key,
+        response: &Response,
+    ) -> Option<Stored> {
+        let tag = entity_tag(response)?;
+        let mut entry = match self.entries.get(key) {
+            Some(entry) if entry.tag() == Some(tag) => self.remove(key)?,
+            _ => return None,
+        };
+        self.counters.validated += 1;
+        entry.update(now, self.config.keep_for, key, response);
+        let stored = entry.stored(now);
+        if self.make_room(now, key, entry.bytes) {
+            self.insert(key.clone(), entry);
+        } else {
+            self.counters.evicted += 1;
+        }
+        Some(stored)
+    }
+
+    /// A server has used a tag that belongs to other servers. It is not to be used for validation by group requests again
+    /// (groupcomm-bis section 3.2.2.1).
+    pub(crate) fn collided(&mut self, request: &RequestKey, context: Context, tag: &[u8]) {
+        let duplicated = &mut self.counters.duplicated;
+        for (_, entry) in of_request(&mut self.entries, request, context) {
+            if entry.tag() == Some(tag) {
+                entry.mark_duplicated(duplicated);
+            }
+        }
+    }
+
+    /// A resource was changed by this server, or is about to be: nothing that is kept of it is fresh any more.
+    pub(crate) fn changed(&mut self, path: &ResourcePath, by: &Path, sender: &Sender) {
+        let address = responder_address(by);
+        self.outdate(path, |key, entry| {
+            let same_sender = sender.is_proven() && entry.sender == *sender;
+            let same_address = responder_address(&entry.path) == address;
+            same_sender || same_address || key.responder == Responder::Address(address)
+        });
+    }
+
+    /// A resource is about to be changed through these groups.
+    pub(crate) fn changed_by_group(&mut self, path: &ResourcePath, groups: &[SocketAddr]) {
+        self.outdate(path, |_, entry| entry.came_through(groups));
+    }
+
+    fn outdate(&mut self, path: &ResourcePath, concerned: impl Fn(&Key, &Entry) -> bool) {
+        let first = Key::first_at(path);
+        for (key, entry) in self.entries.range_mut(first..) {
+            if key.request.path != *path {
+                return;
+            }
+            if concerned(key, entry) && entry.outdate() {
+                self.counters.invalidated += 1;
+            }
+        }
+    }
+
+    /// The endpoint has left a security group.
+    #[cfg(feature = "oscore")]
+    pub(crate) fn forget_group(&mut self, group: crate::security::GroupId) {
+        self.forget(|key| key.context == Context::Group(group));
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.forget(|_| true);
+    }
+
+    fn forget(&mut self, gone: impl Fn(&Key) -> bool) {
+        let gone: Vec<Key> = self
+            .entries
+            .keys()
+            .filter(|key| gone(key))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.remove(&key);
+        }
+    }
+
+    // What goes out
+
+    /// What there is for a request to this responder. While it is being validated (`Found::Stale`) it does not give way,
+    /// until [`release`](Self::release).
+    pub(crate) fn look_up(&mut self, now: Instant, key: &Key) -> Found {
+        if let Some(stored) = self.take_fresh(now, key) {
+            return Found::Fresh(stored);
+        }
+        let keep_for = self.config.keep_for;
+        let Some(entry) = self.entries.get_mut(key) else {
+            return Found::Nothing;
+        };
+        self.counters.stale += 1;
+        match entry.tag().map(<[u8]>::to_vec) {
+            Some(tag) if !entry.is_expired(now, keep_for) => {
+                entry.in_use += 1;
+                Found::Stale(tag)
+            }
+            _ => Found::Nothing,
+        }
+    }
+
+    /// A validation has come to its end.
+    pub(crate) fn release(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.in_use = entry.in_use.saturating_sub(1);
+        }
+    }
+
+    /// The answer of this key, if it is fresh.
+    pub(crate) fn take_fresh(&mut self, now: Instant, key: &Key) -> Option<Stored> {
+        let entry = self
+            .entries
+            .get_mut(key)
+            .filter(|entry| entry.is_fresh(now))?;
+        self.counters.hits += 1;
+        self.serial += 1;
+        entry.used = self.serial;
+        Some(entry.stored(now))
+    }
+
+    /// The entity tag of what is kept.
+    pub(crate) fn tag(&self, key: &Key) -> Option<&[u8]> {
+        self.entries.get(key)?.tag()
+    }
+
+    /// From where, and from whom, what is kept has come.
+    pub(crate) fn origin(&self, key: &Key) -> Option<(&Path, &Sender)> {
+        let entry = self.entries.get(key)?;
+        Some((&entry.path, &entry.sender))
+    }
+
+    /// Everything that is kept of answers to this request.
+    pub(crate) fn of_request(
+        &self,
+        request: &RequestKey,
+        context: Context,
+    ) -> impl Iterator<Item = (&Key, &Entry)> {
+        self.entries
+            .range(Key::first_for(request, context)..)
+            .take_while(move |(key, _)| key.request == *request && key.context == context)
+    }
+
+    /// The entity tags that a request to these groups can validate, those first that were offered longest ago: of answers
+    /// that came through them and are not fresh. Tags that several servers use are left out if `unique` says so.
+    pub(crate) fn tags_to_offer(
+        &mut self,
+        now: Instant,
+        request: &RequestKey,
+        context: Context,
+        (groups, authority): (&[SocketAddr], &[u8]),
+        unique: bool,
+    ) -> Vec<(SocketAddr, Vec<u8>)> {
+        let keep_for = self.config.keep_for;
+        let mut found: Vec<_> = of_request(&mut self.entries, request, context)
+            .filter(|(_, entry)| entry.came_through(groups) && entry.authority == authority)
+            .filter(|(_, entry)| !(entry.is_fresh(now) || entry.is_expired(now, keep_for)))
+            .filter(|(_, entry)| !(unique && entry.is_duplicated()))
+            .filter(|(_, entry)| entry.tag().is_some())
+            .map(|(_, entry)| entry)
+            .collect();
+        found.sort_by_key(|entry| entry.offered);
+        let mut tags: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
+        for entry in found {
+            let address = responder_address(&entry.path);
+            // One option for each server.
+            if tags.len() >= self.config.tags || tags.iter().any(|(known, _)| *known == address) {
+                continue;
+            }
+            self.serial += 1;
+            entry.offered = self.serial;
+            tags.extend(entry.tag().map(|tag| (address, tag.to_vec())));
+        }
+        tags
+    }
+
+    // The table
+
+    fn insert(&mut self, key: Key, entry: Entry) {
+        let usage = self.usage.entry(key.shareholder()).or_default();
+        for usage in [usage, &mut self.total] {
+            usage.entries += 1;
+            usage.bytes += entry.bytes;
+        }
+        self.entries.insert(key, entry);
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        let holder = key.shareholder();
+        if let Some(usage) = self.usage.get_mut(&holder) {
+            usage.entries = usage.entries.saturating_sub(1);
+            usage.bytes = usage.bytes.saturating_sub(entry.bytes);
+            if usage.entries == 0 {
+                self.usage.remove(&holder);
+            }
+        }
+        self.total.entries = self.total.entries.saturating_sub(1);
+        self.total.bytes = self.total.bytes.saturating_sub(entry.bytes);
+        Some(entry)
+    }
+
+    /// Makes room for one more answer; says whether there is.
+    fn make_room(&mut self, now: Instant, key: &Key, bytes: usize) -> bool {
+        if bytes > self.config.bytes_per_responder.min(self.config.bytes)
+            || self.config.entries_per_responder.min(self.config.entries) == 0
+        {
+            return false;
+        }
+        let holder = key.shareholder();
+        loop {
+            let own = self.usage.get(&holder).copied().unwrap_or_default();
+            let victim = if own.entries >= self.config.entries_per_responder
+                || own.bytes + bytes > self.config.bytes_per_responder
+            {
+                self.oldest(|other, _| *other == holder)
+            } else if self.total.entries >= self.config.entries {
+                self.victim(now, &holder, |usage| usage.entries, 1)
+            } else if self.total.bytes + bytes > self.config.bytes {
+                self.victim(now, &holder, |usage| usage.bytes, bytes)
+            } else {
+                return true;
+            };
+            let Some(victim) = victim else {
+                return false;
+            };
+            self.remove(&victim);
+            self.counters.evicted += 1;
+        }
+    }
+
+    /// Who gives way to an answer of `holder` that takes `more`: see the head of this module.
+    fn victim(
+        &self,
+        now: Instant,
+        holder: &Shareholder,
+        amount: impl Fn(&Usage) -> usize,
+        more: usize,
+    ) -> Option<Key> {
+        let keep_for = self.config.keep_for;
+        if let Some(expired) = self.oldest(|_, entry| entry.is_expired(now, keep_for)) {
+            return Some(expired);
+        }
+        let own = self.usage.get(holder).map_or(0, &amount);
+        let largest = self.usage.iter().max_by_key(|(_, usage)| amount(usage));
+        if let Some((largest, usage)) = largest
+            && amount(usage) > own + more
+        {
+            return self.oldest(|other, _| other == largest);
+        }
+        match own {
+            0 => self.oldest(|_, entry| !entry.is_fresh(now)),
+            _ => self.oldest(|other, _| other == holder),
+        }
+    }
+
+    /// The one of these that was used longest ago, and is not being validated.
+    fn oldest(&self, which: impl Fn(&Shareholder, &Entry) -> bool) -> Option<Key> {
+        self.entries
+            .iter()
+            .filter(|(key, entry)| entry.in_use == 0 && which(&key.shareholder(), entry))
+            .min_by_key(|(_, entry)| entry.used)
+            .map(|(key, _)| key.clone())
+    }
+
+    /// Marks the tag of a new answer, and those of others that are the same.
+    fn find_duplicates(&mut self, key: &Key, entry: &mut Entry) {
+        let Some(tag) = entry.tag().map(<[u8]>::to_vec) else {
+            return;
+        };
+        let duplicated = &mut self.counters.duplicated;
+        for (_, other) in of_request(&mut self.entries, &key.request, key.context) {
+            if other.tag() == Some(&tag) {
+                other.mark_duplicated(duplicated);
+                entry.mark_duplicated(duplicated);
+            }
+        }
+    }
+}
+
+/// As [`Cache::of_request`], to change them.
+fn of_request<'a>(
+    entries: &'a mut BTreeMap<Key, Entry>,
+    request: &'a RequestKey,
+    context: Context,
+) -> impl Iterator<Item = (&'a Key, &'a mut Entry)> {
+    entries
+        .range_mut(Key::first_for(request, context)..)
+        .take_while(move |(key, _)| key.request == *request && key.context == context)
+}
+
+#[cfg(test)]
+mod tests;

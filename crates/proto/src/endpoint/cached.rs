@@ -1,0 +1,210 @@
+//! Unicast requests and the cache: answers that are given without asking, kept, confirmed, or outdated.
+
+use antiphon_wire::{Code, OptionNumber};
+
+use super::Endpoint;
+use crate::cache::{Context, Found, Heard, Key, RequestKey, ResourcePath, Responder};
+use crate::collection::{changes, note_change};
+use crate::event::Event;
+use crate::exchange::{ExchangeId, Failure, RequestError, UnicastRequest};
+use crate::expect::responder_address;
+#[cfg(feature = "oscore")]
+use crate::identity::Identity;
+use crate::identity::Sender;
+use crate::message::{Request, Response};
+use crate::path::Path;
+use crate::security::Protection;
+use crate::time::Instant;
+
+/// What the response to a unicast request means for the cache.
+pub(super) enum Recall {
+    /// It is kept.
+    Keeps {
+        key: Key,
+        /// The request asks whether what is kept still holds.
+        validates: bool,
+    },
+    /// It says that a resource was changed.
+    Changes(ResourcePath),
+}
+
+impl Endpoint {
+    /// As [`request`](Self::request), by way of the cache (RFC 7252 section 5.6): a fresh answer that is kept of this
+    /// server, also one that it gave to a group request, is given at once as [`Event::Cached`], and nothing is sent. One
+    /// that is not fresh any more is validated by its entity tag. The response is kept.
+    ///
+    /// It is a plain request if it is neither GET nor FETCH, has Observe, Block, If-Match, If-None-Match or entity tags of
+    /// its own, goes to a proxy, or is protected in group mode for a member that is not known.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; nothing is sent then.
+    pub fn request_cached(
+        &mut self,
+        now: Instant,
+        mut unicast: UnicastRequest,
+    ) -> Result<ExchangeId, RequestError> {
+        let Some(key) = self.cache_key(&unicast) else {
+            return self.request(now, unicast);
+        };
+        let validates = match self.collections.cache_mut().look_up(now, &key) {
+            Found::Fresh(stored) => {
+                let exchange = self.exchanges.name();
+                self.events.push_back(Event::Cached {
+                    exchange,
+                    response: stored.response,
+                    from: stored.path,
+                    age: stored.age,
+                    sender: stored.sender,
+                });
+                return Ok(exchange);
+            }
+            Found::Stale(tag) => {
+                unicast.request.options.push(OptionNumber::ETAG, &tag);
+                true
+            }
+            Found::Nothing => false,
+        };
+        let started = self.request_in_blocks(now, unicast);
+        match started {
+            Ok(id) => {
+                self.recalls.insert(id, Recall::Keeps { key, validates });
+            }
+            Err(_) if validates => self.collections.cache_mut().release(&key),
+            Err(_) => {}
+        }
+        started
+    }
+
+    /// Forgets all answers that are kept.
+    pub fn forget_cached(&mut self) {
+        self.collections.cache_mut().clear();
+    }
+
+    /// A request that goes its way without being answered from the cache. What it changes is noted when it is answered.
+    pub(super) fn request_noted(
+        &mut self,
+        now: Instant,
+        unicast: UnicastRequest,
+    ) -> Result<ExchangeId, RequestError> {
+        check_entity_tags(&unicast.request)?;
+        let path =
+            changes(unicast.request.method).then(|| ResourcePath::of(&unicast.request.options));
+        let id = self.request_in_blocks(now, unicast)?;
+        if let Some(path) = path {
+            self.recalls.insert(id, Recall::Changes(path));
+        }
+        Ok(id)
+    }
+
+    fn cache_key(&self, unicast: &UnicastRequest) -> Option<Key> {
+        let (context, responder) = match &unicast.protection {
+            Protection::None => {
+                let route = &unicast.route;
+                let way = Path {
+                    socket: route.socket,
+                    local: route.destination,
+                    interface: route.interface,
+                    peer: route.destination,
+                };
+                let address = Responder::Address(responder_address(&way));
+                (Context::Open, address)
+            }
+            #[cfg(feature = "oscore")]
+            Protection::Pair(pair) => (Context::Pair(*pair), Responder::Peer),
+            #[cfg(feature = "oscore")]
+            Protection::Member { group, credential } => {
+                let name = self.guard.contexts.group(*group)?.name();
+                let member = Identity::member(name, credential);
+                (Context::Group(*group), Responder::Proven(member))
+            }
+            // Whoever of the group has this address: no one in particular.
+            #[cfg(feature = "oscore")]
+            Protection::Group(_) => return None,
+        };
+        Some(Key {
+            request: RequestKey::of_unicast(&unicast.request)?,
+            context,
+            responder,
+        })
+    }
+
+    /// The response to a request of the application, as the cache makes of it.
+    pub(super) fn recall(
+        &mut self,
+        now: Instant,
+        id: ExchangeId,
+        from: &Path,
+        sender: &Sender,
+        response: Response,
+    ) -> Result<Response, Failure> {
+        let Some(recall) = self.recalls.remove(&id) else {
+            return Ok(response);
+        };
+        let cache = self.collections.cache_mut();
+        let (key, validates) = match recall {
+            Recall::Keeps { key, validates } => (key, validates),
+            Recall::Changes(path) => {
+                note_change(cache, &path, from, sender, &response);
+                return Ok(response);
+            }
+        };
+        if validates {
+            cache.release(&key);
+        }
+        let responder = Responder::of(key.context, sender, responder_address(from));
+        let is_its_own = responder.as_ref() == Some(&key.responder);
+        if response.code == Code::VALID {
+            // Without what it confirms it says nothing, unless a newer answer has come meanwhile.
+            let stored = is_its_own
+                .then(|| cache.validated(now, &key, &response))
+                .flatten()
+                .or_else(|| cache.take_fresh(now, &key));
+            return stored.map_or(Err(Failure::Rejected), |stored| Ok(stored.response));
+        }
+        if is_its_own {
+            let heard = Heard {
+                response: &response,
+                path: from,
+                sender,
+                through: None,
+            };
+            cache.hear(now, key, &heard);
+        }
+        Ok(response)
+    }
+
+    /// A request has ended without a response.
+    pub(super) fn forget_recall(&mut self, id: ExchangeId) {
+        if let Some(Recall::Keeps {
+            key,
+            validates: true,
+        }) = self.recalls.remove(&id)
+        {
+            self.collections.cache_mut().release(&key);
+        }
+    }
+
+    /// Servers that have confirmed what is not kept are asked again, by a Confirmable exchange each.
+    pub(super) fn ask_servers_again(&mut self, now: Instant) {
+        while let Some((collection, again)) = self.collections.poll_again() {
+            let unicast = UnicastRequest {
+                request: again.request,
+                route: again.route,
+                reliability: crate::exchange::Reliability::Confirmable,
+                response_timeout: None,
+                protection: again.protection,
+            };
+            self.complete(now, (collection, again.asking), unicast);
+        }
+    }
+}
+
+/// Multi-ETag is for groups only, or for a proxy that forwards to one (seed -03 section 3.2.2).
+fn check_entity_tags(request: &Request) -> Result<(), RequestError> {
+    let has = |number| request.options.get(number).is_some();
+    let to_proxy = has(OptionNumber::PROXY_URI) || has(OptionNumber::PROXY_SCHEME);
+    if has(OptionNumber::MULTI_ETAG) && !to_proxy {
+        return Err(RequestError::MultiEtag);
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The cache under protection: kept under who is proven to have answered, in one security group.
+
+use super::*;
+use crate::collection::{Caching, How, NoSec};
+
+/// The question whose answers are kept.
+fn kept(world: &World) -> GroupRequest {
+    GroupRequest {
+        expect: both(),
+        caching: Some(Caching::default()),
+        ..question(world, "t")
+    }
+}
+
+impl World {
+    fn ask_cached(&mut self, unicast: UnicastRequest) -> ExchangeId {
+        let client = &mut self.nodes[CLIENT].endpoint;
+        let id = client.request_cached(self.now, unicast).unwrap();
+        self.run();
+        id
+    }
+
+    /// The answers of the last question: sender, payload, from the cache?
+    fn said(&self) -> Vec<(Sender, Vec<u8>, bool)> {
+        let answers = self.answers().into_iter();
+        answers
+            .map(|answer| {
+                let cached = matches!(answer.how, How::Cached { .. });
+                (
+                    answer.sender.clone(),
+                    answer.response.payload.clone(),
+                    cached,
+                )
+            })
+            .collect()
+    }
+
+    fn given_from_cache(&self) -> Option<(&Response, &Sender)> {
+        let mut events = self.nodes[CLIENT].events.iter();
+        events.find_map(|event| match event {
+            Event::Cached {
+                response, sender, ..
+            } => Some((response, sender)),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_member_answers_for_itself_only_whatever_its_address() {
+    let mut world = world();
+    world.ask_group(kept(&world));
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.said().len(), 2);
+    world.forget_sent();
+
+    // The lamp is silent, and the bell answers from the lamp's address.
+    world.lossy = |datagram| datagram.from != CLIENT;
+    world.ask_group(kept(&world));
+    world.pass(Duration::from_secs(6));
+    let of_bell = world.from(BELL)[0].bytes.clone();
+    world.inject(CLIENT, false, address(LAMP), &of_bell);
+    world.pass(Duration::from_secs(20));
+    let mut said = world.said();
+    said.sort_by_key(|answer| answer.2);
+    assert_eq!(
+        said,
+        [
+            (proven(BELL), b"I am 2".to_vec(), false),
+            (proven(LAMP), b"I am 1".to_vec(), true),
+        ]
+    );
+    assert_eq!(world.outcome().cached().collect::<Vec<_>>(), ["lamp"]);
+    world.forget_sent();
+
+    // A request to the lamp alone is answered by what the lamp has said.
+    world.ask_cached(request_to(LAMP, "t", to_member(&world, LAMP)));
+    let (response, sender) = world.given_from_cache().unwrap();
+    assert_eq!(
+        (response.payload.as_slice(), sender),
+        (b"I am 1".as_slice(), &proven(LAMP))
+    );
+    assert_eq!(world.sent.len(), 0);
+}
+
+#[test]
+fn what_is_kept_in_a_group_counts_in_no_other_context() {
+    let mut world = world();
+    world.ask_group(kept(&world));
+    world.pass(Duration::from_secs(20));
+    world.forget_sent();
+    world.lossy = |datagram| datagram.from != CLIENT;
+    for protection in [Protection::None, Protection::Group(world.group())] {
+        world.ask_cached(request_to(LAMP, "t", protection));
+        assert!(world.given_from_cache().is_none());
+        assert_eq!(world.from(CLIENT).len(), 1, "it is asked");
+        world.pass(Duration::from_secs(300));
+        world.forget_sent();
+    }
+    let mut open = kept(&world);
+    open.security = Security::Unsecured(NoSec::Accepted);
+    world.ask_group(open);
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.said(), []);
+}
+
+#[test]
+fn whoever_leaves_a_group_forgets_what_was_said_in_it() {
+    let mut world = world();
+    world.ask_group(kept(&world));
+    world.pass(Duration::from_secs(20));
+    let (now, group) = (world.now, world.group());
+    let client = &mut world.nodes[CLIENT].endpoint;
+    assert_eq!(client.load().cached, 2);
+    assert!(client.leave_group(now, group).is_some());
+    assert_eq!(client.load().cached, 0);
+}
