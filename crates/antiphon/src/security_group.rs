@@ -245,6 +245,14 @@ impl SecurityGroup {
         self.facts().suite
     }
 
+    /// Whether everything that comes is refused until there are new keys. So it is after a crash where no sender can be
+    /// challenged: for a silent server, and with [`Modes::Group`](antiphon_oscore::Modes) in a group that has the pairwise mode. As it
+    /// was when the group was opened or last changed.
+    #[must_use]
+    pub fn needs_new_keys(&self) -> bool {
+        self.facts().needs_new_keys
+    }
+
     /// This endpoint as a member; `None` for a silent server, which only listens.
     #[must_use]
     pub fn me(&self) -> Option<GroupMember> {

@@ -9,6 +9,7 @@ mod duration;
 mod exit;
 mod failure;
 mod hex;
+mod marks;
 mod members;
 mod offline;
 mod oscore;

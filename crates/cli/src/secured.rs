@@ -35,6 +35,10 @@ pub(crate) struct Protection {
     pub(crate) unsecured: bool,
 }
 
+/// What is said of a group that refuses everything.
+pub(crate) const NEEDS_NEW_KEYS: &str = "it is not known which messages were received before the program ended last time, and this \
+     endpoint cannot challenge senders: nothing is accepted until the group has new keys (antiphon oscore rekey)";
+
 /// What was opened, and the file in which it lives.
 pub(crate) struct Keys {
     pub(crate) with: With,
@@ -100,7 +104,8 @@ impl Keys {
     ) -> Option<Watch> {
         let path = self.description.clone()?;
         let group = self.group()?.clone();
-        Some(watch::watch(path, group, serves, tell))
+        let state = (state_beside(&path), self.store.id());
+        Some(watch::watch(path, state, group, serves, tell))
     }
 
     /// The security group; an OSCORE context is for one peer.
@@ -131,8 +136,7 @@ pub(crate) fn state_beside(path: &Path) -> PathBuf {
 fn described(path: &Path) -> Result<Keys, Failure> {
     let described = preconfigured::read(path)?;
     let beside = state_beside(path);
-    let mut state = state::open(&beside)?;
-    let (with, update) = state::provide(&mut state, &described)?;
+    let (state, with, update) = state::described(path, &described, &beside)?;
     match update {
         Update::Nothing => {}
         Update::Members { added, removed } => {

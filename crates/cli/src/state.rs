@@ -11,6 +11,7 @@ use antiphon_oscore::GroupManagerCredential;
 use antiphon_oscore::record::InstallRefused;
 
 use crate::failure::Failure;
+use crate::marks::Marks;
 use crate::preconfigured::{GroupFile, PairFile, Preconfigured};
 use crate::secured::With;
 use crate::{secret_file, terminal};
@@ -47,11 +48,39 @@ pub(crate) fn unusable(error: &StoreError) -> Failure {
     Failure::local(terminal::block(&text))
 }
 
-/// Puts what is described into an open state file, and opens it. Refuses what would begin sequence numbers again.
-pub(crate) fn provide(
-    state: &mut Opened,
+/// Puts what a file describes into its state, which is made if it is not there, and opens it. Refuses what would begin sequence
+/// numbers again: in this state, or because they are counted in another.
+pub(crate) fn described(
+    description: &Path,
     described: &Preconfigured,
-) -> Result<(With, Update), Failure> {
+    path: &Path,
+) -> Result<(Opened, With, Update), Failure> {
+    let marks = Marks::of(description, described)?;
+    if let Some(marks) = &marks
+        && !path.exists()
+    {
+        marks.refuse_another(path, None)?;
+    }
+    let mut state = open(path)?;
+    let id = state.store.id();
+    let provided = match &marks {
+        None => provide(&mut state, described),
+        Some(marks) => marks
+            .refuse_another(path, Some(id))
+            .and_then(|()| provide(&mut state, described))
+            .and_then(|provided| marks.note(path, id).map(|()| provided)),
+    };
+    match provided {
+        Ok((with, update)) => Ok((state, with, update)),
+        Err(failure) => {
+            let _ = state.store.close(); // nothing of it was used
+            Err(failure)
+        }
+    }
+}
+
+/// Puts what is described into an open state file, and opens it. Refuses what would begin sequence numbers again.
+fn provide(state: &mut Opened, described: &Preconfigured) -> Result<(With, Update), Failure> {
     match described {
         Preconfigured::Group(file) => {
             let group = builder_of(file)?;
@@ -61,13 +90,7 @@ pub(crate) fn provide(
         }
         Preconfigured::Pair(file) => {
             let provided = pair_of(file).provide(state);
-            let (pair, update) = provided.map_err(|error| match error {
-                SecurityError::Refused { name, .. } => Failure::usage(format!(
-                    "{}: there is another context of this name in the state file; a new context needs a new name, and keys that were never used",
-                    terminal::line(&name)
-                )),
-                other => refused(&other),
-            })?;
+            let (pair, update) = provided.map_err(|error| refused(&error))?;
             Ok((With::Pair(pair), update))
         }
     }
@@ -119,6 +142,8 @@ pub(crate) fn refused(error: &SecurityError) -> Failure {
         | SecurityError::Credential { .. }
         | SecurityError::OtherCredential { .. }
         | SecurityError::OtherGroup { .. }
+        | SecurityError::OtherContext { .. }
+        | SecurityError::UsedElsewhere { .. }
         | SecurityError::OtherKey { .. }
         | SecurityError::TooLong { .. }
         | SecurityError::Missing { .. }

@@ -8,9 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use antiphon::SecurityGroup;
 use antiphon::security_group::Update;
+use antiphon::store::StoreId;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use crate::failure::Failure;
+use crate::marks::Marks;
 use crate::preconfigured::{self, Preconfigured};
 use crate::terminal::line;
 use crate::{hex, state};
@@ -118,9 +121,10 @@ fn stamp(path: &Path) -> Stamp {
     Some((metadata.modified().ok()?, metadata.len(), number))
 }
 
-/// Takes over what changes in the description of a group.
+/// Takes over what changes in the description of a group, whose numbers are counted in this state.
 pub(crate) fn watch(
     path: PathBuf,
+    state: (PathBuf, StoreId),
     group: SecurityGroup,
     serves: bool,
     tell: impl Fn(News) + Send + 'static,
@@ -136,7 +140,7 @@ pub(crate) fn watch(
             let settled = now == core::mem::replace(&mut seen, now);
             if asked || (settled && now != used && now.is_some()) {
                 used = now;
-                if let Some(news) = take_over(&path, &group, asked).await {
+                if let Some(news) = take_over(&path, &state, &group, asked).await {
                     tell(news);
                 }
             }
@@ -145,20 +149,34 @@ pub(crate) fn watch(
 }
 
 /// Reads a description and has the group as it says.
-async fn take_over(path: &Path, group: &SecurityGroup, asked: bool) -> Option<News> {
+async fn take_over(
+    path: &Path,
+    state: &(PathBuf, StoreId),
+    group: &SecurityGroup,
+    asked: bool,
+) -> Option<News> {
     let refused = |why: String| {
         let file = path.display().to_string();
         Some(News::Refused { file, why })
     };
-    let described = match preconfigured::read(path) {
-        Ok(Preconfigured::Group(described)) => described,
-        Ok(Preconfigured::Pair(_)) => return refused("it describes an OSCORE context now".into()),
+    let wanted = preconfigured::read(path).and_then(|described| {
+        let marks = Marks::of(path, &described)?;
+        if let Some(marks) = &marks {
+            marks.refuse_another(&state.0, Some(state.1))?;
+        }
+        match &described {
+            Preconfigured::Group(file) => Ok((state::builder_of(file)?, marks)),
+            Preconfigured::Pair(_) => Err(Failure::usage("it describes an OSCORE context now")),
+        }
+    });
+    let (builder, marks) = match wanted {
+        Ok(wanted) => wanted,
         Err(failure) => return refused(failure.message),
     };
-    let builder = match state::builder_of(&described) {
-        Ok(builder) => builder,
-        Err(failure) => return refused(failure.message),
-    };
+    // Before anything is sent with them.
+    if let Some(Err(failure)) = marks.map(|marks| marks.note(&state.0, state.1)) {
+        return refused(failure.message);
+    }
     match group.install(builder).await {
         Ok(Update::Nothing) if !asked => None,
         Ok(update) => Some(News::Changed {

@@ -417,6 +417,15 @@ impl Group {
         self.current.recipients.ever_deleted()
     }
 
+    /// Whether nothing of anybody is accepted until there is a new Security Context: all Replay Windows are invalid, as after a crash,
+    /// and this endpoint cannot ask for proof of freshness (Echo), because it is a silent server, or because the group has the
+    /// pairwise mode and it does [without](Modes::Group).
+    pub fn needs_new_keys(&self) -> bool {
+        !self.current.can_challenge()
+            && self.ever_deleted()
+            && self.peers().all(|peer| !peer.window().is_valid())
+    }
+
     /// All peers, by ID.
     pub fn peers(&self) -> impl Iterator<Item = Peer<'_>> {
         self.current

@@ -10,6 +10,7 @@ pub(super) struct Facts {
     pub(super) generation: u64,
     pub(super) suite: Suite,
     pub(super) format: CredentialFormat,
+    pub(super) needs_new_keys: bool,
     pub(super) own: Option<(Kid, Credential)>,
     /// By Sender ID.
     pub(super) peers: Vec<(Kid, Credential)>,
@@ -27,6 +28,7 @@ impl Facts {
             generation: group.generation(),
             suite: *group.suite(),
             format: group.format(),
+            needs_new_keys: group.needs_new_keys(),
             own: group.sender_id().zip(group.credential().cloned()),
             peers,
         }

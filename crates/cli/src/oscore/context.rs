@@ -57,11 +57,11 @@ impl ContextArgs {
         let change = match &self.state {
             None => None,
             Some(path) => {
-                let mut opened = state::open(path)?;
-                let change = state::provide(&mut opened, &described).map(|(_, update)| update);
-                let closed = opened.store.close();
-                let change = change?;
-                closed.map_err(|error| state::unusable(&error))?;
+                let (state, _, change) = state::described(&self.file, &described, path)?;
+                state
+                    .store
+                    .close()
+                    .map_err(|error| state::unusable(&error))?;
                 Some(change)
             }
         };

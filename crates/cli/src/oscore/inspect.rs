@@ -49,6 +49,15 @@ pub(super) struct Known<'a> {
     pub(super) state: Restored,
 }
 
+impl Known<'_> {
+    /// Whether nothing is accepted until there are new keys: a silent server that does not know what it received.
+    pub(super) fn needs_new_keys(&self) -> bool {
+        let silent =
+            matches!(&self.state.context, Some(Established::Group(group)) if group.own.is_none());
+        silent && self.state.loss.is_none() && !self.state.knows_windows()
+    }
+}
+
 /// Everything that is ours in a store.
 pub(super) fn known(found: &Found) -> Vec<Known<'_>> {
     let records = found.contents.records.iter();

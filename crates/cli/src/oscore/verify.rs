@@ -7,6 +7,7 @@ use super::inspect::{known, loss_text};
 use super::state_file::{StateFile, left_text};
 use crate::exit;
 use crate::failure::Failure;
+use crate::secured::NEEDS_NEW_KEYS;
 use crate::terminal::{self, Style};
 
 #[derive(Debug, Args)]
@@ -60,12 +61,16 @@ impl VerifyArgs {
                 ));
             }
         }
+        let silent = known.iter().filter(|one| one.needs_new_keys());
+        let warnings: Vec<String> = silent
+            .map(|one| format!("{} {}: {NEEDS_NEW_KEYS}", one.kind, one.name))
+            .collect();
         let ok = problems.is_empty();
         let style = Style::stdout();
         if self.json {
             println!(
                 "{}",
-                json!({"event": "verified", "ok": ok, "left": left_text(&found.left), "problems": problems})
+                json!({"event": "verified", "ok": ok, "left": left_text(&found.left), "problems": problems, "warnings": warnings})
             );
         } else if ok {
             let names: Vec<String> = known
@@ -86,6 +91,9 @@ impl VerifyArgs {
                     names.join(", ")
                 }
             );
+            for warning in &warnings {
+                println!("  {}: {}", style.bold("but"), terminal::line(warning));
+            }
         } else {
             println!("{}  {}", style.bad("not in order"), self.state.shown());
             for problem in &problems {

@@ -22,7 +22,7 @@ use crate::collecting::print_line;
 use crate::decode::code_name;
 use crate::exit;
 use crate::failure::Failure;
-use crate::secured::{Keys, SignedBy, With};
+use crate::secured::{Keys, NEEDS_NEW_KEYS, SignedBy, With};
 use crate::terminal::{self, Style};
 use crate::watch::{News, Watch};
 
@@ -46,6 +46,15 @@ async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
     let mut keys = Vec::new();
     for file in &config.security {
         keys.extend(Keys::open_all(&file.path)?);
+    }
+    for group in keys.iter().filter_map(Keys::group) {
+        if group.needs_new_keys() {
+            eprintln!(
+                "antiphon: {}: {}",
+                terminal::line(group.name()),
+                NEEDS_NEW_KEYS
+            );
+        }
     }
     let server = build(config, &keys, &log).await?;
     drop(log);

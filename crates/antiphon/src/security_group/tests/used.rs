@@ -262,6 +262,38 @@ async fn members_that_were_met_stay_when_the_description_comes_again() {
     assert_eq!((update, group.members().count()), (expected, 2));
 }
 
+#[tokio::test]
+async fn whoever_cannot_challenge_needs_new_keys_after_a_crash() {
+    use antiphon_oscore::Modes;
+    let silent = || bare().peer([1], credential(1));
+    let modes = |modes| {
+        let mut settings = antiphon_oscore::Settings::default();
+        settings.modes = modes;
+        settings
+    };
+    let whole = || lights().settings(modes(Modes::Both));
+    let half = || lights().settings(modes(Modes::Group));
+    let builders: [(&dyn Fn() -> SecurityGroupBuilder, bool); 3] =
+        [(&silent, true), (&whole, false), (&half, true)];
+    for (builder, needs) in builders {
+        let folder = Folder::new();
+        let mut state = folder.open();
+        for clean in [true, false] {
+            let (group, _) = builder().provide(&mut state).unwrap();
+            assert!(!group.needs_new_keys());
+            let (mut desk, mut contexts) = (Desk::new(), Contexts::new());
+            use_it(&mut desk, &mut contexts, group.held()).await;
+            if clean {
+                desk.close(&mut contexts).await;
+            }
+            drop((desk, contexts, group, state));
+            state = folder.open();
+        }
+        let (group, _) = builder().provide(&mut state).unwrap();
+        assert_eq!(group.needs_new_keys(), needs);
+    }
+}
+
 #[test]
 fn a_key_without_a_file_is_a_file_that_has_gone() {
     let folder = Folder::new();
