@@ -499,9 +499,9 @@ fn discovery_under_protection_and_members_that_are_found_by_their_sender_id() {
         assert_eq!(
             security,
             [
+                (&"/member-address".into(), &gosc),
                 (&"/light".into(), &gosc),
-                (&"/name".into(), &serde_json::Value::Null),
-                (&"/member-address".into(), &gosc)
+                (&"/name".into(), &serde_json::Value::Null)
             ]
         );
         assert_eq!(links[0]["attributes"]["gosc"], true);
