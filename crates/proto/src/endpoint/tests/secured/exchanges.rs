@@ -139,10 +139,10 @@ fn a_request_or_answer_that_protection_makes_too_large_is_not_sent_as_it_is() {
         Some(Failure::NotProtected(NotProtected::TooLarge))
     );
     assert!(world.sent.is_empty());
-    let large = Resource::at("/large").get(|_, r| r.set_payload(ContentFormat::OCTETS, &[7; 130]));
+    let large = Resource::at("/bulky").get(|_, r| r.set_payload(ContentFormat::OCTETS, &[7; 130]));
     world.nodes[LAMP].endpoint.server_mut().add(large).unwrap();
     world.forget_sent();
-    world.ask(request_to(LAMP, "large", to_member(&world, LAMP)));
+    world.ask(request_to(LAMP, "bulky", to_member(&world, LAMP)));
     let (response, sender) = world.response().expect("an error, protected");
     assert_eq!(response.code, Code::INTERNAL_SERVER_ERROR);
     assert_eq!(sender, &proven(LAMP));
