@@ -2,6 +2,7 @@
 
 use super::floor::*;
 use crate::option::OscoreOption;
+use crate::replay::{KidChange, OlderResponses, OrderPolicy, WindowSize};
 
 pub(super) const NEW: &[u8] = b"Em";
 
@@ -515,6 +516,10 @@ fn what_is_kept_of_replaced_contexts_goes_with_them_in_a_long_exchange() {
 fn a_repeated_response_is_not_tried_under_the_replaced_keys() {
     let settings = Settings {
         retention: seconds(10),
+        order: OrderPolicy {
+            older: OlderResponses::Within(WindowSize::default()),
+            kid_change: KidChange::Followed,
+        },
         ..Settings::default()
     };
     let mut floor = Floor::with(2, Suite::default(), settings);

@@ -220,9 +220,15 @@ fn a_verified_message_with_nothing_sensible_inside_is_not_delivered_and_not_repe
         kid: Some(own.as_bytes()),
         group_flag: true,
     };
-    for (at, body) in [&[0x45_u8][..], &[0x00], &[0x01, 0xff], &[0x01, 0x90]]
-        .into_iter()
-        .enumerate()
+    for (at, body) in [
+        &[0x45_u8][..],
+        &[0x00],
+        &[0x01, 0xff],
+        &[0x01, 0x90],
+        &[0x45; 300],
+    ]
+    .into_iter()
+    .enumerate()
     {
         let piv = crate::nonce::PartialIv::new(at as u64).unwrap();
         let mut raw = vec![];

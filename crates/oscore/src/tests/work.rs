@@ -401,3 +401,21 @@ fn a_response_is_for_the_member_that_asked_whoever_has_its_id_now() {
     };
     assert_eq!(job.kid(), kid(5));
 }
+
+#[test]
+fn no_more_servers_are_kept_than_there_is_room_for() {
+    let settings = Settings {
+        servers: 2,
+        ..Settings::default()
+    };
+    let mut floor = Floor::with(4, Suite::default(), settings);
+    let (bytes, mut asked) = floor.ask(0, To::Group, &get(1, &[0xaa], "temp"));
+    for (server, taken) in [(1, true), (2, true), (3, false)] {
+        let mut opened = floor.hear(server, &bytes).unwrap();
+        let answer = content(2, &[0xaa], b"1");
+        let response = floor.answer(server, &mut opened.received, &answer, None);
+        let refused = floor.listen(0, &response, &mut asked).err();
+        assert_eq!(refused, (!taken).then_some(Reason::TooManyServers));
+    }
+    assert_eq!(asked.servers(), 2);
+}
