@@ -551,3 +551,92 @@ fn a_repeated_response_is_not_tried_under_the_replaced_keys() {
     assert!(matches!(finish(0), Ok(Step::Done(_))));
     assert_eq!(finish(1).unwrap_err().reason, Reason::Replayed);
 }
+
+fn since(generation: u64) -> Stale {
+    Stale::Since {
+        generation,
+        kids: vec![],
+    }
+}
+
+#[test]
+fn what_was_prepared_before_something_else_was_installed_is_not_installed() {
+    let mut floor = Floor::new(2, Suite::default());
+    let group = floor.members[0].group();
+    let now = seconds(1000);
+    let new = |generation: u64| parameters(&[generation as u8], generation, Suite::default());
+    // A new Sender ID in between.
+    let sender = group.prepare_sender_id(kid(8), 100).unwrap();
+    let prepared = group.prepare_install(new(2), None, since(1), 100).unwrap();
+    assert_eq!(
+        (prepared.generation(), prepared.sender_id()),
+        (2, Some(kid(0)))
+    );
+    group.commit_sender_id(sender).unwrap();
+    let late = group.commit_install(prepared, now);
+    assert_eq!(late, Err(InstallError::Superseded));
+    group.abort_install();
+    assert_eq!(group.generation(), 1);
+    // Another installation in between.
+    let late = group.prepare_install(new(3), None, since(1), 100).unwrap();
+    let first = group.prepare_install(new(2), None, since(1), 100).unwrap();
+    group.commit_install(first, now).unwrap();
+    let last = group.prepare_install(new(4), None, since(2), 100).unwrap();
+    assert_eq!(
+        group.commit_install(late, now),
+        Err(InstallError::Superseded)
+    );
+    group.commit_install(last, now).unwrap();
+    assert_eq!(group.generation(), 4);
+    // A peer that has the ID by now.
+    let sender = group.prepare_sender_id(kid(9), 100).unwrap();
+    group.add_peer(kid(9), credential(9)).unwrap();
+    assert_eq!(
+        group.commit_sender_id(sender),
+        Err(InstallError::Superseded)
+    );
+    assert_eq!(group.sender_id(), Some(kid(8)));
+}
+
+#[test]
+fn an_installation_that_is_given_up_changes_nothing() {
+    let mut floor = Floor::new(2, Suite::default());
+    let one = &mut floor.members[0];
+    let new = parameters(NEW, 2, Suite::default());
+    one.group()
+        .prepare_install(new, None, since(1), 100)
+        .unwrap();
+    let plain = get(1, &[0xaa], "temp");
+    assert_eq!(
+        one.try_ask(To::Group, &plain).err(),
+        Some(ProtectError::Installing)
+    );
+    one.group().abort_install();
+    let (bytes, _) = floor.ask(0, To::Group, &plain);
+    assert!(floor.hear(1, &bytes).is_ok());
+}
+
+#[test]
+fn no_serial_number_is_given_twice() {
+    let mut floor = Floor::new(4, Suite::default());
+    let group = floor.members[0].group();
+    let mut given = alloc::collections::BTreeSet::new();
+    for generation in 2..5 {
+        let context = &group.current;
+        let peers = context.recipients.iter().map(|(_, peer)| peer.serial);
+        let own = context.sender.as_ref().map(|sender| sender.serial);
+        // Those of contexts are told apart from those of senders and peers by where they are used.
+        let all: Vec<u64> = peers.chain(own).chain([context.serial]).collect();
+        assert_eq!(all.len(), 5);
+        for serial in all {
+            assert!(given.insert(serial), "{serial}");
+        }
+        let new = parameters(&[generation as u8], generation, Suite::default());
+        let prepared = group.prepare_install(new, None, since(generation - 1), 100);
+        group
+            .commit_install(prepared.unwrap(), seconds(1000))
+            .unwrap();
+        // Nothing waited, so that nothing of the replaced keys is kept.
+        assert!(group.next_timeout().is_none());
+    }
+}
