@@ -15,16 +15,10 @@ pub enum Area {
     NextWitness,
 }
 
-/// A medium: a folder of files ([`FileDisk`](super::FileDisk)), or a log in flash.
+/// A medium: a folder of files ([`FileDisk`](super::FileDisk)), or NOR flash ([`FlashDisk`](super::FlashDisk)).
 ///
 /// Nothing is ever overwritten in place: areas are created empty, appended to, cut back after a failed write, and take the place of another.
-/// So NOR flash can implement this with two groups of erase blocks for [`Area::Log`] and two for [`Area::Witness`]:
-/// [`create`](Disk::create) erases the idle group, [`append`](Disk::append) programs erased bytes, [`rename`](Disk::rename) marks the
-/// group as the current one by programming a word with a growing number in its first block (the change must be atomic: a word
-/// that is not whole does not count), [`truncate`](Disk::truncate) is [`Unsupported`](io::ErrorKind::Unsupported), whereupon the store
-/// is written anew into the idle group. The end of what was appended must be found again after a restart: bytes behind it that
-/// are still erased may be returned, they are cut off as a torn write. Each group must hold the bound of the store plus the
-/// longest batch.
+/// A medium that cannot cut back says [`Unsupported`](io::ErrorKind::Unsupported), whereupon the store is written anew.
 ///
 /// Errors are the medium's own; [`StorageFull`](io::ErrorKind::StorageFull) and [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) mean
 /// that there is no room.

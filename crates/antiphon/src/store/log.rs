@@ -9,7 +9,7 @@ use super::frame::{Epoch, Header, Kind, Opening};
 use super::witness::{Keeper, Recalled, Seen};
 use super::{
     Area, Condense, Continuity, Disk, Entropy, MAX_FILE, Mismatch, Options, Records, SealKey,
-    StoreError, StoreId, Wear, batch,
+    StoreError, StoreId, Wear, Witnessing, batch,
 };
 
 /// When a file is written anew, its records are put into frames of about this size.
@@ -91,22 +91,14 @@ impl Log {
         key: SealKey,
         options: Options,
     ) -> Result<(Log, Records, Continuity), StoreError> {
-        let mut medium = Medium {
-            disk,
-            wear: Wear::default(),
-        };
-        let file = medium.disk.name();
-        medium
-            .disk
-            .lock()
-            .map_err(|error| lock_error(&file, error))?;
-        let mut keeper = Keeper::of(options.witnessing);
         let asked = Asked {
             boot: options.boot,
             despite_loss: options.despite_loss,
             existing: options.existing,
         };
-        let found = look(&mut medium, &mut keeper, &key, &file, asked)?;
+        let lock = |disk: &mut dyn Disk| disk.lock();
+        let (mut medium, file, keeper, found) =
+            locked(disk, lock, &key, options.witnessing, asked)?;
         let Found {
             contents,
             whole,
@@ -422,23 +414,33 @@ pub(super) fn examine(
     key: &SealKey,
     options: Options,
 ) -> Result<(Option<Contents>, Continuity), StoreError> {
-    let mut medium = Medium {
-        disk,
-        wear: Wear::default(),
-    };
-    let file = medium.disk.name();
-    medium
-        .disk
-        .lock_to_look()
-        .map_err(|error| lock_error(&file, error))?;
-    let mut keeper = Keeper::of(options.witnessing);
     let asked = Asked {
         boot: options.boot,
         despite_loss: options.despite_loss,
         existing: options.existing,
     };
-    let found = look(&mut medium, &mut keeper, key, &file, asked)?;
+    let lock = |disk: &mut dyn Disk| disk.lock_to_look();
+    let (.., found) = locked(disk, lock, key, options.witnessing, asked)?;
     Ok((found.contents, found.continuity))
+}
+
+/// Keeps others away from a disk, and sees what is there.
+fn locked(
+    disk: Box<dyn Disk>,
+    lock: impl FnOnce(&mut dyn Disk) -> io::Result<()>,
+    key: &SealKey,
+    witnessing: Witnessing,
+    asked: Asked,
+) -> Result<(Medium, String, Keeper, Found), StoreError> {
+    let mut medium = Medium {
+        disk,
+        wear: Wear::default(),
+    };
+    let file = medium.disk.name();
+    lock(&mut *medium.disk).map_err(|error| lock_error(&file, error))?;
+    let mut keeper = Keeper::of(witnessing);
+    let found = look(&mut medium, &mut keeper, key, &file, asked)?;
+    Ok((medium, file, keeper, found))
 }
 
 /// What is to be found.

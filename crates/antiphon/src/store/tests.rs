@@ -4,6 +4,7 @@ mod crashes;
 mod damage;
 #[cfg(unix)]
 mod files;
+mod flash;
 mod owners;
 mod reservation;
 mod sharing;

@@ -124,11 +124,17 @@ impl Keeper {
             Keeper::File { room: 0 } => self.note(medium, key, seen),
             Keeper::File { room } => {
                 *room -= 1;
-                let done = medium.append(Area::Witness, &entry(key, seen));
-                if done.is_err() {
-                    *room = 0;
+                match medium.append(Area::Witness, &entry(key, seen)) {
+                    // A place of fixed size, as in flash: as if all entries were used up.
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                        self.note(medium, key, seen)
+                    }
+                    Err(error) => {
+                        *room = 0;
+                        Err(error)
+                    }
+                    Ok(()) => Ok(()),
                 }
-                done
             }
             Keeper::Given(witness) => witness.progress(seen),
             Keeper::Nobody => Ok(()),

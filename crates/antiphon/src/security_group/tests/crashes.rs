@@ -250,6 +250,9 @@ async fn no_number_is_used_twice_whenever_the_power_goes_while_keys_are_replaced
         old += machine.old_after_crash;
         new += machine.new_after_crash;
     }
+    if lives() < 500 {
+        return; // too few to say that everything happened
+    }
     assert!(
         used as u64 > lives() && installs > lives() / 10,
         "{used} {installs}"

@@ -12,7 +12,7 @@ use antiphon_oscore::suite::Suite;
 
 use super::*;
 
-const NAME: &str = "group/lights";
+pub(super) const NAME: &str = "group/lights";
 const SENDER: [u8; 1] = [5];
 
 /// What is done to keep numbers from being used twice, or left out.
@@ -54,11 +54,11 @@ struct Member {
     crashes: u64,
 }
 
-fn gid(generation: u64) -> Vec<u8> {
+pub(super) fn gid(generation: u64) -> Vec<u8> {
     generation.to_be_bytes()[4..].to_vec()
 }
 
-fn installed(generation: u64) -> Record {
+pub(super) fn installed(generation: u64) -> Record {
     Record::Installed(Box::new(Installed {
         name: NAME.to_owned(),
         generation,
@@ -80,7 +80,7 @@ fn installed(generation: u64) -> Record {
     }))
 }
 
-fn reserved(generation: u64, upto: u64) -> Record {
+pub(super) fn reserved(generation: u64, upto: u64) -> Record {
     Record::Reserved {
         gid: gid(generation),
         sender_id: SENDER.to_vec(),
