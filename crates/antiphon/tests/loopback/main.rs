@@ -4,6 +4,7 @@
 
 mod action;
 mod bodies;
+mod cached;
 mod groups;
 mod life;
 mod load;
