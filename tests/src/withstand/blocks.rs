@@ -38,5 +38,5 @@ fn bodies_are_whole_or_not_there_and_tables_keep_to_their_limits() {
     // They reach what they are meant to reach.
     let Reached { ended, put, forged } = all;
     assert!(ended.iter().all(|n| *n > 50), "{ended:?}");
-    assert!(put > 50 && forged > 50, "{put} put, {forged} forged");
+    assert!(put > 20 && forged > 50, "{put} put, {forged} forged");
 }
