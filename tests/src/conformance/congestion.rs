@@ -17,8 +17,10 @@ fn the_default_configuration_follows_every_guideline() {
         let client = stage.client();
         let resource =
             |path, text: &str| Resource::at(path).get(Diary::new().handler(Code::CONTENT, text));
+        let mut members = vec![];
         for n in 11..31 {
             let member = stage.member(n);
+            members.push(member);
             let policy = GroupPolicy::respond();
             stage.offer(member, resource("/small", "x").group_policy(policy.clone()));
             stage.offer(member, resource("/empty", "").group_policy(policy.clone()));
@@ -42,9 +44,21 @@ fn the_default_configuration_follows_every_guideline() {
         assert!(bytes > 10, "the debt is what holds the second one back");
         let waited = stage.world.sim.now().since(began);
         assert_eq!(waited, Duration::from_secs(bytes.max(10) + 10));
-        // Nothing useful to say, not meant for groups, too large: silence.
-        for path in ["/empty", "/unicast", "/large"] {
+        // Nothing useful to say, not meant for groups: silence.
+        for path in ["/empty", "/unicast"] {
             assert_eq!(ask(&mut stage, path).who(), [0_u16; 0], "{path}");
+        }
+        // Too large for a group: a block that is not, and the rest to whoever asks for it alone.
+        stage.forget(&members);
+        let large = ask(&mut stage, "/large");
+        assert_eq!(large.texts().len(), 20);
+        assert!(large.texts().iter().all(|(_, text)| text.len() == 65));
+        for member in members {
+            let sent = stage.sent(member);
+            let first = parse(&sent[0]);
+            // What proves nothing gets three times its request at most, which is less.
+            assert_eq!((first.payload().len(), first.kind()), (16, Type::Non));
+            assert!(first.option(OptionNumber::BLOCK2).is_some());
         }
         // Answers are Non-confirmable, small, and spread over 5 s.
         let small = ask(&mut stage, "/small");

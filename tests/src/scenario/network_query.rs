@@ -454,12 +454,14 @@ fn a_request_that_a_frame_cannot_take_is_warned_about_or_refused() {
 
 // Covers: GC-3.5-06
 #[test]
-fn a_large_representation_is_not_served_to_a_group() {
+fn a_large_representation_is_served_to_a_group_in_blocks() {
     for ground in Ground::ALL {
         let mut stage = Stage::new(ground, 64);
         let client = stage.client();
+        let mut members = vec![];
         for (n, bytes) in [(51, 64), (52, 65)] {
             let member = stage.member(n);
+            members.push(member);
             let text = "x".repeat(bytes);
             let resource = Resource::at("/battery").get(Diary::new().handler(Code::CONTENT, &text));
             let policy =
@@ -468,7 +470,22 @@ fn a_large_representation_is_not_served_to_a_group() {
         }
         stage.settle();
         let question = stage.question(get("/battery"), ground.all_nodes());
-        assert_eq!(stage.collect(client, question).who(), [51], "5 % of 1280");
+        let done = stage.collect(client, question);
+        assert_eq!(done.who(), [51, 52]);
+        let [whole, cut] = [members[0], members[1]].map(|member| stage.sent(member));
+        let block = antiphon_wire::OptionNumber::BLOCK2;
+        let (whole, first) = (
+            antiphon_tests::stage::parse(&whole[0]),
+            antiphon_tests::stage::parse(&cut[0]),
+        );
+        assert_eq!(
+            (whole.payload().len(), whole.option(block)),
+            (64, None),
+            "5 % of 1280"
+        );
+        assert_eq!(first.payload().len(), 64);
+        assert!(first.option(block).is_some());
+        assert_eq!(cut.len(), 2, "the rest, to who asked for it alone");
         // By unicast it is.
         let second = SocketAddr::new(ground.address(52), 5683);
         let reliability = antiphon_proto::Reliability::Confirmable;

@@ -90,7 +90,7 @@ fn the_largest_datagram_is_processed_and_a_longer_one_is_no_message() {
 }
 
 #[test]
-fn an_answer_that_fits_no_datagram_is_an_error_that_says_so() {
+fn an_answer_that_fits_no_datagram_is_sent_in_blocks() {
     use antiphon_proto::{Access, GroupPolicy, Resource};
     let mut bare = Bare::new(EndpointConfig::default());
     let large = "x".repeat(2_000);
@@ -103,12 +103,12 @@ fn an_answer_that_fits_no_datagram_is_an_error_that_says_so() {
     asked[0] = 0x44;
     let answers = bare.hear(me(), &asked);
     let answer = parse(&answers[0].1);
-    assert_eq!(
-        (answer.kind(), answer.code()),
-        (Type::Ack, Code::INTERNAL_SERVER_ERROR)
-    );
-    assert!(answers[0].1.len() < 100);
-    assert_eq!(bare.endpoint.counters().too_large, 1);
+    assert_eq!((answer.kind(), answer.code()), (Type::Ack, Code::CONTENT));
+    let block = answer.option(antiphon_wire::OptionNumber::BLOCK2);
+    let block = antiphon_wire::BlockValue::decode(block.unwrap()).unwrap();
+    assert_eq!((block.num(), block.more(), block.size()), (0, true, 1_024));
+    assert_eq!(answer.payload().len(), 1_024);
+    assert_eq!(bare.endpoint.counters().too_large, 0);
     bare.goes_on();
 }
 
