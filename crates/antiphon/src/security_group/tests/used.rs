@@ -266,10 +266,9 @@ async fn members_that_were_met_stay_when_the_description_comes_again() {
 async fn whoever_cannot_challenge_needs_new_keys_after_a_crash() {
     use antiphon_oscore::Modes;
     let silent = || bare().peer([1], credential(1));
-    let modes = |modes| {
-        let mut settings = antiphon_oscore::Settings::default();
-        settings.modes = modes;
-        settings
+    let modes = |modes| antiphon_oscore::Settings {
+        modes,
+        ..Default::default()
     };
     let whole = || lights().settings(modes(Modes::Both));
     let half = || lights().settings(modes(Modes::Group));
