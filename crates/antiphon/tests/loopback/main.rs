@@ -13,5 +13,6 @@ mod names;
 mod namespace;
 mod networks;
 mod notify;
+mod observe;
 mod peers;
 mod place;
