@@ -9,6 +9,7 @@ mod owners;
 mod reservation;
 mod sharing;
 pub(crate) mod sim_disk;
+mod talks;
 pub(super) mod tracker;
 
 use super::*;
