@@ -1,7 +1,8 @@
 //! Echo values that wait for their answer (draft section 9, RFC 9175).
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use subtle::ConstantTimeEq;
@@ -44,11 +45,11 @@ pub type EchoValue = [u8; 8];
 
 /// The values of one client, the latest at the end.
 #[derive(Clone, Default)]
-struct Entry(VecDeque<Waiting>);
+struct Entry(Vec<Waiting>);
 
 impl Entry {
     fn is_good(&self, now: Duration) -> bool {
-        self.0.back().is_some_and(|latest| latest.is_good(now))
+        self.0.last().is_some_and(|latest| latest.is_good(now))
     }
 }
 
@@ -89,9 +90,9 @@ impl EchoStore {
         let Entry(values) = self.waiting.entry(kid.into()).or_default();
         values.retain(|value| value.is_good(now));
         if values.len() >= self.settings.values.max(1) {
-            values.pop_front();
+            values.remove(0);
         }
-        values.push_back(latest);
+        values.push(latest);
         true
     }
 

@@ -33,8 +33,8 @@ const PROGRAMS: [Program; 2] = [
     },
     Program {
         name: "endpoint",
-        flash: 332 * 1024,
-        ram: 40 * 1024,
+        flash: 480 * 1024,
+        ram: 36 * 1024,
     },
 ];
 

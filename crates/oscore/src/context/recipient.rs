@@ -1,7 +1,8 @@
 //! Recipient Contexts: what is known of each peer (draft section 2.2).
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -68,8 +69,8 @@ impl Recipient {
 /// All peers under one context, bounded.
 pub(crate) struct Recipients {
     by_id: BTreeMap<u64, Box<Recipient>>,
-    /// Under which IDs a credential is known.
-    by_credential: BTreeSet<(CredentialHash, u64)>,
+    /// Under which IDs a credential is known, in order.
+    by_credential: Vec<(CredentialHash, u64)>,
     limit: usize,
     provisional_limit: usize,
     /// A Recipient Context was deleted: those made from now on do not know what was received before
@@ -90,7 +91,7 @@ impl Recipients {
     pub(crate) fn new(limit: usize, provisional_limit: usize, ever_deleted: bool) -> Recipients {
         Recipients {
             by_id: BTreeMap::new(),
-            by_credential: BTreeSet::new(),
+            by_credential: Vec::new(),
             limit,
             provisional_limit,
             ever_deleted,
@@ -131,9 +132,10 @@ impl Recipients {
 
     /// Whoever holds this credential now.
     pub(crate) fn holder(&self, hash: CredentialHash) -> Option<(Kid, &Recipient)> {
-        let mut ids = self.by_credential.range((hash, 0)..=(hash, u64::MAX));
-        let (_, id) = ids.next()?;
-        Some((Kid::unpacked(*id), self.by_id.get(id)?))
+        let place = self.by_credential.partition_point(|known| known.0 < hash);
+        let (of, id) = self.by_credential.get(place)?;
+        let peer = self.by_id.get(id).filter(|_| *of == hash)?;
+        Some((Kid::unpacked(*id), peer))
     }
 
     /// Adds a peer. One that is not verified yet takes the place of another such one if there are many, and
@@ -159,14 +161,19 @@ impl Recipients {
         if self.by_id.len() >= self.limit {
             return Err(Full::Recipients);
         }
-        self.by_credential.insert((peer.hash, kid.packed()));
+        let known = (peer.hash, kid.packed());
+        let place = self.by_credential.partition_point(|other| *other < known);
+        self.by_credential.insert(place, known);
         self.by_id.insert(kid.packed(), Box::new(peer));
         Ok(())
     }
 
     fn remove(&mut self, kid: Kid) -> Option<Box<Recipient>> {
         let peer = self.by_id.remove(&kid.packed())?;
-        self.by_credential.remove(&(peer.hash, kid.packed()));
+        let known = (peer.hash, kid.packed());
+        if let Ok(place) = self.by_credential.binary_search(&known) {
+            self.by_credential.remove(place);
+        }
         Some(peer)
     }
 
