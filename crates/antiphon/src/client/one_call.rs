@@ -108,7 +108,7 @@ impl OneCall {
         self
     }
 
-    /// A fresh answer of this server in the client's cache will do, also one that it gave to a [group](GroupCall::cached):
+    /// A fresh answer of this server in the client's cache will do, also one that it gave to a [group](crate::GroupCall::cached):
     /// then nothing is sent. One that is not fresh any more is validated by its entity tag. The answer is kept for the next
     /// time. For GET and FETCH, and not for a [range](Self::range); see [`Endpoint::request_cached`](antiphon_proto::Endpoint::request_cached).
     pub fn cached(mut self) -> Self {
