@@ -385,37 +385,36 @@ impl Server {
             message,
             asked: &asked,
         };
-        let mut context = self.context(&asking, &self.config.unmatched);
+        let unmatched = || self.context(&asking, &self.config.unmatched);
         if asked.unrecognised.is_some() {
             // RFC 7252 section 5.4.1: a CON is answered, anything else is rejected without a response.
             return match message.kind() {
-                Type::Con => refuse(
-                    response,
-                    context,
-                    Code::BAD_OPTION,
-                    "unrecognised critical option",
-                ),
+                Type::Con => {
+                    let text = "unrecognised critical option";
+                    refuse(response, unmatched(), Code::BAD_OPTION, text)
+                }
                 _ => Outcome::Silence(SilenceReason::CriticalOption),
             };
         }
         if asked.proxy {
             return match coap {
                 Some(_) => Outcome::Silence(SilenceReason::Proxy),
-                None => refuse(response, context, Code::PROXYING_NOT_SUPPORTED, ""),
+                None => refuse(response, unmatched(), Code::PROXYING_NOT_SUPPORTED, ""),
             };
         }
         let (id, application) = match target {
             Target::Found { id, application } => (id, application),
             // Which names there are is nothing for those who prove nothing, where nothing is open to them.
             Target::NotFound if !sender.is_proven() && self.config.nosec != NoSecPolicy::Stated => {
-                return turn_away(response, context, SilenceReason::NotSecured, NEEDS_SECURITY);
+                let reason = SilenceReason::NotSecured;
+                return turn_away(response, unmatched(), reason, NEEDS_SECURITY);
             }
-            Target::NotFound => return refuse(response, context, Code::NOT_FOUND, ""),
+            Target::NotFound => return refuse(response, unmatched(), Code::NOT_FOUND, ""),
             Target::Silence(reason) => return Outcome::Silence(reason),
         };
         let discovery = self.discovery == Some(id);
         let Some(entry) = self.entry(id, again) else {
-            return refuse(response, context, Code::NOT_FOUND, "");
+            return refuse(response, unmatched(), Code::NOT_FOUND, "");
         };
         let resource = &entry.resource;
 
@@ -430,9 +429,9 @@ impl Server {
                 return Outcome::Silence(SilenceReason::NotSecured);
             }
         } else if discovery && self.config.discoverable == Discoverable::Off {
-            return refuse(response, context, Code::NOT_FOUND, "");
+            return refuse(response, unmatched(), Code::NOT_FOUND, "");
         }
-        context = self.context(&asking, &resource.group_policy);
+        let mut context = self.context(&asking, &resource.group_policy);
         context.tagged = resource.tagged;
 
         let admission = Admission::of(
