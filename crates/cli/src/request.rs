@@ -3,6 +3,7 @@
 mod ask;
 mod dry_run;
 mod observe;
+mod whom;
 
 pub(crate) use observe::ObserveArgs;
 
@@ -15,33 +16,16 @@ use antiphon_wire::{Code, Format, OptionNumber, encode_uint};
 use clap::Args;
 
 use crate::failure::Failure;
-use crate::members::{self, Member};
+use crate::members::Member;
 use crate::payload::{self, Form, FormatChoice, Payload};
-use crate::secured::Protection;
 use crate::{duration, hex};
+use whom::Whom;
 
 /// Whom to ask and how to wait: the same for all methods.
 #[derive(Debug, Args)]
 pub(crate) struct Question {
-    /// Where to: a group (multicast address, or a name of one) or a single member
-    #[arg(value_name = "URI")]
-    uri: String,
-
     #[command(flatten)]
-    protection: Protection,
-
-    /// The one member that a request to a single address is for: its name or Sender ID
-    #[arg(
-        long,
-        value_name = "MEMBER",
-        requires = "group",
-        help_heading = "Security"
-    )]
-    to: Option<String>,
-
-    /// Expect every other member of the security group
-    #[arg(long, requires = "group", help_heading = "Whom to ask")]
-    everyone: bool,
+    whom: Whom,
 
     /// Format wanted of the answers: a name (json, cbor, ...) or number
     #[arg(long, value_name = "FORMAT", value_parser = FormatChoice::parse, help_heading = "Request")]
@@ -54,30 +38,6 @@ pub(crate) struct Question {
     /// Send a unicast request without asking for an acknowledgement
     #[arg(long, help_heading = "Request")]
     non: bool,
-
-    /// Send by this interface (name or number); repeatable for several
-    #[arg(short, long, value_name = "INTERFACE", help_heading = "Whom to ask")]
-    interface: Vec<String>,
-
-    /// Send from this local address and port; port 0 lets the system choose
-    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Whom to ask")]
-    bind: Option<std::net::SocketAddr>,
-
-    /// The members that are expected to answer: one a line, `name address...`, or TOML
-    #[arg(short, long, value_name = "FILE", help_heading = "Whom to ask")]
-    members: Option<PathBuf>,
-
-    /// Another expected member: an address, NAME=ADDRESS[,ADDRESS...], or with --group its name alone; repeatable
-    #[arg(short, long, value_name = "MEMBER", value_parser = members::from_argument, help_heading = "Whom to ask")]
-    expect: Vec<Member>,
-
-    /// Where an answer states the id of its member: option:NAME, payload, or payload:/json/pointer
-    #[arg(long, value_name = "WHERE", value_parser = IdSource::parse, help_heading = "Whom to ask")]
-    id_from: Option<IdSource>,
-
-    /// How many routers multicast may pass, 1 for none
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Whom to ask")]
-    hops: u8,
 
     /// How long to wait for answers after the last transmission [default: 10s; with --group 25s; one member: up to 93s]
     #[arg(short = 't', long, value_name = "TIME", value_parser = duration::parse, help_heading = "Waiting")]
@@ -319,7 +279,7 @@ impl Body {
 
 impl<'a> Plan<'a> {
     fn new(question: &'a Question, method: Code, payload: Payload) -> Result<Self, Failure> {
-        let uri = parse_uri(&question.uri)?;
+        let uri = parse_uri(&question.whom.uri)?;
         let mut options = question.option.clone();
         if let Some(format) = payload.format {
             options.push((
@@ -343,7 +303,7 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(Self {
-            members: question.members()?,
+            members: question.whom.members()?,
             question,
             uri,
             method,
@@ -375,11 +335,11 @@ impl<'a> Plan<'a> {
     /// What only a group can be asked. A members file may say who has the address, where requests are protected.
     fn refuse_group_only(&self) -> Result<(), Failure> {
         let q = self.question;
-        let secured = q.protection.group.is_some();
+        let secured = q.whom.protection.group.is_some();
         let given = [
             (!self.members.is_empty() && !secured, "expected members"),
-            (!q.expect.is_empty() && secured, "--expect"),
-            (q.everyone, "--everyone"),
+            (!q.whom.expect.is_empty() && secured, "--expect"),
+            (q.whom.everyone, "--everyone"),
             (q.count.is_some(), "--count"),
             (q.repeat > 0, "--repeat"),
             (q.complete.is_some(), "--complete"),
@@ -388,7 +348,7 @@ impl<'a> Plan<'a> {
         match given.iter().find(|(given, _)| *given) {
             Some((_, what)) => Err(Failure::usage(format!(
                 "{} is a single member, so {what} has no meaning",
-                crate::terminal::line(&q.uri)
+                crate::terminal::line(&q.whom.uri)
             ))),
             None => Ok(()),
         }
@@ -410,33 +370,6 @@ impl<'a> Plan<'a> {
             return dry_run::run(self);
         }
         ask::run(self)
-    }
-}
-
-impl Question {
-    /// The members of `--members` and `--expect`, told apart by name.
-    fn members(&self) -> Result<Vec<Member>, Failure> {
-        let secured = self.protection.group.is_some();
-        let mut all = match &self.members {
-            Some(path) => members::read(path, secured)?,
-            None => Vec::new(),
-        };
-        for member in &self.expect {
-            if all.iter().any(|other| other.name == member.name) {
-                return Err(Failure::usage(format!(
-                    "the member {} is expected twice",
-                    crate::terminal::quoted(&member.name)
-                )));
-            }
-            if member.addresses.is_empty() && !secured {
-                return Err(Failure::usage(format!(
-                    "{} is no IP address; by name alone members are known with --group only",
-                    crate::terminal::quoted(&member.name)
-                )));
-            }
-            all.push(member.clone());
-        }
-        Ok(all)
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) enum Security {
 
 impl Security {
     pub(super) fn of(plan: &Plan<'_>) -> Result<Self, Failure> {
-        let protection = &plan.question.protection;
+        let protection = &plan.question.whom.protection;
         match &protection.group {
             Some(path) => Ok(Self::Secured(Keys::open(
                 path,
@@ -89,7 +89,7 @@ impl Security {
 
 /// The stated choice to send without security. Discovery is an unsecured step by its nature.
 fn unsecured(plan: &Plan<'_>) -> Result<NoSec, Failure> {
-    if plan.question.protection.unsecured {
+    if plan.question.whom.protection.unsecured {
         return Ok(NoSec::Accepted);
     }
     let mut path = plan.uri.path_segments();
@@ -118,11 +118,11 @@ pub(super) async fn client(plan: &Plan<'_>) -> Result<Client, Failure> {
         },
     };
     config.transfers.size = q.block_size;
-    let mut builder = Client::builder().endpoint(config).hops(q.hops);
-    for interface in &q.interface {
+    let mut builder = Client::builder().endpoint(config).hops(q.whom.hops);
+    for interface in &q.whom.interface {
         builder = builder.interface(interface);
     }
-    if let Some(local) = q.bind {
+    if let Some(local) = q.whom.bind {
         builder = builder.bind(local);
     }
     builder
@@ -136,7 +136,7 @@ pub(super) async fn is_group(plan: &Plan<'_>, client: &Client) -> Result<bool, F
     if !matches!(plan.uri.host, Host::Name(_)) {
         return Ok(plan.uri.is_multicast());
     }
-    let Ok(call) = client.group(&plan.question.uri) else {
+    let Ok(call) = client.group(&plan.question.whom.uri) else {
         return Ok(false);
     };
     match call.groups().await {
@@ -157,15 +157,15 @@ pub(super) fn request(plan: &Plan<'_>) -> Request {
 
 async fn ask_group(plan: &Plan<'_>, client: &Client, security: &Security) -> Result<u8, Failure> {
     let q = plan.question;
-    if q.to.is_some() {
+    if q.whom.to.is_some() {
         return Err(Failure::usage(format!(
             "{} is a group, so --to has no meaning; --expect says whose answers are awaited",
-            terminal::line(&q.uri)
+            terminal::line(&q.whom.uri)
         )));
     }
     let (members, expected) = expected(plan, security.group())?;
     let call = client
-        .group(&q.uri)
+        .group(&q.whom.uri)
         .map_err(|error| Failure::usage(terminal::line(&error.to_string())))?
         .request(request(plan))
         .expect(expected);
@@ -251,9 +251,9 @@ pub(super) fn expected(
     let q = plan.question;
     let Some(group) = group else {
         let names = plan.members.iter().map(|m| m.name.clone()).collect();
-        return Ok((names, expectation(&plan.members, q.id_from.as_ref())?));
+        return Ok((names, expectation(&plan.members, q.whom.id_from.as_ref())?));
     };
-    if q.id_from.is_some() || plan.members.iter().any(|member| member.id.is_some()) {
+    if q.whom.id_from.is_some() || plan.members.iter().any(|member| member.id.is_some()) {
         return Err(Failure::usage(
             "with --group members are recognised by what is proven; ids that they say of themselves have no meaning",
         ));
@@ -271,7 +271,7 @@ pub(super) fn expected(
         names.push(member.name.clone());
         taken.push(known.kid());
     }
-    if q.everyone {
+    if q.whom.everyone {
         for member in group
             .members()
             .filter(|member| !taken.contains(&member.kid()))
@@ -289,7 +289,7 @@ pub(super) fn addressee(
     group: &SecurityGroup,
     address: Option<IpAddr>,
 ) -> Result<GroupMember, Failure> {
-    if let Some(name) = &plan.question.to {
+    if let Some(name) = &plan.question.whom.to {
         return secured::member(group, name);
     }
     let has_address = |member: &&Member| {
@@ -305,7 +305,7 @@ pub(super) fn addressee(
         None => Err(Failure::usage(format!(
             "say which member of {} is at {}: --to NAME, or --members FILE with its address",
             terminal::line(group.name()),
-            terminal::line(&plan.question.uri)
+            terminal::line(&plan.question.whom.uri)
         ))),
     }
 }
@@ -383,7 +383,7 @@ async fn ask_one(plan: &Plan<'_>, client: &Client, security: &Security) -> Resul
             .set(OptionNumber::NO_RESPONSE, all.as_bytes());
     }
     let call = client
-        .one(&q.uri)
+        .one(&q.whom.uri)
         .map_err(|error| Failure::usage(terminal::line(&error.to_string())))?
         .request(request)
         .confirmable(!q.non && !plan.silent);
@@ -401,7 +401,7 @@ async fn ask_one(plan: &Plan<'_>, client: &Client, security: &Security) -> Resul
     if let Some(time) = q.collect_for {
         call = call.timeout(time);
     }
-    if let Some(interface) = q.interface.first() {
+    if let Some(interface) = q.whom.interface.first() {
         call = call.interface(interface);
     }
     let mut progress = Progress::new(!q.json);
@@ -524,7 +524,7 @@ fn no_reply(plan: &Plan<'_>, failure: antiphon::Failure) -> Result<u8, Failure> 
     let text = failure.to_string();
     if plan.question.json {
         print_line(
-            &serde_json::json!({"event": "failure", "uri": plan.question.uri, "reason": text})
+            &serde_json::json!({"event": "failure", "uri": plan.question.whom.uri, "reason": text})
                 .to_string(),
         )?;
     }
@@ -536,12 +536,13 @@ fn no_reply(plan: &Plan<'_>, failure: antiphon::Failure) -> Result<u8, Failure> 
         | Why::OnlyUnprotected(_)
         | Why::Body(_)
         | Why::Cancelled => Err(Failure {
-            message: format!("{}: {text}", plan.question.uri),
+            message: format!("{}: {text}", plan.question.whom.uri),
             code: exit::NONE,
         }),
-        Why::Unreachable(_) | Why::NotProtected(_) => {
-            Err(Failure::local(format!("{}: {text}", plan.question.uri)))
-        }
+        Why::Unreachable(_) | Why::NotProtected(_) => Err(Failure::local(format!(
+            "{}: {text}",
+            plan.question.whom.uri
+        ))),
     }
 }
 

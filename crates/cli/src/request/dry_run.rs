@@ -49,7 +49,7 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<u8, Failure> {
 
 /// What the protection of --group makes of it.
 fn protected(plan: &Plan<'_>, message: &Message<'_>) -> Result<Option<Protected>, Failure> {
-    let protection = &plan.question.protection;
+    let protection = &plan.question.whom.protection;
     let Some(path) = &protection.group else {
         return Ok(None);
     };
@@ -60,7 +60,7 @@ fn protected(plan: &Plan<'_>, message: &Message<'_>) -> Result<Option<Protected>
             path.display()
         )));
     };
-    let to = plan.question.to.as_deref();
+    let to = plan.question.whom.to.as_deref();
     offline::measure(keys, message, plan.uri.is_multicast(), to).map(Some)
 }
 
@@ -220,7 +220,7 @@ fn as_text(
             decode::type_name(message.kind()),
             decode::code_name(message.code())
         )),
-        terminal::line(&plan.question.uri)
+        terminal::line(&plan.question.whom.uri)
     );
     let mut say = |what: &str, text: &str| out.push_str(&format!("  {what:<9} {text}\n"));
     say("to", &where_to(plan));
@@ -372,7 +372,7 @@ fn as_json(
         object.remove("note");
         object.remove("bytes");
         object.insert("event".into(), json!("dry-run"));
-        object.insert("uri".into(), json!(plan.question.uri));
+        object.insert("uri".into(), json!(plan.question.whom.uri));
         object.insert("group".into(), json!(plan.uri.is_multicast()));
         object.insert("size".into(), json!({
             "header": 4, "token": TOKEN_LEN, "options": sizes.options, "payload": sizes.payload, "total": sizes.total,

@@ -2,7 +2,6 @@
 
 mod show;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use antiphon::{
@@ -13,66 +12,20 @@ use antiphon_wire::{Code, OptionNumber};
 use clap::Args;
 
 use super::ask::{self, Security};
-use super::{IdSource, LinkChoice, Plan, Question, dry_run, parse_option};
+use super::whom::Whom;
+use super::{LinkChoice, Plan, Question, dry_run, parse_option};
 use crate::collecting::{self, print_line};
 use crate::failure::Failure;
-use crate::members::{self, Member};
 use crate::payload::{self, Form, FormatChoice, Payload};
-use crate::secured::{Keys, Protection, With};
+use crate::secured::{Keys, With};
 use crate::{duration, exit, terminal};
 use show::{Ended, Screen};
 
 /// Whom to observe, and for how long.
 #[derive(Debug, Args)]
 pub(crate) struct ObserveArgs {
-    /// What to observe: at a group (multicast address, or a name of one) or at a single member
-    #[arg(value_name = "URI")]
-    uri: String,
-
     #[command(flatten)]
-    protection: Protection,
-
-    /// The one member that a single address is of: its name or Sender ID
-    #[arg(
-        long,
-        value_name = "MEMBER",
-        requires = "group",
-        help_heading = "Security"
-    )]
-    to: Option<String>,
-
-    /// Expect every other member of the security group
-    #[arg(long, requires = "group", help_heading = "Whom to observe")]
-    everyone: bool,
-
-    /// Send by this interface (name or number); repeatable for several
-    #[arg(
-        short,
-        long,
-        value_name = "INTERFACE",
-        help_heading = "Whom to observe"
-    )]
-    interface: Vec<String>,
-
-    /// Send from this local address and port; port 0 lets the system choose
-    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Whom to observe")]
-    bind: Option<std::net::SocketAddr>,
-
-    /// The members that are expected to notify: one a line, `name address...`, or TOML
-    #[arg(short, long, value_name = "FILE", help_heading = "Whom to observe")]
-    members: Option<PathBuf>,
-
-    /// Another expected member: an address, NAME=ADDRESS[,ADDRESS...], or with --group its name alone; repeatable
-    #[arg(short, long, value_name = "MEMBER", value_parser = members::from_argument, help_heading = "Whom to observe")]
-    expect: Vec<Member>,
-
-    /// Where a notification states the id of its member: option:NAME, payload, or payload:/json/pointer
-    #[arg(long, value_name = "WHERE", value_parser = IdSource::parse, help_heading = "Whom to observe")]
-    id_from: Option<IdSource>,
-
-    /// How many routers multicast may pass, 1 for none
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Whom to observe")]
-    hops: u8,
+    whom: Whom,
 
     /// Observe with FETCH and this payload instead of GET: text, `@FILE`, or `-` for standard input
     #[arg(
@@ -198,19 +151,10 @@ impl ObserveArgs {
     /// The same as for a single question, as far as it is the same.
     fn question(&self) -> Question {
         Question {
-            uri: self.uri.clone(),
-            protection: self.protection.clone(),
-            to: self.to.clone(),
-            everyone: self.everyone,
+            whom: self.whom.clone(),
             accept: self.accept,
             option: self.option.clone(),
             non: false,
-            interface: self.interface.clone(),
-            bind: self.bind,
-            members: self.members.clone(),
-            expect: self.expect.clone(),
-            id_from: self.id_from.clone(),
-            hops: self.hops,
             collect_for: None,
             count: None,
             repeat: self.repeat,
@@ -282,15 +226,15 @@ impl ObserveArgs {
         client: &Client,
         security: &Security,
     ) -> Result<(Vec<String>, Observation), Failure> {
-        if self.to.is_some() {
+        if self.whom.to.is_some() {
             return Err(Failure::usage(format!(
                 "{} is a group, so --to has no meaning; --expect says whose notifications are awaited",
-                terminal::line(&self.uri)
+                terminal::line(&self.whom.uri)
             )));
         }
         let (names, expected) = ask::expected(plan, security.group())?;
         let call = client
-            .group(&self.uri)
+            .group(&self.whom.uri)
             .map_err(|error| Failure::usage(terminal::line(&error.to_string())))?
             .request(ask::request(plan))
             .expect(expected);
@@ -334,7 +278,7 @@ impl ObserveArgs {
     ) -> Result<Observation, Failure> {
         plan.refuse_group_only()?;
         let call = client
-            .one(&self.uri)
+            .one(&self.whom.uri)
             .map_err(|error| Failure::usage(terminal::line(&error.to_string())))?
             .request(ask::request(plan));
         let mut call = match security {
@@ -348,7 +292,7 @@ impl ObserveArgs {
                 ..
             }) => call.secure(&ask::addressee(plan, group, plan.uri.host.ip())?),
         };
-        if let Some(interface) = self.interface.first() {
+        if let Some(interface) = self.whom.interface.first() {
             call = call.interface(interface);
         }
         call.observe(self.how())
@@ -418,7 +362,7 @@ impl ObserveArgs {
                 show::not_registered(why)
             ))),
             ObservationEnd::Failed(failure) => Err(Failure {
-                message: format!("{}: {failure}", terminal::line(&self.uri)),
+                message: format!("{}: {failure}", terminal::line(&self.whom.uri)),
                 code: exit::NONE,
             }),
             ObservationEnd::ByServer(MemberEnd::Error(_)) => Ok(exit::REFUSED),
