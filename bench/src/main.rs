@@ -8,6 +8,7 @@ mod latency;
 mod load;
 mod measure;
 mod members;
+mod observers;
 mod oscore;
 mod seam;
 mod serve;
@@ -15,7 +16,7 @@ mod server;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: antiphon-bench [codec | oscore | seam | server | group | members | latency | icount WHAT N | all]
+const USAGE: &str = "usage: antiphon-bench [codec | oscore | seam | server | group | members | latency | observers | icount WHAT N | all]
 
   codec     parse and serialize against a minimal hand-written codec and against coap-lite
   oscore    protecting and opening against the signature or the cipher alone; memory of 10,000 peers
@@ -24,6 +25,7 @@ const USAGE: &str = "usage: antiphon-bench [codec | oscore | seam | server | gro
   group     one question to 30 and 300 members until all answers are in, against raw members
   members   up to 10,000 simulated members: completeness, time and memory of the client
   latency   how closely together 100 members act, and how their answers spread
+  observers one change told to 10,000 observers, and how unrelated requests fare meanwhile
   icount    does one thing N times and nothing else, for an instruction counter: parse, serialize, server,
             pairwise-protect, pairwise-both, oscore-open
   all       every measurement but icount";
@@ -39,12 +41,14 @@ fn main() -> ExitCode {
         ["group"] => return report(group::run()),
         ["members"] => return report(members::run()),
         ["latency"] => return report(latency::run().map_err(|error| error.to_string())),
+        ["observers"] => return report(observers::run()),
         ["all"] => {
             codec::run();
             let each = members::run()
                 .and_then(|()| oscore::run())
                 .and_then(|()| seam::run())
                 .and_then(|()| latency::run().map_err(|error| error.to_string()))
+                .and_then(|()| observers::run())
                 .and_then(|()| group::run())
                 .and_then(|()| server::run());
             return report(each);
@@ -52,6 +56,13 @@ fn main() -> ExitCode {
         // Hidden: processes that `server` starts.
         ["raw-echo"] => server::raw_echo(),
         ["serve"] => return report(serve::run().map_err(|error| error.to_string())),
+        ["watched", group] => {
+            let Ok(group) = group.parse() else {
+                eprintln!("{USAGE}");
+                return ExitCode::from(2);
+            };
+            return report(observers::serve(group).map_err(|error| error.to_string()));
+        }
         ["raw-members", group, count] | ["members-of", group, count] => {
             let (Ok(at), Ok(count)) = (group.parse(), count.parse()) else {
                 eprintln!("{USAGE}");
