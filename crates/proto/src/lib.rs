@@ -19,6 +19,8 @@ mod collection;
 mod config;
 mod dedup;
 mod discovery;
+#[cfg(feature = "distribution")]
+pub mod distribution;
 mod endpoint;
 mod event;
 mod exchange;

@@ -1,0 +1,6 @@
+//! Tests of the distribution of images.
+
+mod announcement;
+mod block_set;
+mod message;
+mod request;
