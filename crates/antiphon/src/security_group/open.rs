@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use antiphon_oscore::crypto::SoftwareKey;
-use antiphon_oscore::record::{Established, Installed, Restored};
+use antiphon_oscore::record::{Established, Installed};
 use antiphon_oscore::secret::Secret;
 use antiphon_oscore::{Group, Parameters, RestoreError, Settings};
 
 use super::builder::{OwnPart, Parts, import, label, list};
 use super::keeper::{CredentialSource, Keeper, OwnKey};
 use super::member::{gid_of, kid_of};
-use super::used::is_known;
+use super::used::remembered;
 use super::{SecurityError, SecurityGroup};
 use crate::store::Opened;
 
@@ -62,21 +62,8 @@ pub(super) fn open(
     let unknown = || SecurityError::Unknown {
         name: name.to_owned(),
     };
-    let lost = |why| SecurityError::Lost {
-        name: name.to_owned(),
-        why,
-    };
     let list = list(name);
-    let is_known = is_known(state)?;
-    let records = state.records.get(&list).filter(|all| !all.is_empty());
-    let records = records.ok_or_else(unknown)?;
-    let restored = Restored::fold(records);
-    if restored.loss.is_some() {
-        return Err(lost(restored.loss));
-    }
-    if !is_known {
-        return Err(lost(None));
-    }
+    let restored = remembered(state, name, &list)?;
     let Some(Established::Group(installed)) = &restored.context else {
         return Err(unknown());
     };

@@ -13,7 +13,7 @@ use super::builder::MAX_NAME;
 use super::held::{Held, Material};
 use super::keeper::Keeper;
 use super::member::{gid_of, kid_of};
-use super::used::{is_known, refuse_broken};
+use super::used::{refuse_broken, remembered};
 use super::{SecurityError, Update};
 use crate::store::Opened;
 
@@ -49,25 +49,12 @@ impl OscoreContext {
         name: &str,
         settings: PairSettings,
     ) -> Result<Self, SecurityError> {
-        let unknown = || SecurityError::Unknown {
-            name: name.to_owned(),
-        };
-        let lost = |why| SecurityError::Lost {
-            name: name.to_owned(),
-            why,
-        };
         let list = list(name);
-        let is_known = is_known(state)?;
-        let records = state.records.get(&list).filter(|all| !all.is_empty());
-        let restored = Restored::fold(records.ok_or_else(unknown)?);
-        if restored.loss.is_some() {
-            return Err(lost(restored.loss));
-        }
-        if !is_known {
-            return Err(lost(None));
-        }
+        let restored = remembered(state, name, &list)?;
         let Some(Established::Pair(paired)) = &restored.context else {
-            return Err(unknown());
+            return Err(SecurityError::Unknown {
+                name: name.to_owned(),
+            });
         };
         let parts = Parts {
             name: name.to_owned(),

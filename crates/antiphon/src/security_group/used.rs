@@ -1,7 +1,7 @@
 //! Which keys have been used: keys are the same under whatever name they come, so what one list of a store has used never
 //! begins in another.
 
-use antiphon_oscore::record::{Loss, Record};
+use antiphon_oscore::record::{Loss, Record, Restored};
 use antiphon_oscore::secret::Secret;
 
 use super::SecurityError;
@@ -128,7 +128,7 @@ fn plain(list: &str) -> String {
 
 /// Whether it is known what was used in a store. It is not in one that is older than, or a copy of, what was last in use;
 /// and it will not be when it is opened again, so that is written down.
-pub(super) fn is_known(state: &mut Opened) -> Result<bool, SecurityError> {
+fn is_known(state: &mut Opened) -> Result<bool, SecurityError> {
     if state.records.contains_key(BROKEN) {
         return Ok(false);
     }
@@ -147,6 +147,28 @@ pub(super) fn is_known(state: &mut Opened) -> Result<bool, SecurityError> {
 
 fn ours(records: &Records) -> impl Iterator<Item = &String> {
     records.keys().filter(|name| is_ours(name))
+}
+
+/// What a store remembers of a context, if it can be gone on with.
+pub(super) fn remembered(
+    state: &mut Opened,
+    name: &str,
+    list: &str,
+) -> Result<Restored, SecurityError> {
+    let name = || name.to_owned();
+    let is_known = is_known(state)?;
+    let records = state.records.get(list).filter(|all| !all.is_empty());
+    let Some(records) = records else {
+        return Err(SecurityError::Unknown { name: name() });
+    };
+    let restored = Restored::fold(records);
+    if restored.loss.is_some() || !is_known {
+        return Err(SecurityError::Lost {
+            name: name(),
+            why: restored.loss,
+        });
+    }
+    Ok(restored)
 }
 
 /// Refuses to begin sequence numbers in a store of which it is not known what was used.
