@@ -11,6 +11,7 @@
 mod incomplete;
 mod kept;
 mod key;
+#[cfg(feature = "client")]
 mod transfer;
 
 use core::fmt;
@@ -23,6 +24,9 @@ use crate::config::ConfigError;
 pub(crate) use incomplete::{IncompleteBodies, Taken};
 pub(crate) use kept::{KeptBodies, cut};
 pub(crate) use key::OperationKey;
+#[cfg(feature = "client")]
+pub use transfer::{BodyProgress, TransferLimits};
+#[cfg(feature = "client")]
 pub(crate) use transfer::{Bounds, Step, Transfer, block, hinted_size, is_first_of_more};
 
 /// The size of a block: a power of two from 16 to 1024 bytes.
@@ -171,37 +175,6 @@ impl ServerBlocks {
     }
 }
 
-/// How a client transfers bodies that are larger than a block, and what that may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TransferLimits {
-    /// The largest block that is sent or asked for. `None` (default): 1024 bytes, or 64 where the link profile is
-    /// [`SixLowpan`](crate::LinkProfile::SixLowpan). Below 1024, a GET or FETCH says so from the beginning.
-    pub size: Option<BlockSize>,
-    /// The largest body that is sent or put together, in bytes; default 1 MiB.
-    pub body: usize,
-    /// Bytes that all transfers of the endpoint take together; default 16 MiB.
-    pub bytes: usize,
-    /// How long a transfer may take as a whole; default 10 min.
-    pub patience: Duration,
-    /// How often a transfer begins anew because the representation changed meanwhile, or the server lost what it had; default 2.
-    pub restarts: u8,
-    /// How many members' answers to group requests are fetched at the same time; default 16. Towards each member NSTART holds.
-    pub at_once: usize,
-}
-
-impl Default for TransferLimits {
-    fn default() -> Self {
-        Self {
-            size: None,
-            body: 1 << 20,
-            bytes: 16 << 20,
-            patience: Duration::from_secs(600),
-            restarts: 2,
-            at_once: 16,
-        }
-    }
-}
-
 /// Why a body could not be transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFailure {
@@ -230,17 +203,6 @@ impl fmt::Display for BodyFailure {
 }
 
 impl core::error::Error for BodyFailure {}
-
-/// How far a transfer has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BodyProgress {
-    /// The body of the request is being sent; else that of the response is being received.
-    pub sending: bool,
-    /// Bytes that have arrived.
-    pub bytes: usize,
-    /// How many there will be, if that is known: from Size2 it is what the server says.
-    pub total: Option<usize>,
-}
 
 #[cfg(test)]
 mod tests;

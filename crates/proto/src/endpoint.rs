@@ -4,20 +4,30 @@
 //! for what comes in, [`Endpoint::poll_transmit`] for what goes out.
 
 mod answer;
+#[cfg(feature = "client")]
 mod ask;
+#[cfg(feature = "client")]
 mod block;
+#[cfg(feature = "client")]
 mod cached;
+#[cfg_attr(not(feature = "client"), path = "endpoint/server_only.rs")]
+mod client;
+#[cfg(all(feature = "client", feature = "oscore"))]
+mod hear;
 #[cfg(feature = "oscore")]
 mod jobs;
 #[cfg(feature = "oscore")]
 mod keys;
 mod memory;
 mod notify;
+#[cfg(feature = "client")]
 mod observe;
 #[cfg(feature = "oscore")]
 mod open;
 #[cfg(feature = "oscore")]
 mod protect;
+#[cfg(all(feature = "client", feature = "oscore"))]
+mod question;
 mod seam;
 
 use alloc::boxed::Box;
@@ -30,25 +40,17 @@ use core::time::Duration;
 use antiphon_wire::OptionNumber;
 use antiphon_wire::{Code, Header, Message, MessageId, Token, Type};
 
-use crate::block::TransferLimits;
-use crate::collection::{
-    Asking, CollectError, CollectionConfig, CollectionId, Collections, Delivery, GroupRequest,
-    Reply, Status, Verdict,
-};
 use crate::config::Transmission;
 use crate::dedup::{Dedup, DedupLimits, RecordRef, Seen};
 use crate::event::{Counters, Event, IncomingId};
-use crate::exchange::{
-    ExchangeId, Exchanges, Failure, RequestError, SendError, Sent, UnicastRequest, Waiting,
-};
+use crate::failure::{Failure, SendError};
 use crate::identity::{Sender, Standing};
 use crate::message::Response;
 use crate::message_id::MessageIds;
-use crate::observation::{ObservationConfig, Observations};
 use crate::outbox::Outbox;
 use crate::parking::{ParkingLimits, ParkingLot};
 use crate::path::{Path, Route, SocketId, Transmit, can_be_source};
-use crate::reliability::{Confirmables, Due};
+use crate::reliability::{Confirmables, Due, Sent};
 use crate::rng::Rng;
 use crate::security::Received;
 #[cfg(feature = "oscore")]
@@ -58,7 +60,7 @@ use crate::shares::Shares;
 use crate::time::Instant;
 use crate::work::{Task, Work, WorkId};
 use answer::{Asker, Pending};
-use block::Transfers;
+use client::Client;
 use seam::Parked;
 
 pub use memory::{Load, MemoryTotals};
@@ -76,13 +78,16 @@ pub struct EndpointConfig {
     /// All other tables.
     pub limits: Limits,
     /// Limits and defaults of group requests.
-    pub collections: CollectionConfig,
+    #[cfg(feature = "client")]
+    pub collections: crate::collection::CollectionConfig,
     /// Limits of observations.
-    pub observations: ObservationConfig,
+    #[cfg(feature = "client")]
+    pub observations: crate::observation::ObservationConfig,
     /// The server half.
     pub server: ServerConfig,
-    /// Bodies that are sent and received in blocks.
-    pub transfers: TransferLimits,
+    /// Bodies that the client sends and receives in blocks.
+    #[cfg(feature = "client")]
+    pub transfers: crate::block::TransferLimits,
     /// Policies of protected messages.
     #[cfg(feature = "oscore")]
     pub security: SecurityConfig,
@@ -96,7 +101,7 @@ pub struct EndpointConfig {
 /// Limits of the endpoint's tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open unicast exchanges. Default 1024.
+    /// Open unicast exchanges of the client. Default 1024.
     pub exchanges: usize,
     /// Confirmable messages that wait for their acknowledgement; beyond that, separate responses are Non-confirmable. Default 1280.
     pub confirmables: usize,
@@ -180,16 +185,13 @@ enum Separate {
     Notification(Turn),
 }
 
-/// What an exchange for the completion of a collection belongs to.
-type Completing = (CollectionId, Asking);
-
 /// Makes a large part of the endpoint. Not inlined, so that on small devices the stack holds one at a time.
 #[inline(never)]
 fn boxed<T>(make: impl FnOnce() -> T) -> Box<T> {
     Box::new(make())
 }
 
-/// The endpoint of CoAP group communication: client and server in one.
+/// The endpoint of CoAP group communication: client and server in one, or without the feature `client` a server alone.
 ///
 /// # How to drive it
 /// 1. Announce the sockets ([`add_socket`](Self::add_socket)).
@@ -209,9 +211,7 @@ pub struct Endpoint {
     dedup: Dedup,
     confirmables: Confirmables<Sent<Separate>>,
     separate_shares: Shares,
-    exchanges: Exchanges<Completing>,
-    collections: Box<Collections>,
-    observations: Box<Observations>,
+    client: Client,
     server: Box<Server>,
     parking: ParkingLot<Parked>,
     #[cfg(feature = "oscore")]
@@ -224,11 +224,6 @@ pub struct Endpoint {
     outbox: Outbox,
     work: VecDeque<Work>,
     memberships_at_work: BTreeMap<WorkId, Box<Task>>,
-    /// The exchanges by which silent members are asked in person.
-    completing: BTreeMap<Completing, ExchangeId>,
-    transfers: Transfers,
-    /// What the responses to unicast requests mean for the cache.
-    recalls: BTreeMap<ExchangeId, cached::Recall>,
     events: VecDeque<Event>,
     scratch: Box<Response>,
     counters: Counters,
@@ -245,13 +240,7 @@ impl Endpoint {
             dedup: Dedup::new(config.dedup.clone(), &mut rng),
             confirmables: Confirmables::new(&mut rng),
             separate_shares: Shares::new(config.limits.separate_per_address, &mut rng),
-            exchanges: Exchanges::new(
-                config.transmission.clone(),
-                config.limits.exchanges,
-                &mut rng,
-            ),
-            collections: boxed(|| Collections::new(config.collections.clone(), &mut rng)),
-            observations: boxed(|| Observations::new(config.observations.clone(), &mut rng)),
+            client: Client::new(&config, &mut rng),
             server: boxed(|| Server::new(config.server.clone(), &mut rng)),
             parking: ParkingLot::new(config.parking.clone(), &mut rng),
             #[cfg(feature = "oscore")]
@@ -264,9 +253,6 @@ impl Endpoint {
             pending_shares: Shares::new(config.limits.pending_per_address, &mut rng),
             work: VecDeque::new(),
             memberships_at_work: BTreeMap::new(),
-            completing: BTreeMap::new(),
-            transfers: Transfers::default(),
-            recalls: BTreeMap::new(),
             events: VecDeque::new(),
             scratch: Box::new(Response::new(Code::CONTENT)),
             counters: Counters::default(),
@@ -301,7 +287,7 @@ impl Endpoint {
             Ok(message) => message,
             Err(_) => return self.reject_malformed(&path, bytes),
         };
-        if self.config.ignore_own_multicast && self.collections.is_own_request(&path, &message) {
+        if self.config.ignore_own_multicast && self.client.has_sent(&path, &message) {
             self.counters.own_multicast += 1;
         } else if message.code().is_request() {
             self.handle_request(now, path, &message);
@@ -328,12 +314,7 @@ impl Endpoint {
                 Due::GivenUp(owner) => self.give_up(now, owner, Failure::TimedOut),
             }
         }
-        while let Some(id) = self.exchanges.poll_timeout(now) {
-            self.fail(now, id, Failure::TimedOut);
-        }
-        self.give_up_transfers(now);
-        self.collections.handle_timeout(now);
-        self.observations.handle_timeout(now);
+        self.handle_client_timeout(now);
         self.server.memberships_mut().handle_timeout(now);
         while let Some(entry) = self.pending.first_entry() {
             if entry.key().0 > now {
@@ -354,75 +335,36 @@ impl Endpoint {
     /// later goes to [`handle_undelivered`](Self::handle_undelivered).
     pub fn handle_send_error(&mut self, now: Instant, route: Route, error: SendError) {
         self.counters.send_errors += 1;
-        if route.is_multicast() {
-            self.collections.handle_send_error(now, &route, error);
-            return;
-        }
+        self.not_sent(now, &route, error);
+    }
+
+    /// The network reported (by ICMP) that a datagram to `destination`, sent from `socket`, was not delivered;
+    /// `quote` is the beginning of its payload, as far as the report has it.
+    ///
+    /// Anyone can forge such a report. It ends the one exchange whose request it quotes, up to and with the token,
+    /// and nothing else: who has not seen the request cannot quote it. Says whether there was one. A report about a
+    /// group, a response or anything else is counted in [`Counters::reports_ignored`](crate::Counters::reports_ignored).
+    pub fn handle_undelivered(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        destination: SocketAddr,
+        quote: &[u8],
+        error: SendError,
+    ) -> bool {
+        let Some(id) = self.client.quoted(socket, destination, quote) else {
+            self.counters.reports_ignored += 1;
+            return false;
+        };
+        self.counters.send_errors += 1;
         // A full buffer passes, and a Confirmable message is sent again anyway.
-        if error == SendError::NoBuffer {
-            return;
-        }
-        for id in self.exchanges.sent_to(route.destination) {
+        if error != SendError::NoBuffer {
             self.fail(now, id, Failure::Unreachable(error));
         }
+        true
     }
 
     // ---- what the application asks -----------------------------------------------------------------
-
-    /// Asks one peer. A body larger than a block goes in blocks, and so does that of the response; the response is
-    /// delivered whole. A request with a Block2 option of a number above 0 asks for that block alone.
-    ///
-    /// # Errors
-    /// See [`RequestError`]; nothing is sent then.
-    pub fn request(
-        &mut self,
-        now: Instant,
-        unicast: UnicastRequest,
-    ) -> Result<ExchangeId, RequestError> {
-        self.request_noted(now, unicast)
-    }
-
-    /// Gives up a unicast request. No event follows.
-    pub fn cancel(&mut self, now: Instant, id: ExchangeId) {
-        self.forget_recall(id);
-        let id = self.transfers.remove(id).unwrap_or(id);
-        if let Some((peer, mid)) = self.exchanges.sent_as(id) {
-            self.confirmables.settle(peer, mid);
-        }
-        self.exchanges.end(now, id, false);
-    }
-
-    /// Why a unicast request has not left yet; `None` if it has, or is over.
-    pub fn waiting(&self, now: Instant, id: ExchangeId) -> Option<Waiting> {
-        self.exchanges.waiting(now, self.transfers.current(id))
-    }
-
-    /// Asks a group: see [`GroupRequest`].
-    ///
-    /// # Errors
-    /// See [`CollectError`]; nothing is sent then.
-    pub fn collect(
-        &mut self,
-        now: Instant,
-        request: GroupRequest,
-    ) -> Result<CollectionId, CollectError> {
-        self.collections.start(now, &mut self.rng, request)
-    }
-
-    /// Ends a collection early; its outcome follows as an event.
-    pub fn close(&mut self, now: Instant, id: CollectionId) {
-        self.collections.close(now, id);
-    }
-
-    /// What a collection is doing, and why it waits if it does.
-    pub fn status(&self, now: Instant, id: CollectionId) -> Option<Status> {
-        self.collections.status(now, id)
-    }
-
-    /// The collections, to change paces at run time.
-    pub fn collections_mut(&mut self) -> &mut Collections {
-        &mut self.collections
-    }
 
     /// The server half.
     pub fn server(&self) -> &Server {
@@ -446,9 +388,8 @@ impl Endpoint {
 
     /// Changes the transmission parameters for what starts from now on.
     pub fn set_transmission(&mut self, now: Instant, transmission: Transmission) {
-        self.exchanges.set_parameters(transmission.clone());
+        self.client.set_transmission(now, &transmission);
         self.message_ids.set_parameters(&transmission);
-        self.collections.set_transmission(now, transmission.clone());
         self.config.transmission = transmission;
     }
 
@@ -458,22 +399,10 @@ impl Endpoint {
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
         self.prepare(now);
-        let route = self
-            .outbox
-            .pop(out)
-            .or_else(|| {
-                self.exchanges.poll_transmit(
-                    now,
-                    &mut self.rng,
-                    &mut self.message_ids,
-                    &mut self.confirmables,
-                    out,
-                )
-            })
-            .or_else(|| {
-                self.collections
-                    .poll_transmit(now, &mut self.message_ids, out)
-            })?;
+        let route = match self.outbox.pop(out) {
+            Some(route) => route,
+            None => self.poll_request(now, out)?,
+        };
         self.counters.sent += 1;
         Some(Transmit {
             route,
@@ -509,8 +438,7 @@ impl Endpoint {
         }
         self.events
             .pop_front()
-            .or_else(|| self.collections.poll_event().map(Event::Collection))
-            .or_else(|| self.observations.poll_event().map(Event::Observation))
+            .or_else(|| self.client.poll_event())
             .or_else(|| {
                 self.server
                     .memberships_mut()
@@ -529,10 +457,7 @@ impl Endpoint {
             .min();
         [
             self.confirmables.next_timeout(),
-            self.exchanges.next_timeout(),
-            self.transfers.next_timeout(),
-            self.collections.next_timeout(),
-            self.observations.next_timeout(),
+            self.client.next_timeout(),
             self.pending.first_key_value().map(|((due, _), _)| *due),
             self.next_work_timeout(),
             self.server.memberships().next_timeout(),
@@ -556,7 +481,8 @@ impl Endpoint {
             observers: *self.server.observer_counters(),
             #[cfg(feature = "oscore")]
             security: self.guard.counters,
-            cache: self.collections.cache().counters,
+            #[cfg(feature = "client")]
+            cache: self.client.collections.cache().counters,
             ..self.counters
         }
     }
@@ -666,7 +592,7 @@ impl Endpoint {
             Type::Con => self.send_empty(path, Type::Rst, mid), // a ping (RFC 7252 section 4.3)
             Type::Non => {}
             Type::Ack => match self.confirmables.settle(peer, mid) {
-                Some(Sent::Request(id)) => self.exchanges.acknowledged(now, id),
+                Some(Sent::Request(id)) => self.request_acknowledged(now, id),
                 Some(Sent::Response(Separate::Answer(_, peer))) => {
                     self.separate_shares.give_back(peer);
                 }
@@ -677,105 +603,33 @@ impl Endpoint {
             },
             Type::Rst => match self.confirmables.settle(peer, mid) {
                 Some(owner) => self.give_up(now, owner, Failure::Reset),
-                None => match self.exchanges.sent_with(peer, mid) {
-                    Some(id) => self.fail(now, id, Failure::Reset),
-                    None if self.notification_reset(now, path, mid) => {}
-                    None => self.counters.unmatched_empty += 1,
-                },
+                None if self.request_reset(now, peer, mid) => {}
+                None if self.notification_reset(now, path, mid) => {}
+                None => self.counters.unmatched_empty += 1,
             },
         }
     }
 
-    fn handle_response(&mut self, now: Instant, path: &Path, message: &Message<'_>) {
-        let (kind, mid) = (message.kind(), message.message_id());
-        if kind == Type::Rst {
-            self.counters.malformed += 1;
-            return;
-        }
-        let fingerprint = self.dedup.fingerprint(message);
-        if kind != Type::Ack
-            && let Some(record) = self.dedup.lookup(now, path.peer, mid, fingerprint)
-        {
-            return self.repeat_reply(path, kind, record);
-        }
-        let reply = if let Some(id) = self.exchanges.matching(path, message) {
-            if self.exchanges.is_protected(id) {
-                let reply = self.hear(now, id, path, message);
-                return self.settle(now, path, message, fingerprint, Some(reply));
-            }
-            if let Some((peer, request_mid)) = self.exchanges.sent_as(id) {
-                self.confirmables.settle(peer, request_mid); // a response acknowledges as well
-            }
-            Some(self.deliver(now, id, path, &Sender::Unauthenticated, message))
-        } else if kind == Type::Ack {
-            None
-        } else if let Some(id) = self.observations.matching(path, message.token()) {
-            Some(self.hear_notification(now, id, path, message))
-        } else {
-            #[cfg(feature = "oscore")]
-            if let Some(reply) = self.hear_answer(now, path, message) {
-                return self.settle(now, path, message, fingerprint, Some(reply));
-            }
-            self.collections
-                .handle_response(now, path, message)
-                .map(|d| self.heed(d))
-        };
-        self.settle(now, path, message, fingerprint, reply);
-    }
-
-    /// Tells the sender of a response on the message layer what became of it.
-    fn settle(
-        &mut self,
-        now: Instant,
-        path: &Path,
-        message: &Message<'_>,
-        fingerprint: u64,
-        reply: Option<Reply>,
-    ) {
-        let (kind, mid) = (message.kind(), message.message_id());
-        match reply {
-            Some(Reply::Acknowledge) => self.settle_response(now, path, message, fingerprint),
-            Some(Reply::Nothing) if kind == Type::Non => {
-                self.settle_response(now, path, message, fingerprint)
-            }
-            Some(Reply::Nothing | Reply::Lost) => {}
-            Some(Reply::Reset) => self.send_empty(path, Type::Rst, mid),
-            None => {
-                self.counters.unmatched += 1;
-                if kind == Type::Con || (kind == Type::Non && self.config.reset_unmatched) {
-                    self.counters.unmatched_reset += 1;
-                    self.send_empty(path, Type::Rst, mid);
-                }
-            }
+    /// A response that belongs to nothing.
+    fn reject_response(&mut self, path: &Path, message: &Message<'_>) {
+        let kind = message.kind();
+        self.counters.unmatched += 1;
+        if kind == Type::Con || (kind == Type::Non && self.config.reset_unmatched) {
+            self.counters.unmatched_reset += 1;
+            self.send_empty(path, Type::Rst, message.message_id());
         }
     }
 
-    fn heed(&mut self, delivery: Delivery) -> Reply {
-        if let Verdict::Rejected(_) = delivery.verdict {
-            self.counters.responses_rejected += 1;
-        }
-        delivery.reply
-    }
-
-    /// Remembers a response, so that its duplicate is not delivered again, and acknowledges a Confirmable one.
-    fn settle_response(
-        &mut self,
-        now: Instant,
-        path: &Path,
-        message: &Message<'_>,
-        fingerprint: u64,
-    ) {
-        let lifetime = match message.kind() {
-            Type::Con => self.config.transmission.exchange_lifetime(),
-            _ => self.config.transmission.non_lifetime(),
-        };
-        let mid = message.message_id();
-        let seen = self.dedup.check(now, path.peer, mid, fingerprint, lifetime);
-        if message.kind() == Type::Con {
-            self.send_empty(path, Type::Ack, mid);
-            if let Some(Seen::New(record)) = seen {
-                self.dedup
-                    .store_reply(record, &answer::empty(Type::Ack, mid));
+    fn give_up(&mut self, now: Instant, owner: Sent<Separate>, failure: Failure) {
+        match owner {
+            Sent::Request(id) => self.fail(now, id, failure),
+            Sent::Response(Separate::Notification(turn)) => {
+                self.notification_failed(now, &turn, failure);
+            }
+            Sent::Response(Separate::Answer(incoming, peer)) => {
+                self.separate_shares.give_back(peer);
+                self.events
+                    .push_back(Event::Undelivered { incoming, failure });
             }
         }
     }

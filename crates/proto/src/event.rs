@@ -1,17 +1,22 @@
 //! What the endpoint tells its driver.
 
+#[cfg(feature = "client")]
 use core::time::Duration;
 
-use crate::block::BodyProgress;
-use crate::cache::CacheCounters;
-use crate::collection::CollectionEvent;
-use crate::exchange::{ExchangeId, Failure};
-use crate::identity::{Arrival, Sender};
+use crate::failure::Failure;
+use crate::identity::Arrival;
 use crate::membership::ListenEvent;
-use crate::message::{Request, Response};
-use crate::observation::ObservationEvent;
-use crate::path::Path;
+use crate::message::Request;
 use crate::resource::ResourceId;
+#[cfg(feature = "client")]
+use crate::{
+    block::BodyProgress, cache::CacheCounters, collection::CollectionEvent, identity::Sender,
+    message::Response, observation::ObservationEvent, path::Path,
+};
+
+/// Names one exchange with one peer; never reused within an endpoint's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExchangeId(pub u64);
 
 /// Names one request that a deferred handler answers; never reused within an endpoint's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,8 +24,10 @@ pub struct IncomingId(pub u64);
 
 /// Something happened that the application wants to know.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(not(feature = "client"), allow(clippy::large_enum_variant))]
 pub enum Event {
     /// A unicast request was answered; the exchange is over.
+    #[cfg(feature = "client")]
     Response {
         /// Which exchange.
         exchange: ExchangeId,
@@ -34,6 +41,7 @@ pub enum Event {
         sender: Sender,
     },
     /// A unicast request whose body, or that of its response, goes in several blocks has come further.
+    #[cfg(feature = "client")]
     Progress {
         /// Which exchange: the one that the request was begun with.
         exchange: ExchangeId,
@@ -41,6 +49,7 @@ pub enum Event {
         progress: BodyProgress,
     },
     /// A unicast request was answered from the cache, and nothing was sent.
+    #[cfg(feature = "client")]
     Cached {
         /// Under which name it was asked.
         exchange: ExchangeId,
@@ -54,6 +63,7 @@ pub enum Event {
         sender: Sender,
     },
     /// A unicast request got no response; the exchange is over.
+    #[cfg(feature = "client")]
     Failed {
         /// Which exchange.
         exchange: ExchangeId,
@@ -61,8 +71,10 @@ pub enum Event {
         failure: Failure,
     },
     /// News of a collection.
+    #[cfg(feature = "client")]
     Collection(CollectionEvent),
     /// News of an observation.
+    #[cfg(feature = "client")]
     Observation(ObservationEvent),
     /// A request for a resource whose handler is deferred: answer it with `respond`.
     Request {
@@ -149,6 +161,7 @@ pub struct Counters {
     /// What has become of observers and notifications.
     pub observers: crate::server::ObserverCounters,
     /// What the cache of this client has been good for.
+    #[cfg(feature = "client")]
     pub cache: CacheCounters,
     /// What has become of protected messages.
     #[cfg(feature = "oscore")]

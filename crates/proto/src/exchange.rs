@@ -1,12 +1,11 @@
 //! Requests to one peer (RFC 7252 sections 4 and 5): tokens, matching, NSTART and PROBING_RATE.
 
-mod failure;
-
 use alloc::boxed::Box;
 use alloc::collections::{BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use core::net::{IpAddr, SocketAddr};
+use core::fmt;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_wire::{Code, Header, Message, MessageId, OptionNumber, Token, Type, Writer};
@@ -22,11 +21,11 @@ use crate::rng::{KeyedHash, Rng};
 use crate::security::{Asked, Protection};
 use crate::time::Instant;
 
-pub use failure::{Failure, RequestError, SendError};
-
-/// Names one exchange with one peer; never reused within an endpoint's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExchangeId(pub u64);
+pub(crate) use crate::event::ExchangeId;
+pub(crate) use crate::failure::{Failure, SendError};
+pub(crate) use crate::message::encoded_bound;
+pub(crate) use crate::path::{PeerKey, peer_key, same_peer};
+pub(crate) use crate::reliability::Sent;
 
 /// Is a unicast request retransmitted until it is acknowledged?
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +36,40 @@ pub enum Reliability {
     /// Non-confirmable: sent once (RFC 7252 section 4.3).
     NonConfirmable,
 }
+
+/// Why a unicast request was refused before anything was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// The destination is a group: use a collection.
+    GroupDestination,
+    /// The code is not a request method.
+    NotAMethod,
+    /// Port 0 cannot be sent to.
+    NoPort,
+    /// Too many exchanges are open.
+    TooMany,
+    /// The message does not fit the largest datagram.
+    TooLarge,
+    /// Multi-ETag is for requests to groups, or to a proxy that forwards to one (groupcomm-bis section 3.2.2, version -03).
+    MultiEtag,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GroupDestination => {
+                "the destination is a group address; a group is asked by a collection"
+            }
+            Self::NotAMethod => "the code is not a request method",
+            Self::NoPort => "port 0 cannot be sent to",
+            Self::TooMany => "too many exchanges are open",
+            Self::TooLarge => "the request does not fit into the largest datagram",
+            Self::MultiEtag => "Multi-ETag is for requests to groups",
+        })
+    }
+}
+
+impl core::error::Error for RequestError {}
 
 /// A request to one peer.
 #[derive(Clone, Debug)]
@@ -62,15 +95,6 @@ pub(crate) enum Owner<C> {
     Completion(C),
     /// It asks one member of an observation, under the token of that.
     Observation(Observer),
-}
-
-/// Who waits for an acknowledgement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sent<I> {
-    /// A request.
-    Request(ExchangeId),
-    /// A separate response to this incoming request.
-    Response(I),
 }
 
 /// An exchange that is over.
@@ -691,29 +715,9 @@ impl<C: Clone> Exchanges<C> {
     }
 }
 
-/// A peer's address and port, without scope id and flow label: what a map of peers is keyed by.
-pub(crate) type PeerKey = (IpAddr, u16);
-
-/// The key of a peer.
-pub(crate) fn peer_key(peer: SocketAddr) -> PeerKey {
-    (peer.ip(), peer.port())
-}
-
-/// The same peer, whatever the scope id and flow label of a link-local address say.
-pub(crate) fn same_peer(a: SocketAddr, b: SocketAddr) -> bool {
-    a.ip() == b.ip() && a.port() == b.port()
-}
-
 /// How long `bytes` take at `rate` bytes per second.
 pub(crate) fn per_rate(bytes: u32, rate: u32) -> Duration {
     Duration::from_micros(u64::from(bytes) * 1_000_000 / u64::from(rate.max(1)))
-}
-
-/// An upper bound of the encoded length of a message.
-pub(crate) fn encoded_bound(options: &crate::message::Options, payload: &[u8]) -> usize {
-    // Header, token, marker; each option has at most five bytes before its value.
-    let options: usize = options.iter().map(|(_, value)| value.len() + 5).sum();
-    4 + 8 + 1 + options + payload.len()
 }
 
 /// Writes a request into `out`, replacing what is there; leaves it empty if an option value cannot be encoded.

@@ -5,8 +5,9 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
-// An image without security has no use for what only protected messages need.
-#![cfg_attr(not(feature = "oscore"), allow(dead_code))]
+// An image without security has no use for what only protected messages need, and one that only serves has none for some
+// of what both halves share.
+#![cfg_attr(not(all(feature = "client", feature = "oscore")), allow(dead_code))]
 
 extern crate alloc;
 #[cfg(test)]
@@ -14,7 +15,9 @@ extern crate std;
 
 mod attributes;
 mod block;
+#[cfg(feature = "client")]
 mod cache;
+#[cfg(feature = "client")]
 mod collection;
 mod config;
 mod dedup;
@@ -23,14 +26,19 @@ mod discovery;
 pub mod distribution;
 mod endpoint;
 mod event;
+#[cfg(feature = "client")]
 mod exchange;
+#[cfg(feature = "client")]
 mod expect;
+mod failure;
 mod identity;
 mod membership;
 mod message;
 mod message_id;
+#[cfg(feature = "client")]
 mod observation;
 mod outbox;
+#[cfg(feature = "client")]
 mod pacing;
 mod parking;
 mod path;
@@ -42,28 +50,17 @@ mod security;
 mod server;
 mod shares;
 mod time;
+#[cfg(feature = "client")]
 mod tokens;
 mod work;
 
 pub use attributes::Attributes;
-pub use block::{BlockSize, BodyFailure, BodyProgress, ServerBlocks, TransferLimits};
-pub use cache::{CacheConfig, CacheCounters};
-pub use collection::{
-    Again, Answer, AnswerLimits, AnswerPolicy, AnswerProgress, AnsweredBy, Asking, Caching,
-    CollectError, CollectionConfig, CollectionEvent, CollectionId, Collections, Completion,
-    CompletionRequest, Delivery, Dropped, End, EndedBy, GroupRequest, GroupTarget, Held,
-    HoldReason, How, Ipv4Global, Larger, LinkProfile, MemberReport, MemberState, MissingReason,
-    NoSec, Outcome, OverFrameBudget, Rejection, Repeat, Reply, SIXLOWPAN_BUDGET, Security, Stage,
-    Status, Unexpected, Verdict,
-};
+pub use block::{BlockSize, BodyFailure, ServerBlocks};
 pub use config::{ConfigError, Profile, Transmission};
 pub use dedup::DedupLimits;
 pub use endpoint::{Endpoint, EndpointConfig, Limits, Load, MemoryTotals, SocketInfo};
-pub use event::{Counters, Event, IncomingId};
-pub use exchange::{
-    ExchangeId, Failure, Reliability, RequestError, SendError, UnicastRequest, Waiting,
-};
-pub use expect::{DuplicateMember, Expectation, Extract, Member, MemberAddress, MemberIndex};
+pub use event::{Counters, Event, ExchangeId, IncomingId};
+pub use failure::{Failure, SendError};
 pub use identity::{Arrival, GroupTuple, Identity, SecurityGroup, SecurityMode, Sender, Standing};
 pub use membership::{
     ApplicationGroup, ApplicationGroupId, Authority, CoapGroup, CoapGroupId, CoapGroupSpec,
@@ -73,17 +70,11 @@ pub use membership::{
 };
 pub use message::{Options, Request, Response};
 pub use message_id::MessageIds;
-pub use observation::{
-    FollowUp, MemberEnd, News, Notification, ObservationConfig, ObservationDropped, ObservationEnd,
-    ObservationEvent, ObservationId, ObservationLimits, ObservationOutcome, ObservationStatus,
-    ObserveError, ObserveRequest, Observed, ObservedIndex, ObservedReport, ObservedState,
-};
-pub use pacing::{GroupKey, GroupPacing};
 pub use parking::ParkingLimits;
 pub use path::{Path, Route, SocketId, Transmit, is_group_address};
 pub use policy::{
-    Access, AccessRequest, Amplification, Classes, GroupPolicy, Leisure, NoSecPolicy, NoSecSources,
-    Oversize, Permissions, Prefix, is_publicly_routed,
+    Access, AccessRequest, Amplification, Classes, GroupPolicy, Leisure, NoSec, NoSecPolicy,
+    NoSecSources, Oversize, Permissions, Prefix, is_publicly_routed,
 };
 pub use resource::{ETag, Handler, Incoming, Methods, Resource, ResourceError, ResourceId};
 pub use rng::{KeyedHash, Rng};
@@ -98,7 +89,31 @@ pub use server::{
     Onboarding, Reachability, Server, ServerConfig, ServerCounters, SilenceReason,
 };
 pub use time::Instant;
-pub use tokens::{Binding, Tokens, TokensExhausted};
 #[cfg(feature = "oscore")]
 pub use work::SignJob;
 pub use work::{Task, Work, WorkFailure, WorkId, WorkResult};
+
+// The half that asks.
+#[cfg(feature = "client")]
+pub use crate::{
+    block::{BodyProgress, TransferLimits},
+    cache::{CacheConfig, CacheCounters},
+    collection::{
+        Again, Answer, AnswerLimits, AnswerPolicy, AnswerProgress, AnsweredBy, Asking, Caching,
+        CollectError, CollectionConfig, CollectionEvent, CollectionId, Collections, Completion,
+        CompletionRequest, Delivery, Dropped, End, EndedBy, GroupRequest, GroupTarget, Held,
+        HoldReason, How, Ipv4Global, Larger, LinkProfile, MemberReport, MemberState, MissingReason,
+        Outcome, OverFrameBudget, Rejection, Repeat, Reply, SIXLOWPAN_BUDGET, Security, Stage,
+        Status, Unexpected, Verdict,
+    },
+    exchange::{Reliability, RequestError, UnicastRequest, Waiting},
+    expect::{DuplicateMember, Expectation, Extract, Member, MemberAddress, MemberIndex},
+    observation::{
+        FollowUp, MemberEnd, News, Notification, ObservationConfig, ObservationDropped,
+        ObservationEnd, ObservationEvent, ObservationId, ObservationLimits, ObservationOutcome,
+        ObservationStatus, ObserveError, ObserveRequest, Observed, ObservedIndex, ObservedReport,
+        ObservedState,
+    },
+    pacing::{GroupKey, GroupPacing},
+    tokens::{Binding, Tokens, TokensExhausted},
+};

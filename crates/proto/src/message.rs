@@ -248,3 +248,10 @@ impl<'a> From<&Message<'a>> for Request {
         }
     }
 }
+
+/// An upper bound of the encoded length of a message.
+pub(crate) fn encoded_bound(options: &Options, payload: &[u8]) -> usize {
+    // Header, token, marker; each option has at most five bytes before its value.
+    let options: usize = options.iter().map(|(_, value)| value.len() + 5).sum();
+    4 + 8 + 1 + options + payload.len()
+}

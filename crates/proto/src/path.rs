@@ -76,6 +76,19 @@ pub(crate) fn can_be_source(peer: SocketAddr) -> bool {
     peer.port() != 0 && !ip.is_unspecified() && !is_group_address(ip)
 }
 
+/// A peer's address and port, without scope id and flow label: what a map of peers is keyed by.
+pub(crate) type PeerKey = (IpAddr, u16);
+
+/// The key of a peer.
+pub(crate) fn peer_key(peer: SocketAddr) -> PeerKey {
+    (peer.ip(), peer.port())
+}
+
+/// The same peer, whatever the scope id and flow label of a link-local address say.
+pub(crate) fn same_peer(a: SocketAddr, b: SocketAddr) -> bool {
+    a.ip() == b.ip() && a.port() == b.port()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,6 @@ use core::time::Duration;
 
 use antiphon_wire::{Class, Code, NoResponse};
 
-use crate::collection::NoSec;
 use crate::identity::{GroupTuple, Identity, SecurityMode, Sender};
 use crate::resource::{Methods, ResourceId};
 
@@ -198,6 +197,17 @@ pub enum NoSecPolicy {
     DiscoveryOnly,
     /// Nothing at all, discovery included.
     Nothing,
+}
+
+/// Why a message goes without protection: a stated choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSec {
+    /// It discovers resources: GET or FETCH of `/.well-known/core`, nothing else.
+    Discovery,
+    /// Anyone may read, forge and repeat it, and that is accepted.
+    Accepted,
+    /// As `Accepted`, and even beyond the site: the group may have global scope.
+    Global,
 }
 
 /// What a server states with the word that a client has for it. [`NoSec::Global`] opens no more than

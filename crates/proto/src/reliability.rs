@@ -12,8 +12,8 @@ use antiphon_wire::{Header, MessageId};
 use hashbrown::HashMap;
 
 use crate::config::Transmission;
-use crate::exchange::{PeerKey, peer_key};
-use crate::path::Route;
+use crate::event::ExchangeId;
+use crate::path::{PeerKey, Route, peer_key};
 use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 
@@ -22,6 +22,15 @@ pub(crate) struct Confirmables<O> {
     waiting: HashMap<Key, Confirmable<O>, KeyedHash>,
     timers: BinaryHeap<Reverse<(Instant, u64, Key)>>,
     next_serial: u64,
+}
+
+/// Who waits for an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent<I> {
+    /// A request.
+    Request(ExchangeId),
+    /// A separate response to this incoming request.
+    Response(I),
 }
 
 /// Message IDs are a peer's own.

@@ -56,6 +56,7 @@ use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 use crate::tokens::Tokens;
 
+pub(crate) use crate::policy::NoSec;
 pub(crate) use body::BodyWanted;
 pub use cached::Caching;
 pub(crate) use cached::{changes, note_change};
@@ -73,7 +74,7 @@ pub(crate) use protected::member_of;
 pub(crate) use question::{Target, way_to};
 pub use request::{
     Again, AnswerLimits, CollectError, Completion, End, GroupRequest, GroupTarget, Ipv4Global,
-    Larger, LinkProfile, NoSec, OverFrameBudget, Repeat, SIXLOWPAN_BUDGET, Security,
+    Larger, LinkProfile, OverFrameBudget, Repeat, SIXLOWPAN_BUDGET, Security,
 };
 pub(crate) use responders::unrecognised_critical;
 pub(crate) use round::{RoundNews, RoundOver};

@@ -9,6 +9,7 @@ use antiphon_wire::{
     ALL_COAP_NODES_V4, Class, Code, EncodeError, MultiEtag, NoResponse, OptionNumber, SECURE_PORT,
 };
 
+use super::NoSec;
 use super::cached::Caching;
 use crate::config::Profile;
 use crate::expect::{DuplicateMember, Expectation};
@@ -221,17 +222,6 @@ impl Security {
     pub const fn is_protected(&self) -> bool {
         !matches!(self, Self::Unsecured(_))
     }
-}
-
-/// Why a group request goes without protection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoSec {
-    /// It discovers resources: GET or FETCH of `/.well-known/core`, nothing else.
-    Discovery,
-    /// Anyone may read, forge and repeat it, and that is accepted.
-    Accepted,
-    /// As `Accepted`, and even beyond the site: the group may have global scope.
-    Global,
 }
 
 /// When a collection is over; whatever comes first.

@@ -11,9 +11,9 @@ use antiphon_wire::{Code, Message, MessageId, Token, Type, Writer};
 use super::notify::Observing;
 use super::{Endpoint, Incoming, Origin, Received, Separate, SocketInfo};
 use crate::event::{Event, IncomingId};
-use crate::exchange::{Sent, encoded_bound};
-use crate::message::{Request, Response};
+use crate::message::{Request, Response, encoded_bound};
 use crate::path::{Path, Route, SocketId};
+use crate::reliability::Sent;
 use crate::server::{Deferred, Disposition, SilenceReason, encoded_len};
 use crate::time::Instant;
 

@@ -1,52 +1,24 @@
 //! How unicast exchanges end, and for whom: the application, or a collection that asks a silent member in person.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_wire::{Code, Message, OptionNumber, Type};
 
+use super::Endpoint;
+use super::client::Completing;
 #[cfg(feature = "oscore")]
-use super::jobs::Heard;
-use super::{Completing, Endpoint, Separate};
+use super::client::Heard;
 use crate::collection::{Asking, Reply, unrecognised_critical};
 use crate::event::Event;
-use crate::exchange::{
-    Ended, ExchangeId, Failure, Owner, Reliability, SendError, Sent, UnicastRequest,
-};
+use crate::exchange::{Ended, ExchangeId, Failure, Owner, Reliability, SendError, UnicastRequest};
 use crate::identity::Sender;
 use crate::message::Response;
-use crate::path::{Path, SocketId};
+use crate::path::Path;
 #[cfg(feature = "oscore")]
 use crate::security::Protection;
 use crate::time::Instant;
 
 impl Endpoint {
-    /// The network reported (by ICMP) that a datagram to `destination`, sent from `socket`, was not delivered;
-    /// `quote` is the beginning of its payload, as far as the report has it.
-    ///
-    /// Anyone can forge such a report. It ends the one exchange whose request it quotes, up to and with the token,
-    /// and nothing else: who has not seen the request cannot quote it. Says whether there was one. A report about a
-    /// group, a response or anything else is counted in [`Counters::reports_ignored`](crate::Counters::reports_ignored).
-    pub fn handle_undelivered(
-        &mut self,
-        now: Instant,
-        socket: SocketId,
-        destination: SocketAddr,
-        quote: &[u8],
-        error: SendError,
-    ) -> bool {
-        let Some(id) = self.exchanges.quoted(socket, destination, quote) else {
-            self.counters.reports_ignored += 1;
-            return false;
-        };
-        self.counters.send_errors += 1;
-        // A full buffer passes, and a Confirmable message is sent again anyway.
-        if error != SendError::NoBuffer {
-            self.fail(now, id, Failure::Unreachable(error));
-        }
-        true
-    }
-
     /// A response to a unicast request. One with a critical option that is not understood is rejected (RFC 7252 section 5.4.1).
     pub(super) fn deliver(
         &mut self,
@@ -68,10 +40,10 @@ impl Endpoint {
                 _ => Reply::Nothing,
             };
         }
-        if let Some(observer) = self.exchanges.observer(id) {
+        if let Some(observer) = self.client.exchanges.observer(id) {
             return self.answered_in_person(now, id, observer, path, sender, message, None);
         }
-        if let Some(ended) = self.exchanges.end(now, id, true) {
+        if let Some(ended) = self.client.exchanges.end(now, id, true) {
             let result = match rejected {
                 true => Err(Failure::Rejected),
                 false => Ok((*path, sender.clone(), Response::from(message))),
@@ -88,7 +60,7 @@ impl Endpoint {
     /// Repeats a request with the Echo value that the server has sent, protected for that server alone if at all; false if
     /// that was done often enough.
     fn echo_to(&mut self, id: ExchangeId, sender: &Sender, echo: &[u8]) -> bool {
-        let Some(protection) = self.exchanges.protection(id) else {
+        let Some(protection) = self.client.exchanges.protection(id) else {
             return false;
         };
         let protection = match (protection, sender) {
@@ -103,36 +75,23 @@ impl Endpoint {
             (same, _) => same.clone(),
         };
         let repeated = self
+            .client
             .exchanges
             .repeat_with_echo(&mut self.rng, id, echo, protection);
         self.counters.echoed += u64::from(repeated);
         repeated
     }
 
-    pub(super) fn give_up(&mut self, now: Instant, owner: Sent<Separate>, failure: Failure) {
-        match owner {
-            Sent::Request(id) => self.fail(now, id, failure),
-            Sent::Response(Separate::Notification(turn)) => {
-                self.notification_failed(now, &turn, failure);
-            }
-            Sent::Response(Separate::Answer(incoming, peer)) => {
-                self.separate_shares.give_back(peer);
-                self.events
-                    .push_back(Event::Undelivered { incoming, failure });
-            }
-        }
-    }
-
     pub(super) fn fail(&mut self, now: Instant, id: ExchangeId, failure: Failure) {
-        if let Some((peer, mid)) = self.exchanges.sent_as(id) {
+        if let Some((peer, mid)) = self.client.exchanges.sent_as(id) {
             self.confirmables.settle(peer, mid);
         }
-        let failure = match (failure, self.exchanges.hinted(id)) {
+        let failure = match (failure, self.client.exchanges.hinted(id)) {
             (Failure::TimedOut, Some(code)) => Failure::OnlyUnprotected(code),
             _ => failure,
         };
         let responded = failure == Failure::Reset; // a Reset is a sign of life
-        if let Some(ended) = self.exchanges.end(now, id, responded) {
+        if let Some(ended) = self.client.exchanges.end(now, id, responded) {
             self.report(now, ended, Err(failure));
         }
     }
@@ -152,18 +111,18 @@ impl Endpoint {
             .map_or(Duration::ZERO, |sent| now.since(sent));
         match (ended.owner, result) {
             (Owner::Completion(completing), Ok((path, sender, response))) => {
-                self.completing.remove(&completing);
+                self.client.completing.remove(&completing);
                 self.completed(now, completing, &sender, Ok((&path, response)));
             }
             (Owner::Completion(completing), Err(failure)) => {
-                self.completing.remove(&completing);
+                self.client.completing.remove(&completing);
                 let nobody = Sender::Unauthenticated;
                 self.completed(now, completing, &nobody, Err(failure));
             }
             // Answers go there before the exchange ends.
             (Owner::Observation(_), Ok(_)) => {}
             (Owner::Observation(observer), Err(failure)) => {
-                self.observations.not_reached(now, observer, failure);
+                self.client.observations.not_reached(now, observer, failure);
             }
             (Owner::Application, Ok((from, sender, response))) => {
                 let event = match self.recall(now, ended.id, &from, &sender, response) {
@@ -200,14 +159,17 @@ impl Endpoint {
     ) {
         match asking {
             Asking::Member(member) => self
+                .client
                 .collections
                 .completion_done_by(now, collection, member, sender, result),
             Asking::Stranger(stranger) => self
+                .client
                 .collections
                 .stranger_done(now, collection, stranger, sender, result),
             Asking::Body(n) => {
                 let result = result.map(|(_, response)| response);
-                self.collections
+                self.client
+                    .collections
                     .body_done(now, collection, n, sender, result);
             }
         }
@@ -216,10 +178,10 @@ impl Endpoint {
     /// An Acknowledgement ends the repetitions of its request, whatever it carries.
     fn heed_acknowledgement(&mut self, now: Instant, id: ExchangeId, message: &Message<'_>) {
         if message.kind() == Type::Ack
-            && let Some((peer, mid)) = self.exchanges.sent_as(id)
+            && let Some((peer, mid)) = self.client.exchanges.sent_as(id)
             && self.confirmables.settle(peer, mid).is_some()
         {
-            self.exchanges.acknowledged(now, id);
+            self.client.exchanges.acknowledged(now, id);
         }
     }
 
@@ -243,28 +205,16 @@ impl Endpoint {
         let _ = path;
         self.heed_acknowledgement(now, id, message);
         self.counters.unprotected_responses += 1;
-        self.exchanges.hint(id, message.code());
+        self.client.exchanges.hint(id, message.code());
         match message.kind() {
             Type::Con => Reply::Reset,
             _ => Reply::Nothing,
         }
     }
 
-    /// What is to be done before anything is sent or handed out.
-    pub(super) fn prepare(&mut self, now: Instant) {
-        self.conduct_observations(now);
-        self.cancel_completions(now);
-        self.start_completions(now);
-        self.start_bodies(now);
-        self.notify_observers(now);
-        self.ask_servers_again(now);
-        #[cfg(feature = "oscore")]
-        self.protect_requests(now);
-    }
-
     /// Silent members of a collection are asked one by one, each by a Confirmable exchange of its own.
     pub(super) fn start_completions(&mut self, now: Instant) {
-        while let Some(wanted) = self.collections.poll_completion(now) {
+        while let Some(wanted) = self.client.collections.poll_completion(now) {
             let unicast = UnicastRequest {
                 request: wanted.request,
                 route: wanted.route,
@@ -289,9 +239,12 @@ impl Endpoint {
     ) {
         let owner = Owner::Completion(completing);
         let unicast = self.sized(unicast);
-        let started = self.exchanges.start(now, &mut self.rng, owner, unicast);
+        let started = self
+            .client
+            .exchanges
+            .start(now, &mut self.rng, owner, unicast);
         if let Ok(id) = started {
-            self.completing.insert(completing, id);
+            self.client.completing.insert(completing, id);
         } else {
             let failure = Failure::Unreachable(SendError::NoBuffer);
             let nobody = Sender::Unauthenticated;
@@ -301,8 +254,8 @@ impl Endpoint {
 
     /// What completes a collection that has ended is of no use any more.
     pub(super) fn cancel_completions(&mut self, now: Instant) {
-        while let Some(completing) = self.collections.poll_cancel() {
-            if let Some(id) = self.completing.remove(&completing) {
+        while let Some(completing) = self.client.collections.poll_cancel() {
+            if let Some(id) = self.client.completing.remove(&completing) {
                 self.cancel(now, id);
             }
         }

@@ -10,7 +10,8 @@ use core::net::SocketAddr;
 
 use antiphon_wire::{Code, OptionNumber, encode_uint};
 
-use super::{Completing, Endpoint};
+use super::Endpoint;
+use super::client::Completing;
 use crate::block::{
     BlockSize, BodyFailure, Bounds, Step, Transfer, block, hinted_size, is_first_of_more,
 };
@@ -170,14 +171,16 @@ impl Endpoint {
                 return Err(RequestError::TooLarge);
             }
             let (request, unicast) = split(unicast);
-            let tag = self.transfers.free_tag(unicast.route.destination);
+            let tag = self.client.transfers.free_tag(unicast.route.destination);
             let (transfer, first) = Transfer::upload(request, bounds, tag_value(tag));
             return self.begin_transfer(now, transfer, unicast, first, Some(tag));
         }
         let unicast = self.sized(unicast);
         self.fits(&unicast.request)?;
         let owner = Owner::Application;
-        self.exchanges.start(now, &mut self.rng, owner, unicast)
+        self.client
+            .exchanges
+            .start(now, &mut self.rng, owner, unicast)
     }
 
     /// States the block size that is wanted from the beginning, if it is not the largest.
@@ -228,7 +231,7 @@ impl Endpoint {
         tag: Option<u32>,
     ) -> Result<ExchangeId, RequestError> {
         self.fits(&first)?;
-        if self.transfers.bytes + transfer.footprint() > self.config.transfers.bytes {
+        if self.client.transfers.bytes + transfer.footprint() > self.config.transfers.bytes {
             return Err(RequestError::TooMany);
         }
         let peer = unicast.route.destination;
@@ -237,7 +240,10 @@ impl Endpoint {
             ..unicast
         };
         let owner = Owner::Application;
-        let id = self.exchanges.start(now, &mut self.rng, owner, unicast)?;
+        let id = self
+            .client
+            .exchanges
+            .start(now, &mut self.rng, owner, unicast)?;
         let open = Open {
             transfer: Box::new(transfer),
             current: id,
@@ -248,7 +254,7 @@ impl Endpoint {
             tag,
             footprint: 0,
         };
-        self.transfers.insert(id, open);
+        self.client.transfers.insert(id, open);
         Ok(id)
     }
 
@@ -260,10 +266,10 @@ impl Endpoint {
         mut ended: Ended<Completing>,
         result: Result<(Path, Sender, Response), Failure>,
     ) -> Option<Reported> {
-        let known = self.transfers.current.get(&ended.id).copied();
+        let known = self.client.transfers.current.get(&ended.id).copied();
         let open = match known {
             Some(id) => {
-                let open = self.transfers.take(id)?;
+                let open = self.client.transfers.take(id)?;
                 ended.id = id;
                 open
             }
@@ -278,7 +284,7 @@ impl Endpoint {
         let (path, sender, response) = match result {
             Ok(arrived) => arrived,
             Err(failure) => {
-                self.transfers.not_concluded(&open);
+                self.client.transfers.not_concluded(&open);
                 ended.request_sent = open.first_sent.or(ended.request_sent);
                 return Some((ended, Err(failure)));
             }
@@ -311,7 +317,7 @@ impl Endpoint {
         let bounds = self.bounds();
         let transfer = match too_large {
             true => {
-                let free = self.transfers.free_tag(peer);
+                let free = self.client.transfers.free_tag(peer);
                 tag = Some(free);
                 Transfer::too_large(request, bounds, tag_value(free))
             }
@@ -345,7 +351,7 @@ impl Endpoint {
             _ => open.transfer.on_response(response),
         };
         let crowded =
-            self.transfers.bytes + open.transfer.footprint() > self.config.transfers.bytes;
+            self.client.transfers.bytes + open.transfer.footprint() > self.config.transfers.bytes;
         match step {
             Step::Done(response) => Some((ended, Ok((path, sender, response)))),
             Step::Failed(failure) => Some((ended, Err(Failure::Body(failure)))),
@@ -357,9 +363,10 @@ impl Endpoint {
                     ..ended.unicast
                 };
                 let owner = ended.owner;
-                let started = self
-                    .exchanges
-                    .start(now, &mut self.rng, owner, unicast.clone());
+                let started =
+                    self.client
+                        .exchanges
+                        .start(now, &mut self.rng, owner, unicast.clone());
                 let Ok(current) = started else {
                     ended.unicast = unicast;
                     let failure = Failure::Unreachable(SendError::NoBuffer);
@@ -373,13 +380,16 @@ impl Endpoint {
                         progress,
                     }),
                     Owner::Completion((collection, asking)) => {
-                        self.completing.insert((collection, asking), ended.id);
-                        self.collections
+                        self.client
+                            .completing
+                            .insert((collection, asking), ended.id);
+                        self.client
+                            .collections
                             .body_progress(collection, asking, &path, progress);
                     }
                     Owner::Observation(_) => {} // their answers do not come here
                 }
-                self.transfers.insert(ended.id, open);
+                self.client.transfers.insert(ended.id, open);
                 None
             }
         }
@@ -387,25 +397,25 @@ impl Endpoint {
 
     /// Gives up the transfers that take too long.
     pub(super) fn give_up_transfers(&mut self, now: Instant) {
-        while let Some((due, id)) = self.transfers.deadlines.first().copied() {
+        while let Some((due, id)) = self.client.transfers.deadlines.first().copied() {
             if due > now {
                 return;
             }
-            let current = self.transfers.current(id);
+            let current = self.client.transfers.current(id);
             self.fail(now, current, Failure::Body(BodyFailure::TimedOut));
-            self.transfers.remove(id); // if its exchange was gone
+            self.client.transfers.remove(id); // if its exchange was gone
         }
     }
 
     /// Fetches what follows the first blocks of members' answers, so many at the same time.
     pub(super) fn start_bodies(&mut self, now: Instant) {
-        while self.collections.wants_bodies() {
+        while self.client.collections.wants_bodies() {
             let of_member = |(_, asking): &&Completing| matches!(asking, Asking::Body(_));
-            let under_way = self.completing.keys().filter(of_member).count();
+            let under_way = self.client.completing.keys().filter(of_member).count();
             if under_way >= self.config.transfers.at_once.max(1) {
                 return;
             }
-            let Some(wanted) = self.collections.poll_body() else {
+            let Some(wanted) = self.client.collections.poll_body() else {
                 return;
             };
             self.start_body(now, wanted);
@@ -440,19 +450,26 @@ impl Endpoint {
                     response_timeout: None,
                     protection,
                 };
-                let room =
-                    self.transfers.bytes + transfer.footprint() <= self.config.transfers.bytes;
+                let room = self.client.transfers.bytes + transfer.footprint()
+                    <= self.config.transfers.bytes;
                 let owner = Owner::Completion(completing);
                 let started = match room {
-                    true => self.exchanges.start(now, &mut self.rng, owner, unicast),
+                    true => self
+                        .client
+                        .exchanges
+                        .start(now, &mut self.rng, owner, unicast),
                     false => Err(RequestError::TooMany),
                 };
                 match started {
                     Ok(id) => {
-                        self.completing.insert(completing, id);
+                        self.client.completing.insert(completing, id);
                         let progress = transfer.progress();
-                        self.collections
-                            .body_progress(collection, completing.1, &path, progress);
+                        self.client.collections.body_progress(
+                            collection,
+                            completing.1,
+                            &path,
+                            progress,
+                        );
                         let open = Open {
                             transfer: Box::new(transfer),
                             current: id,
@@ -463,7 +480,7 @@ impl Endpoint {
                             tag: None,
                             footprint: 0,
                         };
-                        self.transfers.insert(id, open);
+                        self.client.transfers.insert(id, open);
                         return;
                     }
                     Err(_) => BodyFailure::Crowded,
@@ -473,7 +490,8 @@ impl Endpoint {
             Step::Done(_) => BodyFailure::Inconsistent, // it was the first of several
         };
         let failure = Failure::Body(failure);
-        self.collections
+        self.client
+            .collections
             .body_done(now, collection, n, &sender, Err(failure));
     }
 }

@@ -46,9 +46,9 @@ impl Endpoint {
         let Some(key) = self.cache_key(&unicast) else {
             return self.request(now, unicast);
         };
-        let validates = match self.collections.cache_mut().look_up(now, &key) {
+        let validates = match self.client.collections.cache_mut().look_up(now, &key) {
             Found::Fresh(stored) => {
-                let exchange = self.exchanges.name();
+                let exchange = self.client.exchanges.name();
                 self.events.push_back(Event::Cached {
                     exchange,
                     response: stored.response,
@@ -67,9 +67,11 @@ impl Endpoint {
         let started = self.request_in_blocks(now, unicast);
         match started {
             Ok(id) => {
-                self.recalls.insert(id, Recall::Keeps { key, validates });
+                self.client
+                    .recalls
+                    .insert(id, Recall::Keeps { key, validates });
             }
-            Err(_) if validates => self.collections.cache_mut().release(&key),
+            Err(_) if validates => self.client.collections.cache_mut().release(&key),
             Err(_) => {}
         }
         started
@@ -77,7 +79,7 @@ impl Endpoint {
 
     /// Forgets all answers that are kept.
     pub fn forget_cached(&mut self) {
-        self.collections.cache_mut().clear();
+        self.client.collections.cache_mut().clear();
     }
 
     /// A request that goes its way without being answered from the cache. What it changes is noted when it is answered.
@@ -91,7 +93,7 @@ impl Endpoint {
             changes(unicast.request.method).then(|| ResourcePath::of(&unicast.request.options));
         let id = self.request_in_blocks(now, unicast)?;
         if let Some(path) = path {
-            self.recalls.insert(id, Recall::Changes(path));
+            self.client.recalls.insert(id, Recall::Changes(path));
         }
         Ok(id)
     }
@@ -137,10 +139,10 @@ impl Endpoint {
         sender: &Sender,
         response: Response,
     ) -> Result<Response, Failure> {
-        let Some(recall) = self.recalls.remove(&id) else {
+        let Some(recall) = self.client.recalls.remove(&id) else {
             return Ok(response);
         };
-        let cache = self.collections.cache_mut();
+        let cache = self.client.collections.cache_mut();
         let (key, validates) = match recall {
             Recall::Keeps { key, validates } => (key, validates),
             Recall::Changes(path) => {
@@ -178,15 +180,15 @@ impl Endpoint {
         if let Some(Recall::Keeps {
             key,
             validates: true,
-        }) = self.recalls.remove(&id)
+        }) = self.client.recalls.remove(&id)
         {
-            self.collections.cache_mut().release(&key);
+            self.client.collections.cache_mut().release(&key);
         }
     }
 
     /// Servers that have confirmed what is not kept are asked again, by a Confirmable exchange each.
     pub(super) fn ask_servers_again(&mut self, now: Instant) {
-        while let Some((collection, again)) = self.collections.poll_again() {
+        while let Some((collection, again)) = self.client.collections.poll_again() {
             let unicast = UnicastRequest {
                 request: again.request,
                 route: again.route,

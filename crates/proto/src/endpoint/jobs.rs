@@ -10,53 +10,11 @@ use antiphon_wire::Message;
 use super::Endpoint;
 use super::open::Paid;
 use super::protect::{FromStranger, Parked};
-use crate::collection::CollectionId;
 use crate::event::Event;
-use crate::exchange::ExchangeId;
-use crate::observation::{Binding, ObservationId};
 use crate::parking::Direction;
-use crate::path::Path;
 use crate::security::{AnswerMode, NotProtected, SecurityEvent, at};
 use crate::time::Instant;
 use crate::work::{Task, Work, WorkFailure, WorkId, WorkResult};
-
-/// A response that was heard, and to what.
-#[derive(Clone, Copy)]
-pub(super) struct Heard {
-    pub(super) to: HeardBy,
-    pub(super) path: Path,
-}
-
-/// Who waits for a response.
-#[derive(Clone, Copy)]
-pub(super) enum HeardBy {
-    Exchange(ExchangeId),
-    Collection(CollectionId),
-    Observation(ObservationId, Binding),
-}
-
-impl Heard {
-    pub(super) fn exchange(id: ExchangeId, path: Path) -> Self {
-        Self {
-            to: HeardBy::Exchange(id),
-            path,
-        }
-    }
-
-    pub(super) fn collection(id: CollectionId, path: Path) -> Self {
-        Self {
-            to: HeardBy::Collection(id),
-            path,
-        }
-    }
-
-    pub(super) fn observation(id: ObservationId, binding: Binding, path: Path) -> Self {
-        Self {
-            to: HeardBy::Observation(id, binding),
-            path,
-        }
-    }
-}
 
 impl Endpoint {
     /// The security contexts.
@@ -208,9 +166,7 @@ impl Endpoint {
             };
             match (from, known) {
                 (FromStranger::Request(origin), true) => self.open_request(now, origin, &message),
-                (FromStranger::Response(heard), true) => {
-                    let _acknowledged = self.open_response(now, heard, &message);
-                }
+                (FromStranger::Response(heard), true) => self.open_again(now, heard, &message),
                 (FromStranger::Request(origin), false) => {
                     let reason = antiphon_oscore::Reason::NoCredential { group, kid };
                     self.answer_refused(now, origin, reason);

@@ -5,9 +5,8 @@
 use antiphon_oscore::Group;
 
 use super::Endpoint;
-use crate::exchange::Failure;
 use crate::membership::SecurityGroupName;
-use crate::security::{GroupId, NotProtected};
+use crate::security::GroupId;
 use crate::time::Instant;
 
 impl Endpoint {
@@ -29,19 +28,14 @@ impl Endpoint {
     }
 
     /// Leaves a security group, also before joining it again. All exchanges, collections and observations that this endpoint has begun
-    /// in it end with [`NotProtected::Left`]: their tokens are freed, and a response that comes later belongs to
+    /// in it end with [`NotProtected::Left`](crate::NotProtected::Left): their tokens are freed, and a response that comes later belongs to
     /// nothing. What was to be answered in it is not. The group comes back, for its last record; with it the keys
     /// are gone from here.
     ///
     /// `None`: there is no such group.
     pub fn leave_group(&mut self, now: Instant, id: GroupId) -> Option<Group> {
         self.guard.contexts.group(id)?;
-        self.end_all_in(now, id);
-        self.collections.leave(now, id);
-        self.cancel_completions(now);
-        for exchange in self.exchanges.protected_in(id) {
-            self.fail(now, exchange, Failure::NotProtected(NotProtected::Left));
-        }
+        self.end_asked_in(now, id);
         let group = self.guard.contexts.remove_group(id)?;
         self.guard.forget(id);
         self.review_observers(now);

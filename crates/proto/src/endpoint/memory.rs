@@ -129,16 +129,13 @@ impl Endpoint {
     pub fn load(&self) -> Load {
         Load {
             dedup_records: self.dedup.len(),
-            exchanges: self.exchanges.len(),
-            transfers: self.transfers.len(),
             confirmables: self.confirmables.len(),
             incoming: self.incoming.len(),
             pending_answers: self.pending.len(),
             parked: self.parking.len(),
             outbox: self.outbox.len(),
-            observations: self.observations.len(),
             observers: self.server.observers().len(),
-            cached: self.collections.cache().len(),
+            ..self.client.load()
         }
     }
 }

@@ -11,10 +11,11 @@ use antiphon_wire::{Message, MessageId, Type};
 
 use super::answer::{Asker, append};
 use super::{Endpoint, Origin, Separate};
-use crate::exchange::{Failure, Sent};
+use crate::failure::Failure;
 use crate::identity::{Sender, Standing};
 use crate::message::Response;
 use crate::path::Path;
+use crate::reliability::Sent;
 use crate::resource::ResourceId;
 #[cfg(feature = "oscore")]
 use crate::security::NotProtected;

@@ -4,7 +4,7 @@ use antiphon_wire::{Message, Type};
 
 use super::Endpoint;
 #[cfg(feature = "oscore")]
-use super::jobs::{Heard, HeardBy};
+use super::hear::{Heard, HeardBy};
 use crate::collection::Reply;
 use crate::exchange::{ExchangeId, Failure, Owner, SendError};
 use crate::identity::Sender;
@@ -25,23 +25,25 @@ impl Endpoint {
         now: Instant,
         request: ObserveRequest,
     ) -> Result<ObservationId, ObserveError> {
-        let tokens = self.collections.tokens_mut();
+        let tokens = self.client.collections.tokens_mut();
         let token = tokens.take(now).map_err(|error| {
             ObserveError::Collect(crate::collection::CollectError::Tokens(error))
         })?;
         let started = self
+            .client
             .observations
             .open(now, &mut self.rng, token, request)
             .and_then(|id| match self.begin_round(now, id, Purpose::Register) {
                 Ok(()) => Ok(id),
                 Err(error) => {
-                    self.observations.forget(id);
+                    self.client.observations.forget(id);
                     Err(error)
                 }
             });
         match started {
-            Ok(id) => self.observations.first(now, id),
+            Ok(id) => self.client.observations.first(now, id),
             Err(_) => self
+                .client
                 .collections
                 .tokens_mut()
                 .give_back(token, Instant::ZERO),
@@ -52,18 +54,18 @@ impl Endpoint {
     /// Registers again now, or as soon as the members have had the expected round trip and leisure for the last
     /// registration (groupcomm-bis section 3.7).
     pub fn observe_again(&mut self, now: Instant, id: ObservationId) {
-        self.observations.register_again(now, id);
+        self.client.observations.register_again(now, id);
     }
 
     /// Ends an observation: its members are asked to forget it, by multicast and those that do not answer in person. The
     /// outcome follows as an event.
     pub fn end_observation(&mut self, now: Instant, id: ObservationId) {
-        self.observations.end(now, id);
+        self.client.observations.end(now, id);
     }
 
     /// Ends the observation of one member, by a unicast request. Of one server: as [`end_observation`](Self::end_observation).
     pub fn end_observation_of(&mut self, now: Instant, id: ObservationId, member: ObservedIndex) {
-        self.observations.end_member(now, id, member);
+        self.client.observations.end_member(now, id, member);
     }
 
     /// Ends every observation that is protected in this group or pair, at once and without a further message, as a member
@@ -74,19 +76,19 @@ impl Endpoint {
         now: Instant,
         context: impl Into<crate::security::ContextId>,
     ) -> usize {
-        let ended = self.observations.end_all_in(now, context.into());
+        let ended = self.client.observations.end_all_in(now, context.into());
         self.conduct_observations(now);
         ended
     }
 
     /// How an observation stands; `None` when it is over.
     pub fn observation_status(&self, now: Instant, id: ObservationId) -> Option<ObservationStatus> {
-        self.observations.status(now, id)
+        self.client.observations.status(now, id)
     }
 
     /// What is known of one member of an observation.
     pub fn observed(&self, id: ObservationId, member: ObservedIndex) -> Option<ObservedReport> {
-        self.observations.report(id, member)
+        self.client.observations.report(id, member)
     }
 
     /// Asks the groups of an observation; one of a single server asks that by itself.
@@ -96,63 +98,74 @@ impl Endpoint {
         id: ObservationId,
         purpose: Purpose,
     ) -> Result<(), ObserveError> {
-        let Some((request, token)) = self.observations.round(id, purpose) else {
+        let Some((request, token)) = self.client.observations.round(id, purpose) else {
             return Ok(());
         };
         let round = self
+            .client
             .collections
             .start_round(now, &mut self.rng, request, token)?;
-        self.observations.round_began(now, id, purpose, round);
+        self.client
+            .observations
+            .round_began(now, id, purpose, round);
         Ok(())
     }
 
     /// Does what the observations want done.
     pub(super) fn conduct_observations(&mut self, now: Instant) {
-        if self.observations.is_idle() {
+        if self.client.observations.is_idle() {
             return; // the usual case, asked for each datagram
         }
         loop {
-            while let Some(news) = self.collections.poll_round() {
-                self.observations.round_news(now, news);
+            while let Some(news) = self.client.collections.poll_round() {
+                self.client.observations.round_news(now, news);
             }
-            let Some(act) = self.observations.poll_act() else {
+            let Some(act) = self.client.observations.poll_act() else {
                 return;
             };
             match act {
                 Act::Round(id, purpose) => {
                     if self.begin_round(now, id, purpose).is_err() {
-                        self.observations.round_refused(now, id, purpose);
+                        self.client.observations.round_refused(now, id, purpose);
                     }
                 }
                 Act::Ask(observer, echo) => self.ask_member(now, observer, echo.as_deref()),
                 Act::Break(exchange) => self.cancel(now, exchange),
-                Act::Stop(round) => self.collections.close(now, round),
+                Act::Stop(round) => self.client.collections.close(now, round),
                 Act::Free(token, Instant::ZERO) => {
-                    self.collections
+                    self.client
+                        .collections
                         .tokens_mut()
                         .give_back(token, Instant::ZERO);
                 }
                 Act::Free(token, at) => {
-                    let reuse = self.collections.token_reuse(core::time::Duration::ZERO);
-                    self.collections.tokens_mut().give_back(token, at + reuse);
+                    let reuse = self
+                        .client
+                        .collections
+                        .token_reuse(core::time::Duration::ZERO);
+                    self.client
+                        .collections
+                        .tokens_mut()
+                        .give_back(token, at + reuse);
                 }
             }
         }
     }
 
     fn ask_member(&mut self, now: Instant, observer: Observer, echo: Option<&[u8]>) {
-        let started = self.observations.unicast(observer, echo);
+        let started = self.client.observations.unicast(observer, echo);
         let started = started.and_then(|(unicast, token)| {
             let owner = Owner::Observation(observer);
-            self.exchanges
+            self.client
+                .exchanges
                 .start_with(now, &mut self.rng, owner, unicast, Some(token))
                 .ok()
         });
         match started {
-            Some(exchange) => self.observations.asked(observer, exchange),
+            Some(exchange) => self.client.observations.asked(observer, exchange),
             None => {
                 let failure = Failure::Unreachable(SendError::NoBuffer);
-                self.observations.not_reached(now, observer, failure);
+                self.client.observations.not_reached(now, observer, failure);
             }
         }
     }
@@ -165,7 +178,7 @@ impl Endpoint {
         path: &Path,
         message: &Message<'_>,
     ) -> Reply {
-        if !self.observations.is_protected(id) {
+        if !self.client.observations.is_protected(id) {
             return self.notified(now, id, path, &Sender::Unauthenticated, message, None);
         }
         #[cfg(feature = "oscore")]
@@ -173,7 +186,7 @@ impl Endpoint {
             .option(antiphon_wire::OptionNumber::OSCORE)
             .is_some()
         {
-            if let Some(binding) = self.observations.next_binding(id, path, None) {
+            if let Some(binding) = self.client.observations.next_binding(id, path, None) {
                 return self.open_response(now, Heard::observation(id, binding, *path), message);
             }
             return match message.kind() {
@@ -182,7 +195,7 @@ impl Endpoint {
             };
         }
         // Anyone can forge it.
-        self.observations.unprotected(id);
+        self.client.observations.unprotected(id);
         match message.kind() {
             Type::Con => Reply::Reset,
             _ => Reply::Nothing,
@@ -199,8 +212,8 @@ impl Endpoint {
         message: &Message<'_>,
         bound: Option<Bound>,
     ) -> Reply {
-        if let Some(round) = self.observations.round_of(id) {
-            self.collections.round_answered(now, round, path);
+        if let Some(round) = self.client.observations.round_of(id) {
+            self.client.collections.round_answered(now, round, path);
         }
         let arrived = Arrived {
             path,
@@ -208,7 +221,8 @@ impl Endpoint {
             bound,
             in_person: None,
         };
-        self.observations
+        self.client
+            .observations
             .hear(now, &mut self.rng, id, arrived, message)
     }
 
@@ -224,7 +238,7 @@ impl Endpoint {
         message: &Message<'_>,
         bound: Option<Bound>,
     ) -> Reply {
-        let Some(ended) = self.exchanges.end(now, exchange, true) else {
+        let Some(ended) = self.client.exchanges.end(now, exchange, true) else {
             return Reply::Nothing;
         };
         let arrived = Arrived {
@@ -237,7 +251,8 @@ impl Endpoint {
                 sent: ended.request_sent,
             }),
         };
-        self.observations
+        self.client
+            .observations
             .hear(now, &mut self.rng, observer.observation, arrived, message)
     }
 }
@@ -254,10 +269,12 @@ impl Endpoint {
         let registration = match heard.to {
             HeardBy::Collection(_) => return None,
             HeardBy::Exchange(id) => {
-                let observer = self.exchanges.observer(id)?;
-                self.observations.registration_of_ask(observer)?
+                let observer = self.client.exchanges.observer(id)?;
+                self.client.observations.registration_of_ask(observer)?
             }
-            HeardBy::Observation(id, binding) => self.observations.registration(id, binding)?,
+            HeardBy::Observation(id, binding) => {
+                self.client.observations.registration(id, binding)?
+            }
         };
         let kid = opened.sender.kid();
         let kid = kid.as_bytes();
@@ -292,7 +309,10 @@ impl Endpoint {
             return None;
         }
         let (id, after) = self.next_after(heard, token)?;
-        let next = self.observations.next_binding(id, &heard.path, after)?;
+        let next = self
+            .client
+            .observations
+            .next_binding(id, &heard.path, after)?;
         Some(Heard::observation(id, next, heard.path))
     }
 
@@ -304,8 +324,8 @@ impl Endpoint {
         match heard.to {
             HeardBy::Observation(id, binding) => Some((id, Some(binding))),
             HeardBy::Exchange(id) => {
-                self.exchanges.observer(id)?;
-                Some((self.observations.matching(&heard.path, token)?, None))
+                self.client.exchanges.observer(id)?;
+                Some((self.client.observations.matching(&heard.path, token)?, None))
             }
             HeardBy::Collection(_) => None,
         }
@@ -319,7 +339,9 @@ impl Endpoint {
     ) -> Option<alloc::vec::Vec<u8>> {
         let token = Message::parse(message).ok()?.token();
         let (id, after) = self.next_after(heard, token)?;
-        self.observations.next_binding(id, &heard.path, after)?;
+        self.client
+            .observations
+            .next_binding(id, &heard.path, after)?;
         Some(message.to_vec())
     }
 }

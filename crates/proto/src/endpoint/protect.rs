@@ -8,19 +8,19 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use antiphon_oscore::{ContextId, Mode, ProtectError, Protected, Protecting, Signing, To};
+use antiphon_oscore::{Mode, ProtectError, Protected, Protecting, Signing};
 use antiphon_wire::{Code, Message, MessageId, OptionNumber, Type};
 
 use super::answer::{Asker, append};
-use super::jobs::Heard;
+use super::client::{Heard, Question};
 use super::notify::Observing;
 use super::{Endpoint, Origin, Separate};
-use crate::collection::{BareQuestion, Security};
 use crate::event::{Event, IncomingId};
-use crate::exchange::{Failure, Sent, Unprotected};
+use crate::failure::Failure;
 use crate::message::Response;
 use crate::parking::Direction;
-use crate::security::{AnswerMode, NotProtected, Protection, at};
+use crate::reliability::Sent;
+use crate::security::{AnswerMode, NotProtected, at};
 use crate::time::Instant;
 use crate::work::{SignJob, Task, WorkId};
 
@@ -54,10 +54,8 @@ pub(super) struct Keys {
 
 /// A message on its way out that is not protected yet.
 pub(super) enum Outgoing {
-    /// A request to one peer.
-    Request(Box<Unprotected>),
-    /// A question to a group.
-    Question(Box<BareQuestion>),
+    /// A request, to one peer or to a group.
+    Question(Question),
     /// An answer.
     Answer(Box<Answering>),
 }
@@ -74,32 +72,20 @@ pub(super) struct Answering {
 impl Outgoing {
     fn peer(&self) -> SocketAddr {
         match self {
-            Self::Request(request) => request.peer,
-            Self::Question(question) => question.destination,
+            Self::Question(question) => question.peer(),
             Self::Answer(answer) => answer.asker.origin.path.peer,
         }
     }
 
     fn len(&self) -> usize {
         match self {
-            Self::Request(request) => request.message.len(),
-            Self::Question(question) => question.message.len(),
+            Self::Question(question) => question.len(),
             Self::Answer(answer) => crate::server::encoded_len(8, &answer.response),
         }
     }
 }
 
 impl Endpoint {
-    /// Protects every request that may leave now.
-    pub(super) fn protect_requests(&mut self, now: Instant) {
-        while let Some(bare) = self.exchanges.poll_bare() {
-            self.protect(now, Outgoing::Request(Box::new(bare)));
-        }
-        while let Some(bare) = self.collections.poll_bare(now) {
-            self.protect(now, Outgoing::Question(Box::new(bare)));
-        }
-    }
-
     /// Protects an answer and sends it.
     pub(super) fn protect_answer(
         &mut self,
@@ -125,7 +111,6 @@ impl Endpoint {
     /// The same for a message that has waited for sequence numbers since then.
     fn protect_since(&mut self, now: Instant, since: Instant, mut outgoing: Outgoing) {
         let protecting = match &mut outgoing {
-            Outgoing::Request(request) => self.protect_request(now, request),
             Outgoing::Question(question) => self.protect_question(now, question),
             Outgoing::Answer(answer) => self.protect_response(now, answer),
         };
@@ -225,40 +210,6 @@ impl Endpoint {
         }
     }
 
-    fn protect_request(
-        &mut self,
-        now: Instant,
-        request: &Unprotected,
-    ) -> Result<Protecting, ProtectError> {
-        let message = plain(&request.message)?;
-        let contexts = &mut self.guard.contexts;
-        let (context, to) = match &request.protection {
-            Protection::None => return Err(ProtectError::NoContext),
-            Protection::Pair(pair) => (ContextId::Pair(*pair), To::Peer),
-            Protection::Group(group) => (ContextId::Group(*group), To::Group),
-            Protection::Member { group, credential } => {
-                let known = contexts.group(*group).ok_or(ProtectError::NoContext)?;
-                let kid = known.holder_of(credential);
-                let kid = kid.ok_or(ProtectError::UnknownMember)?;
-                (ContextId::Group(*group), To::Member(kid))
-            }
-        };
-        contexts.protect_request(at(now), context, &message, to)
-    }
-
-    fn protect_question(
-        &mut self,
-        now: Instant,
-        question: &BareQuestion,
-    ) -> Result<Protecting, ProtectError> {
-        let message = plain(&question.message)?;
-        let Security::Group(group) = question.security else {
-            return Err(ProtectError::NoContext);
-        };
-        let contexts = &mut self.guard.contexts;
-        contexts.protect_request(at(now), group.into(), &message, To::Group)
-    }
-
     fn protect_response(
         &mut self,
         now: Instant,
@@ -321,21 +272,13 @@ impl Endpoint {
     /// A message is protected: it leaves.
     pub(super) fn protected(&mut self, now: Instant, outgoing: Outgoing, protected: Protected) {
         let Protected { bytes, asked } = protected;
-        let asked = asked.map(Box::new);
         if bytes.len() > self.config.limits.datagram {
             return self.too_large(now, outgoing);
         }
         self.guard.counters.protected += 1;
         match outgoing {
-            Outgoing::Request(request) => self.exchanges.sealed(request.exchange, bytes, asked),
             Outgoing::Question(question) => {
-                // What opens the answers to a round stays with its observation.
-                let asked = match asked {
-                    Some(asked) => self.observations.sealed(question.collection, asked),
-                    None => None,
-                };
-                self.collections
-                    .sealed(now, question.collection, bytes, asked);
+                self.question_protected(now, &question, bytes, asked.map(Box::new));
             }
             Outgoing::Answer(answer) => {
                 if let Observing::Notification(turn) = answer.asker.observing {
@@ -404,13 +347,7 @@ impl Endpoint {
     pub(super) fn not_protected(&mut self, now: Instant, outgoing: Outgoing, why: NotProtected) {
         self.guard.counters.not_protected += 1;
         match outgoing {
-            Outgoing::Request(request) => {
-                self.fail(now, request.exchange, Failure::NotProtected(why));
-            }
-            Outgoing::Question(question) => {
-                self.collections
-                    .not_protected(now, question.collection, why);
-            }
+            Outgoing::Question(question) => self.question_not_protected(now, &question, why),
             Outgoing::Answer(answer) => {
                 if let Some(incoming) = answer.incoming {
                     let failure = Failure::NotProtected(why);
@@ -470,11 +407,11 @@ fn slow(outgoing: &Outgoing) -> bool {
             let origin = &answer.asker.origin;
             origin.kind == Type::Con && !origin.acknowledged && !origin.path.is_multicast()
         }
-        Outgoing::Request(_) | Outgoing::Question(_) => false,
+        Outgoing::Question(_) => false,
     }
 }
 
-fn plain(bytes: &[u8]) -> Result<Message<'_>, ProtectError> {
+pub(super) fn plain(bytes: &[u8]) -> Result<Message<'_>, ProtectError> {
     Message::parse(bytes)
         .map_err(|_| ProtectError::Message(antiphon_oscore::MessageRefused::Option))
 }

@@ -1,12 +1,18 @@
 //! One endpoint, datagram by datagram: what it answers and what it does not.
 
+#[cfg(feature = "client")]
 mod blocks;
+#[cfg(feature = "client")]
 mod cached;
+#[cfg(feature = "client")]
 mod exchanges;
 mod notify;
+#[cfg(feature = "client")]
 mod observe;
-#[cfg(feature = "oscore")]
+#[cfg(all(feature = "client", feature = "oscore"))]
 mod secured;
+#[cfg(feature = "oscore")]
+mod serving;
 mod work;
 
 use alloc::string::String;
@@ -16,12 +22,17 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use antiphon_wire::{ContentFormat, NoResponse, OptionNumber, Writer};
 
 use super::*;
-use crate::exchange::Reliability;
 use crate::membership::CoapGroupSpec;
-use crate::message::Request;
 use crate::policy::{Access, GroupPolicy, Leisure};
 use crate::resource::{Methods, Resource};
 use crate::work::WorkResult;
+#[cfg(feature = "client")]
+use crate::{
+    collection::{CollectionId, GroupRequest},
+    event::ExchangeId,
+    exchange::{Reliability, RequestError, UnicastRequest},
+    message::Request,
+};
 
 const GROUP: ([u8; 4], u16) = ([224, 0, 1, 187], 5683);
 const ME: ([u8; 4], u16) = ([10, 0, 0, 1], 5683);

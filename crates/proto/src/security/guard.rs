@@ -11,7 +11,7 @@ use antiphon_oscore::{ContextId, Contexts, GroupEvent, GroupId, Kid, Member, Rea
 use hashbrown::HashMap;
 
 use super::Budgets;
-use crate::exchange::same_peer;
+use crate::path::same_peer;
 use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 use crate::work::WorkId;

@@ -38,6 +38,7 @@ fn work_that_nobody_asked_for_changes_nothing() {
     assert!(bench.endpoint.poll_event().is_none());
 }
 
+#[cfg(feature = "client")]
 #[test]
 fn own_multicast_can_be_ignored() {
     use crate::collection::{GroupTarget, NoSec, Security};

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::hash::{BuildHasher, Hasher};
 
 use super::*;
-use crate::exchange::{peer_key, same_peer};
+use crate::path::{peer_key, same_peer};
 
 /// No place.
 const NONE: u32 = u32::MAX;

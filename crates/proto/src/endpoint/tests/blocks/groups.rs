@@ -255,7 +255,7 @@ fn the_collection_waits_for_bodies_beyond_its_deadline_and_then_ends() {
     assert!(net.requests().len() <= 1);
     assert!(net.is_over() && net.answers().is_empty());
     assert_eq!(net.hosts[CLIENT].endpoint.load().exchanges, 0);
-    assert!(net.hosts[CLIENT].endpoint.completing.is_empty());
+    assert!(net.hosts[CLIENT].endpoint.client.completing.is_empty());
 }
 
 #[test]

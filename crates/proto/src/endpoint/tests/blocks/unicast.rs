@@ -41,7 +41,7 @@ fn a_large_representation_arrives_whole() {
     };
     assert_eq!(*after, Duration::from_millis(30), "since the first request");
     assert_eq!(net.hosts[CLIENT].endpoint.load().exchanges, 0);
-    assert!(net.hosts[CLIENT].endpoint.transfers.is_clear());
+    assert!(net.hosts[CLIENT].endpoint.client.transfers.is_clear());
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn transfers_to_the_same_resource_have_request_tags_of_their_own() {
     net.ask(1, put(5));
     net.pass(secs(1));
     assert_eq!(tags(&net), [None, Some(Vec::new()), Some(Vec::new())]);
-    assert!(net.hosts[CLIENT].endpoint.transfers.is_clear());
+    assert!(net.hosts[CLIENT].endpoint.client.transfers.is_clear());
 }
 
 #[test]
@@ -438,7 +438,7 @@ fn a_transfer_that_takes_too_long_ends_and_one_that_is_given_up_is_silent() {
     assert!(net.failure(id).is_none());
     let endpoint = &net.hosts[CLIENT].endpoint;
     assert_eq!(endpoint.load().exchanges, 0);
-    assert!(endpoint.transfers.is_clear());
+    assert!(endpoint.client.transfers.is_clear());
 }
 
 #[test]

@@ -86,37 +86,3 @@ impl fmt::Display for SendError {
 }
 
 impl core::error::Error for SendError {}
-
-/// Why a unicast request was refused before anything was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestError {
-    /// The destination is a group: use a collection.
-    GroupDestination,
-    /// The code is not a request method.
-    NotAMethod,
-    /// Port 0 cannot be sent to.
-    NoPort,
-    /// Too many exchanges are open.
-    TooMany,
-    /// The message does not fit the largest datagram.
-    TooLarge,
-    /// Multi-ETag is for requests to groups, or to a proxy that forwards to one (groupcomm-bis section 3.2.2, version -03).
-    MultiEtag,
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::GroupDestination => {
-                "the destination is a group address; a group is asked by a collection"
-            }
-            Self::NotAMethod => "the code is not a request method",
-            Self::NoPort => "port 0 cannot be sent to",
-            Self::TooMany => "too many exchanges are open",
-            Self::TooLarge => "the request does not fit into the largest datagram",
-            Self::MultiEtag => "Multi-ETag is for requests to groups",
-        })
-    }
-}
-
-impl core::error::Error for RequestError {}
