@@ -35,6 +35,8 @@
 
 mod announcement;
 mod block_set;
+#[cfg(feature = "client")]
+mod distributor;
 mod message;
 mod request;
 #[cfg(test)]
@@ -42,5 +44,11 @@ mod tests;
 
 pub use announcement::{Announcement, AnnouncementError, Digest, ImageId};
 pub use block_set::BlockSet;
+#[cfg(feature = "client")]
+pub use distributor::{
+    Ask, AskId, DeviceReport, DistributionEnd, DistributionPhase, DistributionProgress,
+    Distributor, DistributorConfig, DistributorEvent, Estimate, Fills, GroupSend, ImageSurvey,
+    Served, WATCH_SHARE,
+};
 pub use message::{DeviceState, DeviceStatus, Malformed, MissingBlocks, Notice};
 pub use request::{Command, block_request, notice_request, repair_request, status_request};
