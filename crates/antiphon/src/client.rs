@@ -5,7 +5,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use antiphon_proto::{
-    CacheConfig, CollectionId, EndpointConfig, GroupPacing, SocketId, Status, Transmission,
+    CacheConfig, CollectionId, EndpointConfig, GroupPacing, MembershipOracle, SocketId, Status,
+    Transmission,
 };
 use antiphon_wire::Uri;
 
@@ -174,6 +175,23 @@ impl Client {
     pub async fn set_transmission(&self, transmission: Transmission) -> Result<(), Closed> {
         self.link
             .call(move |driver, now| driver.endpoint.set_transmission(now, transmission))
+            .await
+    }
+
+    /// Says who knows the current members of groups, for calls and observations that
+    /// [expect](antiphon_proto::Expectation::current) them from now on. Default: nobody does.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn set_membership_oracle(
+        &self,
+        oracle: impl MembershipOracle + 'static,
+    ) -> Result<(), Closed> {
+        self.link
+            .call(move |driver, _| {
+                let collections = driver.endpoint.collections_mut();
+                collections.set_membership_oracle(Some(Box::new(oracle)));
+            })
             .await
     }
 

@@ -62,14 +62,15 @@ pub use antiphon_proto::{
     AnsweredBy, ApplicationGroupId, Arrival, Attributes, BlockSize, BodyFailure, BodyProgress,
     CacheConfig, CacheCounters, Caching, CoapGroup, CoapGroupId, CollectError, CollectionEvent,
     CollectionId, Completion, Discoverable, EndedBy, EndpointConfig, Expectation, Failure,
-    FollowUp, GroupModeByUnicast, GroupPacing, GroupPolicy, HoldReason, How, Identity, Incoming,
-    Leisure, Lint, Member, MemberEnd, MemberIndex, MembershipError, Methods, MissingReason, Naming,
-    News, NoSec, NoSecPolicy, Notification, ObservationConfig, ObservationDropped, ObservationEnd,
-    ObservationEvent, ObservationId, ObservationLimits, ObservationOutcome, ObservationStatus,
-    ObserveConfig, ObserveError, ObservedIndex, ObservedReport, ObservedState, ObserverCounters,
-    Options, Outcome, Path, Permissions, Reachability, Rejection, Repeat, Request, Resource,
-    ResourceError, ResourceId, Response, SecurityGroupName, SecurityMode, Sender, ServerBlocks,
-    ServerConfig, Status, TransferLimits, Transmission,
+    FollowUp, FurtherBlocks, GroupModeByUnicast, GroupPacing, GroupPolicy, HoldReason, How,
+    Identity, Incoming, Leisure, Lint, Member, MemberEnd, MemberIndex, MembershipError,
+    MembershipOracle, Methods, MissingReason, Naming, News, NoSec, NoSecPolicy, Notification,
+    ObservationConfig, ObservationDropped, ObservationEnd, ObservationEvent, ObservationId,
+    ObservationLimits, ObservationOutcome, ObservationStatus, ObserveConfig, ObserveError,
+    ObservedIndex, ObservedReport, ObservedState, ObserverCounters, Options, Outcome, Path,
+    Permissions, Reachability, Rejection, Repeat, Request, Resource, ResourceError, ResourceId,
+    Response, SecurityGroupName, SecurityMode, Sender, ServerBlocks, ServerConfig, StaticMembers,
+    Status, TransferLimits, Transmission,
 };
 pub use antiphon_wire::{Class, Code, ContentFormat, OptionNumber, Scope};
 

@@ -100,6 +100,10 @@ pub(crate) struct Question {
     #[arg(long, value_name = "BYTES", value_parser = block_size, help_heading = "Request")]
     block_size: Option<BlockSize>,
 
+    /// Ask the group for further blocks of large answers, one request for each, instead of every member for its own
+    #[arg(long, help_heading = "Request")]
+    blocks_by_group: bool,
+
     /// Kind of network: 6lowpan warns about requests that do not fit one frame, 6lowpan-strict refuses them
     #[arg(
         long,

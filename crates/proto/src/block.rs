@@ -27,7 +27,9 @@ pub(crate) use key::OperationKey;
 #[cfg(feature = "client")]
 pub use transfer::{BodyProgress, TransferLimits};
 #[cfg(feature = "client")]
-pub(crate) use transfer::{Bounds, Step, Transfer, block, hinted_size, is_first_of_more};
+pub(crate) use transfer::{
+    Bounds, Step, Transfer, block, hinted_size, is_first_of_more, later_block,
+};
 
 /// The size of a block: a power of two from 16 to 1024 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

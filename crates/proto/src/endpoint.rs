@@ -55,7 +55,7 @@ use crate::rng::Rng;
 use crate::security::Received;
 #[cfg(feature = "oscore")]
 use crate::security::{Guard, SecurityConfig};
-use crate::server::{Context, Disposition, Server, ServerConfig, Turn};
+use crate::server::{Context, Disposition, ObserverId, Server, ServerConfig, Turn};
 use crate::shares::Shares;
 use crate::time::Instant;
 use crate::work::{Task, Work, WorkId};
@@ -179,8 +179,8 @@ struct Incoming {
 /// A separate response.
 #[derive(Clone, Copy)]
 enum Separate {
-    /// To which request, and to whom.
-    Answer(IncomingId, SocketAddr),
+    /// To which request, to whom, and which observer it makes.
+    Answer(IncomingId, SocketAddr, Option<ObserverId>),
     /// A notification of an observer.
     Notification(Turn),
 }
@@ -593,7 +593,7 @@ impl Endpoint {
             Type::Non => {}
             Type::Ack => match self.confirmables.settle(peer, mid) {
                 Some(Sent::Request(id)) => self.request_acknowledged(now, id),
-                Some(Sent::Response(Separate::Answer(_, peer))) => {
+                Some(Sent::Response(Separate::Answer(_, peer, _))) => {
                     self.separate_shares.give_back(peer);
                 }
                 Some(Sent::Response(Separate::Notification(turn))) => {
@@ -626,8 +626,11 @@ impl Endpoint {
             Sent::Response(Separate::Notification(turn)) => {
                 self.notification_failed(now, &turn, failure);
             }
-            Sent::Response(Separate::Answer(incoming, peer)) => {
+            Sent::Response(Separate::Answer(incoming, peer, observer)) => {
                 self.separate_shares.give_back(peer);
+                if let Some(observer) = observer {
+                    self.first_answer_failed(now, observer, failure);
+                }
                 self.events
                     .push_back(Event::Undelivered { incoming, failure });
             }

@@ -95,6 +95,8 @@ pub(crate) enum Owner<C> {
     Completion(C),
     /// It asks one member of an observation, under the token of that.
     Observation(Observer),
+    /// It fetches the rest of a notification of that member.
+    Notification(Observer),
 }
 
 /// An exchange that is over.

@@ -4,6 +4,8 @@
 //! option or in the payload, or one of its addresses. A light that answers from its link-local address
 //! is found by any of its addresses and is not missing.
 
+mod oracle;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,6 +18,8 @@ use hashbrown::HashTable;
 use crate::identity::{Identity, Sender};
 use crate::path::Path;
 use crate::rng::KeyedHash;
+
+pub use oracle::{MembershipOracle, StaticMembers};
 
 /// The place of a member in the order in which the expected members were named, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,6 +140,8 @@ pub struct Expectation {
     ids: Parts<Vec<u8>>,
     identities: Parts<Vec<u8>>,
     extract: Option<Extract>,
+    /// Whoever is a member when the question begins.
+    current: bool,
 }
 
 impl Expectation {

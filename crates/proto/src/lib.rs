@@ -101,13 +101,16 @@ pub use crate::{
     collection::{
         Again, Answer, AnswerLimits, AnswerPolicy, AnswerProgress, AnsweredBy, Asking, Caching,
         CollectError, CollectionConfig, CollectionEvent, CollectionId, Collections, Completion,
-        CompletionRequest, Delivery, Dropped, End, EndedBy, GroupRequest, GroupTarget, Held,
-        HoldReason, How, Ipv4Global, Larger, LinkProfile, MemberReport, MemberState, MissingReason,
-        Outcome, OverFrameBudget, Rejection, Repeat, Reply, SIXLOWPAN_BUDGET, Security, Stage,
-        Status, Unexpected, Verdict,
+        CompletionRequest, Delivery, Dropped, End, EndedBy, FurtherBlocks, GroupRequest,
+        GroupTarget, Held, HoldReason, How, Ipv4Global, Larger, LinkProfile, MemberReport,
+        MemberState, MissingReason, Outcome, OverFrameBudget, Rejection, Repeat, Reply,
+        SIXLOWPAN_BUDGET, Security, Stage, Status, Unexpected, Verdict,
     },
     exchange::{Reliability, RequestError, UnicastRequest, Waiting},
-    expect::{DuplicateMember, Expectation, Extract, Member, MemberAddress, MemberIndex},
+    expect::{
+        DuplicateMember, Expectation, Extract, Member, MemberAddress, MemberIndex,
+        MembershipOracle, StaticMembers,
+    },
     observation::{
         FollowUp, MemberEnd, News, Notification, ObservationConfig, ObservationDropped,
         ObservationEnd, ObservationEvent, ObservationId, ObservationLimits, ObservationOutcome,

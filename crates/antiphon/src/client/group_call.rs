@@ -4,8 +4,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_proto::{
-    AnswerLimits, Caching, Completion, Expectation, GroupRequest, GroupTarget, Leisure, NoSec,
-    ObserveRequest, Observed, Options, Repeat, Request, Security,
+    AnswerLimits, Caching, Completion, Expectation, FurtherBlocks, GroupRequest, GroupTarget,
+    Leisure, NoSec, ObserveRequest, Observed, Options, Repeat, Request, Security,
 };
 use antiphon_wire::{Code, ContentFormat, OptionNumber, Uri};
 
@@ -88,6 +88,12 @@ impl GroupCall {
     pub fn expect(mut self, members: Expectation) -> Self {
         self.shape.expect = members;
         self
+    }
+
+    /// The current members of the group are expected, as the client's
+    /// [oracle](super::Client::set_membership_oracle) knows them when the call is sent.
+    pub fn expect_current(self) -> Self {
+        self.expect(Expectation::current())
     }
 
     /// Answers are collected for this long after the last transmission. Default 10 s without security; in a security group, the
@@ -175,6 +181,12 @@ impl GroupCall {
     /// answer in the cache.
     pub fn caching(mut self, caching: Caching) -> Self {
         self.shape.caching = Some(caching);
+        self
+    }
+
+    /// How further blocks of answers are asked for, of which only the first has come. Default: of each member by unicast.
+    pub fn further_blocks(mut self, how: FurtherBlocks) -> Self {
+        self.shape.blocks = how;
         self
     }
 

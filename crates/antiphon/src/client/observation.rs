@@ -20,6 +20,7 @@ pub struct Observing {
     margin: Option<Duration>,
     follow_up: Option<FollowUp>,
     limits: Option<ObservationLimits>,
+    cached: bool,
 }
 
 impl Observing {
@@ -65,6 +66,15 @@ impl Observing {
         self
     }
 
+    /// Notifications are kept in the client's cache: [`OneCall::cached`](super::OneCall::cached) and
+    /// [`GroupCall::cached`](super::GroupCall::cached) get the newest state without asking. What is kept of a member already is
+    /// refreshed by its notifications in any case.
+    #[must_use]
+    pub fn cached(mut self) -> Self {
+        self.cached = true;
+        self
+    }
+
     /// A request like this; where it goes is left open.
     pub(super) fn applied_to(self, request: Request) -> ObserveRequest {
         let nowhere = GroupTarget {
@@ -79,6 +89,7 @@ impl Observing {
             margin: self.margin,
             follow_up: self.follow_up.unwrap_or(defaults.follow_up),
             limits: self.limits.unwrap_or(defaults.limits),
+            cached: self.cached,
             leisure: Duration::ZERO,
             ..defaults
         }

@@ -59,6 +59,7 @@ fn subject(event: &ObservationEvent) -> (ObservationId, bool) {
         | ObservationEvent::NotRegistered { observation, .. }
         | ObservationEvent::SendFailed { observation, .. }
         | ObservationEvent::Stale { observation, .. }
+        | ObservationEvent::Incomplete { observation, .. }
         | ObservationEvent::Silent { observation, .. }
         | ObservationEvent::Unreached { observation, .. }
         | ObservationEvent::MemberEnded { observation, .. } => (*observation, false),

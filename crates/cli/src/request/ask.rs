@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use antiphon::error::ResolveError;
 use antiphon::proto::{Larger, LinkProfile, SIXLOWPAN_BUDGET, SendError};
 use antiphon::{
-    Client, Completion, EndpointConfig, Expectation, GroupMember, NoSec, OneError, Repeat, Request,
-    SecurityGroup, Signed,
+    Client, Completion, EndpointConfig, Expectation, FurtherBlocks, GroupMember, NoSec, OneError,
+    Repeat, Request, SecurityGroup, Signed,
 };
 use antiphon_wire::uri::Host;
 use antiphon_wire::{Code, Message, OptionNumber};
@@ -199,6 +199,9 @@ async fn ask_group(plan: &Plan<'_>, client: &Client, security: &Security) -> Res
             at_once: usize::from(at_once),
             within: q.complete_within,
         });
+    }
+    if q.blocks_by_group {
+        call = call.further_blocks(FurtherBlocks::Group);
     }
     if q.idempotent {
         call = call.idempotent();

@@ -170,6 +170,7 @@ impl ObserveArgs {
             raw: false,
             output: None,
             block_size: None,
+            blocks_by_group: false,
             link: self.link,
             dry_run: self.dry_run,
         }

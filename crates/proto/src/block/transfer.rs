@@ -75,6 +75,17 @@ pub(crate) struct Bounds {
     pub(crate) restarts: u8,
 }
 
+impl TransferLimits {
+    /// The bounds of one transfer in blocks of at most this size.
+    pub(crate) const fn bounds(&self, size: BlockSize) -> Bounds {
+        Bounds {
+            size,
+            body: self.body,
+            restarts: self.restarts,
+        }
+    }
+}
+
 /// One operation in blocks.
 #[derive(Debug)]
 pub(crate) struct Transfer {
@@ -213,6 +224,28 @@ impl Transfer {
                 },
             },
         }
+    }
+
+    /// Where the next block of the response's body begins, if it is that which is being received.
+    pub(crate) fn position(&self) -> Option<usize> {
+        match &self.phase {
+            Phase::Sending(_) => None,
+            Phase::Receiving(receiving) => Some(receiving.start + receiving.body.len()),
+        }
+    }
+
+    /// The block size of the response.
+    pub(crate) fn size(&self) -> Option<BlockSize> {
+        match &self.phase {
+            Phase::Sending(_) => None,
+            Phase::Receiving(receiving) => Some(receiving.size),
+        }
+    }
+
+    /// The request for the next block of the response; `None` if there can be none.
+    pub(crate) fn next_request(&self) -> Option<Request> {
+        let next = self.size()?.block_at(self.position()?, false)?;
+        Some(self.request_next(next))
     }
 
     /// The memory of the bodies.
@@ -404,26 +437,10 @@ impl Transfer {
 
     /// A request for a later block.
     fn request_next(&self, block: BlockValue) -> Request {
-        let mut request = Request::new(self.request.method);
-        request.options = self.request.options.clone();
-        for number in [
-            OptionNumber::ETAG,
-            OptionNumber::MULTI_ETAG,
-            OptionNumber::IF_NONE_MATCH,
-            OptionNumber::OBSERVE,
-            OptionNumber::BLOCK1,
-            OptionNumber::SIZE1,
-            OptionNumber::SIZE2,
-        ] {
-            request.options.remove(number);
-        }
-        let value = block.encode();
-        request.options.set(OptionNumber::BLOCK2, value.as_bytes());
+        let mut request = later_block(&self.request, block);
         if self.in_blocks {
+            request.payload = Vec::new();
             self.set_tag(&mut request.options); // RFC 9175 section 3.4
-        } else if self.request.method == Code::FETCH {
-            // So that a server which has not kept the response can make it again.
-            request.payload.clone_from(&self.request.payload);
         }
         request
     }
@@ -489,6 +506,30 @@ impl Receiving {
             size,
         }
     }
+}
+
+/// A request for a later block of the response to another one. That of a FETCH has its payload again, so that a server
+/// which has not kept the response can make it anew.
+pub(crate) fn later_block(first: &Request, block: BlockValue) -> Request {
+    let mut request = Request::new(first.method);
+    request.options = first.options.clone();
+    for number in [
+        OptionNumber::ETAG,
+        OptionNumber::MULTI_ETAG,
+        OptionNumber::IF_NONE_MATCH,
+        OptionNumber::OBSERVE,
+        OptionNumber::BLOCK1,
+        OptionNumber::SIZE1,
+        OptionNumber::SIZE2,
+    ] {
+        request.options.remove(number);
+    }
+    let value = block.encode();
+    request.options.set(OptionNumber::BLOCK2, value.as_bytes());
+    if first.method == Code::FETCH {
+        request.payload.clone_from(&first.payload);
+    }
+    request
 }
 
 /// The value of a Block option, if there is one.

@@ -137,6 +137,11 @@ impl Cache {
         self.entries.len()
     }
 
+    /// Is there something under this key, fresh or not?
+    pub(crate) fn keeps(&self, key: &Key) -> bool {
+        self.entries.contains_key(key)
+    }
+
     // What comes in
 
     /// Takes note of a response that is not 2.03. Whatever was kept before is replaced (RFC 7252 section 5.6.1).

@@ -1,6 +1,7 @@
 //! Answers that are the first of several blocks: the others are fetched by unicast, from each member on its own
 //! (groupcomm-bis-18 section 3.8). The body of a member is one answer.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use antiphon_wire::{Code, Message, OptionNumber, Type};
@@ -10,7 +11,7 @@ use super::outcome::{AnswerProgress, CollectionEvent, How, Rejection, Verdict};
 use super::question::{Phase, Question};
 use super::request::Security;
 use super::{Asking, CollectionId, Collections};
-use crate::block::{BodyProgress, is_first_of_more};
+use crate::block::{BodyProgress, Bounds, Step, Transfer, is_first_of_more};
 use crate::exchange::Failure;
 use crate::expect::{MemberIndex, responder_address};
 use crate::identity::Sender;
@@ -34,9 +35,29 @@ pub(crate) struct Body {
     etag: Option<Vec<u8>>,
     /// Its blocks are not all there.
     open: bool,
+    /// What is there of it while its blocks are asked for by group requests.
+    pub(super) held: Option<Box<Transfer>>,
 }
 
 impl Body {
+    /// Is this whoever has sent the first block, from where that came?
+    pub(super) fn came_from(&self, path: &Path, sender: &Sender) -> bool {
+        self.sender == *sender
+            && (sender.is_proven() || responder_address(&self.path) == responder_address(path))
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.n
+    }
+
+    pub(super) fn way(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
     /// Is this the same responder?
     fn is_of(&self, arrived: &Arrived<'_>) -> bool {
         match (self.member, &self.sender) {
@@ -58,13 +79,11 @@ pub(crate) struct BodyWanted {
     pub(crate) path: Path,
     pub(crate) sender: Sender,
     pub(crate) route: Route,
-    /// What the group was asked, without what concerns the first answers only.
-    pub(crate) request: Request,
     pub(crate) protection: Protection,
-    /// The first block.
-    pub(crate) response: Response,
-    /// The largest body.
-    pub(crate) limit: usize,
+    /// What is there of it.
+    pub(crate) transfer: Box<Transfer>,
+    /// What is to be asked next.
+    pub(crate) request: Request,
 }
 
 impl Question {
@@ -104,19 +123,27 @@ impl Collections {
             question.responders.dropped.no_room += 1;
             return Some(Verdict::Dropped);
         }
+        // What concerns the first answers only is left out.
         let mut request = request.clone();
         request.options.remove(OptionNumber::NO_RESPONSE);
-        let protection = match question.security {
-            Security::Unsecured(_) => Protection::None,
-            #[cfg(feature = "oscore")]
-            Security::Group(group) => {
-                let identity = match arrived.sender {
-                    Sender::Proven(identity) => Some(identity),
-                    Sender::Unauthenticated => None,
-                };
-                super::protected::member_of(group, identity)
+        let bounds = Bounds {
+            body: question.response_bytes.min(self.bounds.body),
+            ..self.bounds
+        };
+        let mut transfer = Box::new(Transfer::asked(request, bounds));
+        let next = match transfer.on_response(Response::from(message)) {
+            Step::Send(next) => next,
+            Step::Done(_) => return None,
+            Step::Failed(failure) => {
+                let rejection = Rejection::Incomplete(Failure::Body(failure));
+                let peer = responder_address(arrived.path);
+                let responders = &mut question.responders;
+                responders.reject(arrived.member, peer, arrived.sender, rejection);
+                return Some(Verdict::Rejected(rejection));
             }
         };
+        let holds = question.gathers() && self.held.0 + transfer.footprint() <= self.held.1;
+        let progress = transfer.progress();
         let n = u32::try_from(question.bodies.len()).unwrap_or(u32::MAX);
         question.bodies.push(Body {
             n,
@@ -127,24 +154,58 @@ impl Collections {
             how: arrived.how,
             etag,
             open: true,
+            held: None,
         });
+        match holds {
+            true => {
+                self.hold(id, n, transfer);
+                self.body_progress(id, Asking::Body(n), arrived.path, progress);
+            }
+            false => self.fetch(id, n, transfer, next),
+        }
+        Some(Verdict::Begun)
+    }
+
+    /// The blocks that are missing of an answer are asked for by unicast.
+    pub(super) fn fetch(
+        &mut self,
+        id: CollectionId,
+        n: u32,
+        transfer: Box<Transfer>,
+        request: Request,
+    ) {
+        let Some(question) = self.questions.get(&id) else {
+            return;
+        };
+        let Some(body) = question.bodies.get(n as usize) else {
+            return;
+        };
+        let protection = match question.security {
+            Security::Unsecured(_) => Protection::None,
+            #[cfg(feature = "oscore")]
+            Security::Group(group) => {
+                let identity = match &body.sender {
+                    Sender::Proven(identity) => Some(identity),
+                    Sender::Unauthenticated => None,
+                };
+                super::protected::member_of(group, identity)
+            }
+        };
         self.bodies.push_back(BodyWanted {
             collection: id,
             n,
-            path: *arrived.path,
-            sender: arrived.sender.clone(),
+            path: body.path,
+            sender: body.sender.clone(),
             route: Route {
-                socket: arrived.path.socket,
+                socket: body.path.socket,
                 source: None,
-                interface: arrived.path.interface,
-                destination: arrived.path.peer,
+                interface: body.path.interface,
+                destination: body.path.peer,
             },
-            request,
             protection,
-            response: Response::from(message),
-            limit: question.response_bytes,
+            transfer,
+            request,
         });
-        Some(Verdict::Begun)
     }
 
     /// Is there an answer whose other blocks are to be fetched?

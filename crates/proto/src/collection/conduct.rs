@@ -10,9 +10,11 @@ use super::outcome::{Answer, CollectionEvent, EndedBy, Held, HoldReason, How, Ve
 use super::protected::Challenged;
 use super::question::{InPerson, Phase, Progress, Question, Target};
 use super::request::{
-    CollectError, Completion, GroupRequest, Larger, LinkProfile, OverFrameBudget, Repeat,
+    CollectError, Completion, FurtherBlocks, GroupRequest, Larger, LinkProfile, OverFrameBudget,
+    Repeat,
 };
 use super::responders::{Admission, Responders};
+use super::together::Together;
 use super::{Asking, CollectionId, Collections};
 use crate::exchange::encoded_bound;
 use crate::expect::{MemberIndex, Members, responder_address};
@@ -127,6 +129,11 @@ impl Collections {
             wake: None,
             is_ready: false,
             is_round: false,
+            follows: None,
+            together: match request.blocks {
+                FurtherBlocks::Unicast => None,
+                FurtherBlocks::Group => Some(Together::default()),
+            },
             memory: Memory::None,
         })
     }
@@ -208,6 +215,9 @@ impl Collections {
         let Some(question) = self.questions.get_mut(&id) else {
             return;
         };
+        if question.is_gathered(now) {
+            self.follow_ups.push_back(id);
+        }
         if question.in_person.broken_off {
             let asked = question.take_asked();
             self.cancelled
@@ -386,6 +396,7 @@ impl Collections {
             self.bodies.retain(|wanted| wanted.collection != id);
             let bodies = question.open_bodies();
             self.cancelled.extend(bodies.map(|n| (id, Asking::Body(n))));
+            self.forget_together(now, &mut question);
         }
         if let Some(at) = question.wake.take() {
             self.timers.remove(&(at, id));
@@ -394,7 +405,10 @@ impl Collections {
             Phase::Queued => self.queue.retain(|other| *other != id),
             Phase::Open if question.wanted == Wanted::Answers => {
                 for target in &question.targets {
-                    self.pacing.free_slot(&target.key);
+                    // A question for further blocks has that of the question that it follows.
+                    if question.follows.is_none() {
+                        self.pacing.free_slot(&target.key);
+                    }
                     if target.sent > target.failed && !target.responded {
                         self.pacing.went_silent(&target.key);
                     }
@@ -412,6 +426,10 @@ impl Collections {
         question.ended = Some((now, ended_by));
         if question.is_round {
             return self.round_over(now, id, &question, ended_by);
+        }
+        if let Some(first) = question.follows {
+            self.forget_token(&question);
+            return self.followed_up(first, &question);
         }
         let late = question.late.filter(|_| question.goes_on_late(ended_by));
         let outcome = match late {
@@ -526,7 +544,8 @@ impl Collections {
 
     /// Tells an event that may be lost if nobody fetches events.
     pub(super) fn tell(&mut self, event: CollectionEvent) {
-        let Some(event) = self.tell_of_round(event) else {
+        let event = self.of_first(event).and_then(|e| self.tell_of_round(e));
+        let Some(event) = event else {
             return;
         };
         if self.events.len() < self.config.events {

@@ -34,7 +34,9 @@ mod question;
 mod request;
 mod responders;
 mod round;
+mod together;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -43,10 +45,11 @@ use core::time::Duration;
 use antiphon_wire::{Message, MessageId, NoResponse, OptionNumber, Token, Type};
 use hashbrown::HashMap;
 
+use crate::block::{BlockSize, Bounds, TransferLimits};
 use crate::cache::Cache;
 use crate::config::Transmission;
 use crate::exchange::{Failure, SendError};
-use crate::expect::{MemberIndex, responder_address};
+use crate::expect::{Expectation, MemberIndex, MembershipOracle, responder_address};
 use crate::identity::Sender;
 use crate::message::Response;
 use crate::message_id::MessageIds;
@@ -73,8 +76,8 @@ pub(crate) use protected::BareQuestion;
 pub(crate) use protected::member_of;
 pub(crate) use question::{Target, way_to};
 pub use request::{
-    Again, AnswerLimits, CollectError, Completion, End, GroupRequest, GroupTarget, Ipv4Global,
-    Larger, LinkProfile, OverFrameBudget, Repeat, SIXLOWPAN_BUDGET, Security,
+    Again, AnswerLimits, CollectError, Completion, End, FurtherBlocks, GroupRequest, GroupTarget,
+    Ipv4Global, Larger, LinkProfile, OverFrameBudget, Repeat, SIXLOWPAN_BUDGET, Security,
 };
 pub(crate) use responders::unrecognised_critical;
 pub(crate) use round::{RoundNews, RoundOver};
@@ -99,6 +102,16 @@ pub enum Asking {
     Body(u32),
 }
 
+/// On whose behalf groups are asked.
+#[derive(Clone, Copy)]
+enum For {
+    Application,
+    /// An observation, under its token.
+    Observation(Token),
+    /// A question: a further block of its answers.
+    Blocks(CollectionId),
+}
+
 /// All questions of one client endpoint to groups. The order of calls stands at the head of this module's file.
 #[derive(Debug)]
 pub struct Collections {
@@ -116,7 +129,15 @@ pub struct Collections {
     cancelled: VecDeque<(CollectionId, Asking)>,
     /// Answers of which the other blocks are to be fetched.
     bodies: VecDeque<BodyWanted>,
+    /// What an answer in blocks may take.
+    bounds: Bounds,
+    /// Bytes of answers whose blocks are asked for by group requests: how many there are, and may be.
+    held: (usize, usize),
+    /// Questions of which the next block is to be asked for.
+    follow_ups: VecDeque<CollectionId>,
     cache: Cache,
+    /// Who knows the current members of groups.
+    oracle: Option<Box<dyn MembershipOracle>>,
     /// Who is to be asked again, as what it has confirmed is not in the cache.
     again: VecDeque<(CollectionId, protected::ChallengeRequest)>,
     /// Questions that may be sent as soon as they are protected.
@@ -149,7 +170,11 @@ impl Collections {
             in_person: BTreeSet::new(),
             cancelled: VecDeque::new(),
             bodies: VecDeque::new(),
+            bounds: TransferLimits::default().bounds(BlockSize::LARGEST),
+            held: (0, TransferLimits::default().bytes),
+            follow_ups: VecDeque::new(),
             cache: Cache::new(config.cache.clone()),
+            oracle: None,
             again: VecDeque::new(),
             bare: VecDeque::new(),
             unprotected: 0,
@@ -177,18 +202,24 @@ impl Collections {
         rng: &mut Rng,
         request: GroupRequest,
     ) -> Result<CollectionId, CollectError> {
-        self.begin(now, rng, request, None)
+        self.begin(now, rng, request, For::Application)
     }
 
-    /// Takes a question, under the token of an observation if that asks.
+    /// What bodies may take that come in blocks.
+    pub(crate) fn limit_bodies(&mut self, bounds: Bounds, bytes: usize) {
+        (self.bounds, self.held.1) = (bounds, bytes);
+    }
+
+    /// Takes a question.
     fn begin(
         &mut self,
         now: Instant,
         rng: &mut Rng,
         mut request: GroupRequest,
-        token: Option<Token>,
+        asker: For,
     ) -> Result<CollectionId, CollectError> {
         self.handle_timeout(now);
+        self.settle(&mut request.expect, &request.targets);
         request.check(&RequestLimits {
             targets: self.config.targets,
             ipv4_global: self.config.ipv4_global,
@@ -208,9 +239,9 @@ impl Collections {
                 NoResponse::ALL.encode().as_bytes(),
             );
         }
-        let memory = match token {
-            None => self.memory_of(&request),
-            Some(_) => Memory::None,
+        let memory = match asker {
+            For::Application => self.memory_of(&request),
+            For::Observation(_) | For::Blocks(_) => Memory::None,
         };
         let mut datagram = self.datagram_of(now, &request.request, &memory)?;
         let too_large_for_frame = self.over_frame_budget(datagram.len())?;
@@ -221,10 +252,17 @@ impl Collections {
                     .remember(now, target.key())
                     .map_err(|_| CollectError::TooManyGroups)?;
             }
-            let of_observation = token.is_some();
-            let token = self.take_token(now, &mut datagram, token)?;
+            let shared = match asker {
+                For::Observation(token) => Some(token),
+                For::Application | For::Blocks(_) => None,
+            };
+            let token = self.take_token(now, &mut datagram, shared)?;
             let mut question = self.question(request, token, datagram, hash)?;
-            question.is_round = of_observation;
+            question.is_round = shared.is_some();
+            if let For::Blocks(first) = asker {
+                question.follows = Some(first);
+                question.phase = Phase::Open; // in the place of the question that it follows
+            }
             question.memory = memory;
             question
         };
@@ -290,6 +328,17 @@ impl Collections {
         self.look_again(now);
     }
 
+    /// Who knows the current members of groups, for questions and observations that begin from now on and expect
+    /// [them](Expectation::current). Default (`None`): nobody does.
+    pub fn set_membership_oracle(&mut self, oracle: Option<Box<dyn MembershipOracle>>) {
+        self.oracle = oracle;
+    }
+
+    /// Asks who the expected members are, if that was left open.
+    pub(crate) fn settle(&self, expect: &mut Expectation, targets: &[GroupTarget]) {
+        expect.settle(self.oracle.as_deref(), targets);
+    }
+
     /// The token space of this endpoint, for requests that are not to groups, and to announce new keys.
     pub fn tokens_mut(&mut self) -> &mut Tokens {
         &mut self.tokens
@@ -349,6 +398,17 @@ impl Collections {
             return told(Verdict::Dropped, Reply::Nothing);
         }
         let lifted = respond_for(question, &mut self.pacing, path);
+        if let Some(first) = question.follows {
+            let acceptable = question.unacceptable(message).is_none();
+            let verdict = match acceptable {
+                true => self.further_block(now, first, path, sender, message),
+                false => Verdict::Dropped,
+            };
+            if lifted {
+                self.look_again(now);
+            }
+            return told(verdict, Reply::Acknowledge);
+        }
         let member = question.responders.members.find(path, sender, message);
         let delivery = match question.unacceptable(message) {
             Some(rejection) => {

@@ -188,7 +188,8 @@ impl Collections {
         echo: &[u8],
     ) -> Option<ChallengeRequest> {
         let question = self.questions.get_mut(&id)?;
-        if question.phase != Phase::Open {
+        // Who challenges a question for a further block has not answered it, and is asked by unicast.
+        if question.phase != Phase::Open || question.follows.is_some() {
             return None;
         }
         respond_for(question, &mut self.pacing, path); // a sign of life of the group

@@ -13,6 +13,7 @@ use super::outcome::{Answer, EndedBy, HoldReason, How, Outcome, Rejection, Stage
 use super::protected::Challenged;
 use super::request::{Completion, End, GroupTarget, Security};
 use super::responders::{Responders, unrecognised_critical};
+use super::together::Together;
 use crate::exchange::SendError;
 use crate::expect::{MemberAddress, MemberIndex, is_link_local};
 use crate::message::Request;
@@ -76,6 +77,10 @@ pub(crate) struct Question {
     pub(crate) is_ready: bool,
     /// It is a round of an observation: the token is not its own, and its answers go there.
     pub(crate) is_round: bool,
+    /// The question for whose answers it asks a further block.
+    pub(crate) follows: Option<CollectionId>,
+    /// How far the further blocks of its answers are that are asked for by group requests, if they are.
+    pub(crate) together: Option<Together>,
     /// What it has to do with the cache.
     pub(crate) memory: Memory,
 }
@@ -361,6 +366,7 @@ impl Question {
             .filter(|_| self.challenged.any)
             .map(|at| at + self.patience);
         [
+            self.gathered_at(),
             self.deadline(),
             in_person_from,
             in_person_until,

@@ -50,6 +50,8 @@ pub struct GroupRequest {
     pub silent: bool,
     /// The outcome holds the answers as well; default false: they are only delivered one by one.
     pub keep_answers: bool,
+    /// How further blocks of answers are asked for, of which only the first has come; default: of each member by unicast.
+    pub blocks: FurtherBlocks,
     /// Its answers are kept for later requests, and those kept of earlier ones count; `None` (default): neither.
     pub caching: Option<Caching>,
     /// What the answers may take at most.
@@ -73,6 +75,7 @@ impl GroupRequest {
             late: None,
             silent: false,
             keep_answers: false,
+            blocks: FurtherBlocks::Unicast,
             caching: None,
             limits: AnswerLimits::default(),
         }
@@ -289,6 +292,24 @@ pub enum Completion {
         /// After how long the completion is broken off; `None`: when every exchange has come to its end.
         within: Option<Duration>,
     },
+}
+
+/// How the further blocks of answers are asked for, of which the group request has brought the first (groupcomm-bis-18
+/// section 3.8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FurtherBlocks {
+    /// Of each member by unicast, at its own pace and in the size that it uses.
+    #[default]
+    Unicast,
+    /// By group requests, one for each block, as long as at least two members have more. The next one leaves when all of
+    /// these have answered, at the latest after round trip and leisure; who has not answered by then, or whose
+    /// representation has changed, is asked by unicast for the rest. It begins when all expected members have answered,
+    /// or when the first request has had its time.
+    ///
+    /// If the request has a Block2 option, all answers must have the same block size; else all are asked by unicast. If
+    /// it has none, the smallest size counts. It pays for many members with bodies of about the same length, on links that
+    /// lose little.
+    Group,
 }
 
 /// What the answers to one request may take at most. Expected members and others have their own shares,

@@ -51,7 +51,7 @@ impl Collections {
         request: GroupRequest,
         token: Token,
     ) -> Result<CollectionId, CollectError> {
-        self.begin(now, rng, request, Some(token))
+        self.begin(now, rng, request, super::For::Observation(token))
     }
 
     /// A member has answered in a round: the groups are not silent.

@@ -216,7 +216,8 @@ impl Endpoint {
             return self.protect_answer(now, asker, None, response);
         }
         let route = self.way_back(&asker.origin.path);
-        self.send_non(now, route, asker.origin.token, response);
+        let mid = self.send_non(now, route, asker.origin.token, response);
+        self.first_answer_sent(asker.observing, mid);
     }
 
     #[cfg(not(feature = "oscore"))]
@@ -237,14 +238,17 @@ impl Endpoint {
         let route = self.way_back(&origin.path);
         // A separate response is Confirmable as its request was, as long as there is room to repeat it.
         if origin.kind == Type::Non || (origin.acknowledged && !self.room_to_repeat(&route)) {
-            return self.send_non(now, route, origin.token, response);
+            let mid = self.send_non(now, route, origin.token, response);
+            return self.first_answer_sent(asker.observing, mid);
         }
         if origin.acknowledged {
             let mid = self.message_ids.next(now, &mut self.rng, route.destination);
             let mut bytes = Vec::new();
             self.write(&mut bytes, Type::Con, mid, origin.token, response);
             if let Some(incoming) = incoming {
-                let owner = Sent::Response(Separate::Answer(incoming, route.destination));
+                let observer = asker.observing.registered();
+                let answer = Separate::Answer(incoming, route.destination, observer);
+                let owner = Sent::Response(answer);
                 self.confirmables.start(
                     now,
                     &mut self.rng,
@@ -280,7 +284,7 @@ impl Endpoint {
         route: Route,
         token: Token,
         response: &Response,
-    ) {
+    ) -> MessageId {
         let mid = self.message_ids.next(now, &mut self.rng, route.destination);
         let limit = self.config.limits.datagram;
         let mut fits = true;
@@ -288,6 +292,7 @@ impl Endpoint {
             fits = append(out, limit, Type::Non, mid, token, response);
         });
         self.counters.too_large += u64::from(!fits);
+        mid
     }
 
     pub(super) fn write(

@@ -119,6 +119,12 @@ impl Endpoint {
                 let nobody = Sender::Unauthenticated;
                 self.completed(now, completing, &nobody, Err(failure));
             }
+            (Owner::Notification(observer), result) => {
+                let result = result.map(|(_, _, response)| response);
+                self.client
+                    .observations
+                    .rest_done(now, observer, Some(ended.id), result);
+            }
             // Answers go there before the exchange ends.
             (Owner::Observation(_), Ok(_)) => {}
             (Owner::Observation(observer), Err(failure)) => {

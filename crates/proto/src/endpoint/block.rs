@@ -206,12 +206,8 @@ impl Endpoint {
         self.config.transfers.size.unwrap_or(by_link)
     }
 
-    fn bounds(&self) -> Bounds {
-        Bounds {
-            size: self.block_size(),
-            body: self.config.transfers.body,
-            restarts: self.config.transfers.restarts,
-        }
+    pub(super) fn bounds(&self) -> Bounds {
+        self.config.transfers.bounds(self.block_size())
     }
 
     fn fits(&self, request: &Request) -> Result<(), RequestError> {
@@ -387,6 +383,7 @@ impl Endpoint {
                             .collections
                             .body_progress(collection, asking, &path, progress);
                     }
+                    Owner::Notification(_) => {}
                     Owner::Observation(_) => {} // their answers do not come here
                 }
                 self.client.transfers.insert(ended.id, open);
@@ -409,6 +406,7 @@ impl Endpoint {
 
     /// Fetches what follows the first blocks of members' answers, so many at the same time.
     pub(super) fn start_bodies(&mut self, now: Instant) {
+        self.client.collections.start_follow_ups(now, &mut self.rng);
         while self.client.collections.wants_bodies() {
             let of_member = |(_, asking): &&Completing| matches!(asking, Asking::Body(_));
             let under_way = self.client.completing.keys().filter(of_member).count();
@@ -429,70 +427,66 @@ impl Endpoint {
             path,
             sender,
             route,
-            request,
             protection,
-            response,
-            limit,
+            transfer,
+            request,
         } = wanted;
-        let bounds = Bounds {
-            body: limit.min(self.config.transfers.body),
-            ..self.bounds()
-        };
-        let mut transfer = Transfer::asked(request, bounds);
-        let peer = route.destination;
         let completing = (collection, Asking::Body(n));
-        let failure = match transfer.on_response(response) {
-            Step::Send(request) => {
-                let unicast = UnicastRequest {
-                    request,
-                    route,
-                    reliability: Reliability::Confirmable,
-                    response_timeout: None,
-                    protection,
-                };
-                let room = self.client.transfers.bytes + transfer.footprint()
-                    <= self.config.transfers.bytes;
-                let owner = Owner::Completion(completing);
-                let started = match room {
-                    true => self
-                        .client
-                        .exchanges
-                        .start(now, &mut self.rng, owner, unicast),
-                    false => Err(RequestError::TooMany),
-                };
-                match started {
-                    Ok(id) => {
-                        self.client.completing.insert(completing, id);
-                        let progress = transfer.progress();
-                        self.client.collections.body_progress(
-                            collection,
-                            completing.1,
-                            &path,
-                            progress,
-                        );
-                        let open = Open {
-                            transfer: Box::new(transfer),
-                            current: id,
-                            deadline: now + self.config.transfers.patience,
-                            first_sent: None,
-                            sender: Some(sender),
-                            peer,
-                            tag: None,
-                            footprint: 0,
-                        };
-                        self.client.transfers.insert(id, open);
-                        return;
-                    }
-                    Err(_) => BodyFailure::Crowded,
-                }
-            }
-            Step::Failed(failure) => failure,
-            Step::Done(_) => BodyFailure::Inconsistent, // it was the first of several
+        let unicast = UnicastRequest {
+            request,
+            route,
+            reliability: Reliability::Confirmable,
+            response_timeout: None,
+            protection,
         };
-        let failure = Failure::Body(failure);
-        self.client
-            .collections
-            .body_done(now, collection, n, &sender, Err(failure));
+        let progress = transfer.progress();
+        let owner = Owner::Completion(completing);
+        match self.fetch_rest(now, owner, transfer, unicast, sender.clone()) {
+            Ok(id) => {
+                self.client.completing.insert(completing, id);
+                self.client
+                    .collections
+                    .body_progress(collection, completing.1, &path, progress);
+            }
+            Err(failure) => {
+                let failure = Failure::Body(failure);
+                self.client
+                    .collections
+                    .body_done(now, collection, n, &sender, Err(failure));
+            }
+        }
+    }
+
+    /// Fetches the blocks that follow those which `sender` has sent already.
+    pub(super) fn fetch_rest(
+        &mut self,
+        now: Instant,
+        owner: Owner<Completing>,
+        transfer: Box<Transfer>,
+        unicast: UnicastRequest,
+        sender: Sender,
+    ) -> Result<ExchangeId, BodyFailure> {
+        if self.client.transfers.bytes + transfer.footprint() > self.config.transfers.bytes {
+            return Err(BodyFailure::Crowded);
+        }
+        let peer = unicast.route.destination;
+        let current = self
+            .client
+            .exchanges
+            .start(now, &mut self.rng, owner, unicast)
+            .map_err(|_| BodyFailure::Crowded)?;
+        let open = Open {
+            transfer,
+            current,
+            deadline: now + self.config.transfers.patience,
+            first_sent: None,
+            sender: Some(sender),
+            peer,
+            tag: None,
+            footprint: 0,
+        };
+        self.client.transfers.insert(current, open);
+        Ok(current)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Unicast requests and the cache: answers that are given without asking, kept, confirmed, or outdated.
 
+use alloc::vec::Vec;
+
 use antiphon_wire::{Code, OptionNumber};
 
 use super::Endpoint;
@@ -12,6 +14,7 @@ use crate::expect::responder_address;
 use crate::identity::Identity;
 use crate::identity::Sender;
 use crate::message::{Request, Response};
+use crate::observation::Told;
 use crate::path::Path;
 use crate::security::Protection;
 use crate::time::Instant;
@@ -173,6 +176,37 @@ impl Endpoint {
             cache.hear(now, key, &heard);
         }
         Ok(response)
+    }
+
+    /// What a member of an observation has told is the newest that is known of it (RFC 7641 section 3.4).
+    pub(super) fn keep_notified(&mut self, now: Instant, told: &Told) {
+        let (request, authority) = match &told.groups {
+            None => (RequestKey::of_unicast(&told.request), Vec::new()),
+            Some(_) => RequestKey::of_group(&told.request)
+                .map_or((None, Vec::new()), |(key, authority)| {
+                    (Some(key), authority)
+                }),
+        };
+        let responder = Responder::of(told.context, &told.sender, responder_address(&told.path));
+        let (Some(request), Some(responder)) = (request, responder) else {
+            return;
+        };
+        let key = Key {
+            request,
+            context: told.context,
+            responder,
+        };
+        let cache = self.client.collections.cache_mut();
+        if told.new || cache.keeps(&key) {
+            let groups = told.groups.as_deref();
+            let heard = Heard {
+                response: &told.response,
+                path: &told.path,
+                sender: &told.sender,
+                through: groups.map(|groups| (groups, authority.as_slice())),
+            };
+            cache.hear(now, key, &heard);
+        }
     }
 
     /// A request has ended without a response.

@@ -12,6 +12,7 @@ use antiphon_wire::{Message, MessageId, Type};
 use super::block::Transfers;
 use super::cached::Recall;
 use super::{Endpoint, EndpointConfig, Load, boxed};
+use crate::block::BlockSize;
 use crate::collection::{
     Asking, CollectError, CollectionId, Collections, Delivery, GroupRequest, Reply, Status, Verdict,
 };
@@ -48,10 +49,19 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(config: &EndpointConfig, rng: &mut Rng) -> Self {
+        let bounds = config.transfers.bounds(BlockSize::LARGEST);
         Self {
             exchanges: Exchanges::new(config.transmission.clone(), config.limits.exchanges, rng),
-            collections: boxed(|| Collections::new(config.collections.clone(), rng)),
-            observations: boxed(|| Observations::new(config.observations.clone(), rng)),
+            collections: boxed(|| {
+                let mut collections = Collections::new(config.collections.clone(), rng);
+                collections.limit_bodies(bounds, config.transfers.bytes);
+                collections
+            }),
+            observations: boxed(|| {
+                let mut observations = Observations::new(config.observations.clone(), rng);
+                observations.limit_bodies(bounds);
+                observations
+            }),
             completing: BTreeMap::new(),
             transfers: Transfers::default(),
             recalls: BTreeMap::new(),

@@ -36,6 +36,16 @@ pub(super) enum Observing {
     Notification(Turn),
 }
 
+impl Observing {
+    /// The observer that the answer makes.
+    pub(super) const fn registered(self) -> Option<ObserverId> {
+        match self {
+            Self::First(observer) => Some(observer),
+            Self::No | Self::Notification(_) => None,
+        }
+    }
+}
+
 /// A notification that could not be made is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
 /// One that finds a table full, after this long.
@@ -434,6 +444,33 @@ impl Endpoint {
         for observer in ended {
             self.remove_observer(now, observer);
         }
+    }
+
+    /// The first answer to an observer leaves Non-confirmable: it is a notification like any other, and a Reset ends the
+    /// observation (RFC 7641 section 3.6).
+    pub(super) fn first_answer_sent(&mut self, observing: Observing, mid: MessageId) {
+        if let Some(observer) = observing.registered() {
+            self.server.observers_mut().answered_as(observer, mid);
+        }
+    }
+
+    /// The first answer to an observer was sent separately and Confirmably, and was rejected or not acknowledged.
+    pub(super) fn first_answer_failed(
+        &mut self,
+        now: Instant,
+        observer: ObserverId,
+        failure: Failure,
+    ) {
+        let observers = self.server.observers_mut();
+        if !observers.contains(observer) {
+            return;
+        }
+        let counters = observers.counters_mut();
+        match failure {
+            Failure::Reset => counters.reset += 1,
+            _ => counters.unanswered += 1,
+        }
+        self.remove_observer(now, observer);
     }
 
     /// A Reset that answers a Non-confirmable notification ends its observation; false if it answers none.

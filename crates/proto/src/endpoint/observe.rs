@@ -10,7 +10,7 @@ use crate::exchange::{ExchangeId, Failure, Owner, SendError};
 use crate::identity::Sender;
 use crate::observation::{
     Act, Arrived, Bound, InPerson, ObservationId, ObservationStatus, ObserveError, ObserveRequest,
-    ObservedIndex, ObservedReport, Observer, Purpose,
+    Observed, ObservedIndex, ObservedReport, Observer, Purpose,
 };
 use crate::path::Path;
 use crate::time::Instant;
@@ -23,8 +23,11 @@ impl Endpoint {
     pub fn observe(
         &mut self,
         now: Instant,
-        request: ObserveRequest,
+        mut request: ObserveRequest,
     ) -> Result<ObservationId, ObserveError> {
+        if let Observed::Group { targets, .. } = &request.of {
+            self.client.collections.settle(&mut request.expect, targets);
+        }
         let tokens = self.client.collections.tokens_mut();
         let token = tokens.take(now).map_err(|error| {
             ObserveError::Collect(crate::collection::CollectError::Tokens(error))
@@ -121,7 +124,7 @@ impl Endpoint {
                 self.client.observations.round_news(now, news);
             }
             let Some(act) = self.client.observations.poll_act() else {
-                return;
+                break;
             };
             match act {
                 Act::Round(id, purpose) => {
@@ -131,6 +134,7 @@ impl Endpoint {
                 }
                 Act::Ask(observer, echo) => self.ask_member(now, observer, echo.as_deref()),
                 Act::Break(exchange) => self.cancel(now, exchange),
+                Act::Keep(told) => self.keep_notified(now, &told),
                 Act::Stop(round) => self.client.collections.close(now, round),
                 Act::Free(token, Instant::ZERO) => {
                     self.client
@@ -147,6 +151,26 @@ impl Endpoint {
                         .collections
                         .tokens_mut()
                         .give_back(token, at + reuse);
+                }
+            }
+        }
+        self.fetch_rests(now);
+    }
+
+    /// Fetches what follows the first blocks of notifications, so many at the same time.
+    fn fetch_rests(&mut self, now: Instant) {
+        let at_once = self.config.transfers.at_once;
+        while let Some(wanted) = self.client.observations.poll_rest(at_once) {
+            let observer = wanted.observer;
+            let owner = Owner::Notification(observer);
+            let (transfer, unicast) = (wanted.transfer, wanted.unicast);
+            match self.fetch_rest(now, owner, transfer, unicast, wanted.sender) {
+                Ok(exchange) => self.client.observations.rest_begun(observer, exchange),
+                Err(failure) => {
+                    let failure = Failure::Body(failure);
+                    self.client
+                        .observations
+                        .rest_done(now, observer, None, Err(failure));
                 }
             }
         }
@@ -215,6 +239,8 @@ impl Endpoint {
         if let Some(round) = self.client.observations.round_of(id) {
             self.client.collections.round_answered(now, round, path);
         }
+        let used = self.client.collections.cache().len() > 0;
+        self.client.observations.cache_in_use(used);
         let arrived = Arrived {
             path,
             sender,
@@ -241,6 +267,8 @@ impl Endpoint {
         let Some(ended) = self.client.exchanges.end(now, exchange, true) else {
             return Reply::Nothing;
         };
+        let used = self.client.collections.cache().len() > 0;
+        self.client.observations.cache_in_use(used);
         let arrived = Arrived {
             path,
             sender,

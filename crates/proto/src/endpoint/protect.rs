@@ -328,7 +328,9 @@ impl Endpoint {
             set_head(&mut bytes, Type::Con, mid);
             self.serial += 1;
             let incoming = answer.incoming.unwrap_or(IncomingId(self.serial));
-            let owner = Sent::Response(Separate::Answer(incoming, route.destination));
+            let observer = answer.asker.observing.registered();
+            let owner = Separate::Answer(incoming, route.destination, observer);
+            let owner = Sent::Response(owner);
             self.confirmables.start(
                 now,
                 &mut self.rng,
@@ -339,6 +341,7 @@ impl Endpoint {
             );
         } else {
             set_head(&mut bytes, Type::Non, mid);
+            self.first_answer_sent(answer.asker.observing, mid);
         }
         self.outbox.push(route, |out| out.extend_from_slice(&bytes));
     }

@@ -203,7 +203,12 @@ impl Observations {
             if let Some(exchange) = slot.ask.take().and_then(|ask| ask.exchange) {
                 self.acts.push_back(Act::Break(exchange));
             }
+            if let Some(exchange) = slot.body.take().and_then(|body| body.exchange()) {
+                self.fetching = self.fetching.saturating_sub(1);
+                self.acts.push_back(Act::Break(exchange));
+            }
         }
+        self.bodies.retain(|of| of.observation != id);
         self.acts.retain(|act| match act {
             Act::Round(of, _) => *of != id,
             Act::Ask(observer, _) => observer.observation != id,

@@ -60,6 +60,16 @@ pub enum ObservationEvent {
         /// Its sequence number.
         number: Option<u32>,
     },
+    /// A notification came in blocks, and those after the first could not be fetched. The next notification tells the state
+    /// as it is then.
+    Incomplete {
+        /// Of which observation.
+        observation: ObservationId,
+        /// Of which member.
+        member: ObservedIndex,
+        /// Why.
+        failure: Failure,
+    },
     /// Nothing has come from a member although the Max-Age of its last notification is over.
     Silent {
         /// Of which observation.
@@ -246,6 +256,10 @@ pub struct ObservationDropped {
     pub no_room: u32,
     /// Not fetched by the application in time.
     pub not_fetched: u32,
+    /// Overtaken by a newer one while the blocks after the first were fetched.
+    pub superseded: u32,
+    /// In blocks of which those after the first could not be fetched.
+    pub incomplete: u32,
 }
 
 /// How an observation stands.

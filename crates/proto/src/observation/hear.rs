@@ -194,7 +194,8 @@ impl Observations {
         let (newest, registrations) = (watch.newest, watch.registrations);
         let heard = arrived.bound.map_or(newest, |bound| bound.registration);
         let after = watch.first_sent.map_or(now.since(now), |at| now.since(at));
-        let Some(slot) = watch.slot(member) else {
+        self.overtake(id, member);
+        let Some(slot) = self.watches.get_mut(&id).and_then(|w| w.slot(member)) else {
             return;
         };
         let news = match slot.state {
@@ -224,7 +225,7 @@ impl Observations {
         let notification = Notification {
             observation: id,
             member,
-            news,
+            news: slot.unsaid.take().unwrap_or(news),
             from: *arrived.path,
             sender: arrived.sender.clone(),
             response: Response::from(message),
@@ -232,7 +233,25 @@ impl Observations {
             count: slot.count,
             after,
         };
-        watch.silent_at(member, end.is_none().then_some(now + fresh_for));
+        if let Some(watch) = self.watches.get_mut(&id) {
+            watch.silent_at(member, end.is_none().then_some(now + fresh_for));
+        }
+        // The rest of one in blocks is fetched first.
+        if let Some((notification, end)) = self.begin_body(id, member, notification, end) {
+            self.told(now, id, member, notification, end);
+        }
+    }
+
+    /// A member has told its state, or its last word.
+    pub(super) fn told(
+        &mut self,
+        now: Instant,
+        id: ObservationId,
+        member: ObservedIndex,
+        notification: Notification,
+        end: Option<MemberEnd>,
+    ) {
+        self.keep(id, &notification);
         self.deliver(id, member, notification);
         if let Some(why) = end {
             self.tell(ObservationEvent::MemberEnded {

@@ -21,6 +21,7 @@
 //! Each registration is a request of its own, with a Partial IV of its own. A server binds its notifications to the newest
 //! one that it has heard, so the last few are remembered, and a notification is opened as response to the newest first.
 
+mod body;
 mod course;
 mod event;
 mod freshness;
@@ -29,6 +30,7 @@ mod request;
 mod rounds;
 mod watch;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -36,6 +38,7 @@ use core::time::Duration;
 use antiphon_wire::Token;
 use hashbrown::HashMap;
 
+use crate::block::{BlockSize, Bounds, TransferLimits};
 use crate::collection::CollectionId;
 use crate::exchange::{ExchangeId, Failure};
 use crate::path::{Path, is_group_address};
@@ -43,6 +46,7 @@ use crate::rng::{KeyedHash, Rng};
 use crate::security::Asked;
 use crate::time::Instant;
 
+pub(crate) use body::Told;
 pub use event::{
     MemberEnd, News, Notification, ObservationDropped, ObservationEnd, ObservationEvent,
     ObservationOutcome, ObservationStatus, ObservedIndex, ObservedReport, ObservedState,
@@ -94,6 +98,8 @@ pub(crate) enum Act {
     Ask(Observer, Option<Vec<u8>>),
     /// Break an exchange off.
     Break(ExchangeId),
+    /// Keep what a member has told in the cache.
+    Keep(Box<Told>),
     /// Break a round off.
     Stop(CollectionId),
     /// The token is not in use any more, and may be taken again after this.
@@ -124,6 +130,13 @@ pub(crate) struct Observations {
     outcomes: usize,
     /// Those that are over and remembered, oldest first.
     lingering: VecDeque<ObservationId>,
+    /// Members of whose notification further blocks are to be fetched, and how many are being fetched.
+    bodies: VecDeque<Observer>,
+    fetching: usize,
+    /// What a notification in blocks may take.
+    bounds: Bounds,
+    /// The cache has something that may have to be refreshed.
+    cache_in_use: bool,
     next_id: u64,
 }
 
@@ -140,6 +153,10 @@ impl Observations {
             event_bytes: 0,
             outcomes: 0,
             lingering: VecDeque::new(),
+            bodies: VecDeque::new(),
+            fetching: 0,
+            bounds: TransferLimits::default().bounds(BlockSize::LARGEST),
+            cache_in_use: false,
             next_id: 1,
         }
     }

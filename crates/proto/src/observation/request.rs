@@ -39,6 +39,9 @@ pub struct ObserveRequest {
     pub leisure: Duration,
     /// The expected round-trip time. Default 1 s.
     pub rtt: Duration,
+    /// Notifications are kept in the cache, for later requests that go by way of it; default false. What is kept of these
+    /// members already is refreshed in any case (RFC 7641 section 3.4).
+    pub cached: bool,
     /// What members may take at most.
     pub limits: ObservationLimits,
 }
@@ -90,7 +93,8 @@ pub struct ObservationLimits {
     pub unexpected: usize,
     /// How many of these may share one IP address; default 64.
     pub unexpected_per_address: usize,
-    /// Bytes of options and payload of a notification; default 65535. Larger ones are rejected.
+    /// Bytes of options and payload of a notification, put together if it comes in blocks; default 65535. Larger ones are
+    /// rejected.
     pub response_bytes: usize,
     /// Events of one member that wait to be fetched; default 16. Further ones are counted and dropped.
     pub waiting_per_member: u32,
@@ -136,6 +140,7 @@ impl ObserveRequest {
             margin: None,
             leisure: Duration::ZERO,
             rtt: Duration::from_secs(1),
+            cached: false,
             limits: ObservationLimits::default(),
         }
     }

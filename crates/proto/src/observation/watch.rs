@@ -10,8 +10,9 @@ use core::time::Duration;
 use antiphon_wire::{Message, OptionNumber, Token};
 use hashbrown::HashMap;
 
+use super::body::Arriving;
 use super::event::{
-    MemberEnd, ObservationDropped, ObservationEnd, ObservationOutcome, ObservedIndex,
+    MemberEnd, News, ObservationDropped, ObservationEnd, ObservationOutcome, ObservedIndex,
     ObservedReport, ObservedState,
 };
 use super::freshness::Latest;
@@ -100,6 +101,10 @@ pub(super) struct Slot {
     pub(super) silent_at: Option<Instant>,
     /// What opens the responses to a registration for it alone, and its number.
     pub(super) own: Option<(u32, Box<Asked>)>,
+    /// Its last notification, if that came in blocks and the others are not there yet.
+    pub(super) body: Option<Box<Arriving>>,
+    /// What was new about notifications that never became whole.
+    pub(super) unsaid: Option<News>,
 }
 
 impl Slot {
@@ -123,6 +128,8 @@ impl Slot {
             goodbyes: 0,
             silent_at: None,
             own: None,
+            body: None,
+            unsaid: None,
         }
     }
 
@@ -145,6 +152,8 @@ pub(crate) struct Watch {
     pub(super) leisure: Duration,
     pub(super) rtt: Duration,
     pub(super) limits: ObservationLimits,
+    /// Notifications are kept in the cache.
+    pub(super) cached: bool,
     pub(super) members: Members,
     pub(super) slots: Vec<Slot>,
     by_address: HashMap<SocketAddr, u32, KeyedHash>,
@@ -211,6 +220,7 @@ impl Watch {
             leisure: request.leisure,
             rtt: request.rtt,
             limits: request.limits,
+            cached: request.cached,
             members,
             slots: (0..places).map(|_| Slot::awaited()).collect(),
             by_address: HashMap::with_hasher(rng.keyed_hash()),

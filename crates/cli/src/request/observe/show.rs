@@ -157,6 +157,9 @@ impl<'a> Screen<'a> {
                 Some((n.member, news_name(n.news).into()))
             }
             ObservationEvent::Stale { member, .. } => Some((*member, "stale".into())),
+            ObservationEvent::Incomplete {
+                member, failure, ..
+            } => Some((*member, format!("incomplete: {failure}"))),
             ObservationEvent::Silent { member, .. } => {
                 let row = self.row(*member);
                 row.missed += 1;
@@ -316,6 +319,12 @@ impl<'a> Screen<'a> {
             }
             ObservationEvent::Stale { member, number, .. } => {
                 with(about("stale", member), "order", json!(number))
+            }
+            ObservationEvent::Incomplete {
+                member, failure, ..
+            } => {
+                let reason = json!(failure.to_string());
+                with(about("incomplete", member), "reason", reason)
             }
             ObservationEvent::Silent { member, .. } => about("silent", member),
             ObservationEvent::Unreached {

@@ -1,6 +1,7 @@
 //! Answers that are kept: which count, for how long, for whom, and how members confirm them.
 
 mod entity_tags;
+mod oracle;
 
 use super::*;
 use crate::cache::CacheCounters;

@@ -2,6 +2,7 @@
 
 mod groups;
 mod hostile;
+mod notifications;
 mod unicast;
 
 use std::collections::VecDeque;
@@ -25,6 +26,7 @@ struct Host {
     events: Vec<Event>,
     /// What its `/r` is.
     body: Arc<Mutex<Vec<u8>>>,
+    resource: crate::resource::ResourceId,
     asked: Arc<AtomicU32>,
     /// What was put to it.
     put: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -112,8 +114,9 @@ fn host(n: usize, config: EndpointConfig) -> Host {
         .on(Methods::GET | Methods::FETCH, answer)
         .on(Methods::PUT | Methods::POST, take)
         .group_policy(policy)
-        .access(Access::Unsecured);
-    server.add(resource).unwrap();
+        .access(Access::Unsecured)
+        .observable();
+    let resource = server.add(resource).unwrap();
     if n != CLIENT {
         server
             .memberships_mut()
@@ -124,6 +127,7 @@ fn host(n: usize, config: EndpointConfig) -> Host {
         endpoint,
         events: Vec::new(),
         body: text,
+        resource,
         asked,
         put,
     }

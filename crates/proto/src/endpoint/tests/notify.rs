@@ -3,6 +3,7 @@
 mod groups;
 mod lists;
 mod pace;
+mod resets;
 
 use core::sync::atomic::AtomicBool;
 

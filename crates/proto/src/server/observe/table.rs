@@ -92,6 +92,21 @@ impl Observers {
             .map(|(id, _)| id)
     }
 
+    /// The answer to its registration had this Message ID. What is notified meanwhile is newer.
+    pub(crate) fn answered_as(&mut self, id: ObserverId, mid: MessageId) {
+        if let Some(observer) = self.table.get_mut(id)
+            && !observer.notified
+        {
+            observer.mid = mid.0;
+            observer.notified = true;
+        }
+    }
+
+    /// Is it on the list?
+    pub(crate) fn contains(&self, id: ObserverId) -> bool {
+        self.table.get(id).is_some()
+    }
+
     /// Whom a message was verified to come from; 0: nobody.
     fn who(&self, sender: &Sender) -> u64 {
         match sender {

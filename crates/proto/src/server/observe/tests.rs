@@ -247,6 +247,32 @@ fn a_round_trip_is_measured_if_nothing_was_sent_twice_meanwhile() {
 }
 
 #[test]
+fn the_answer_to_a_registration_counts_as_its_first_notification() {
+    let mut all = observers(|_| {});
+    let id = admit(&mut all, Instant::ZERO, &way(0, 1), 1).unwrap();
+    let peer = way(0, 1).peer;
+    assert_eq!(
+        all.notified_as(peer, MessageId(0)),
+        None,
+        "nothing was sent"
+    );
+    all.answered_as(id, MessageId(4));
+    assert_eq!(all.notified_as(peer, MessageId(4)), Some(id));
+    all.changed(RESOURCE);
+    let turn = all.poll(Instant::ZERO, 1).unwrap();
+    all.sent(Instant::ZERO, &turn, MessageId(5));
+    // An answer whose leisure was longer than that of the notification.
+    all.answered_as(id, MessageId(6));
+    assert_eq!(all.notified_as(peer, MessageId(5)), Some(id));
+    assert_eq!(all.notified_as(peer, MessageId(6)), None);
+    assert!(all.contains(id));
+    all.remove(id);
+    assert!(!all.contains(id));
+    all.answered_as(id, MessageId(7));
+    assert_eq!(all.notified_as(peer, MessageId(7)), None);
+}
+
+#[test]
 fn a_round_has_128_steps_and_the_next_one_begins_a_millisecond_later() {
     let mut all = observers(|config| config.observers = 100);
     for n in 0..100 {

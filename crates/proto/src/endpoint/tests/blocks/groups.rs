@@ -1,5 +1,7 @@
 //! Answers of groups in blocks: the first by the group request, the others by unicast from each member.
 
+mod together;
+
 use super::*;
 use crate::collection::{Completion, Repeat};
 use crate::expect::{Expectation, Member};

@@ -56,6 +56,38 @@ fn after_the_first_blocks_the_others_are_asked_for_by_unicast_in_pairwise_mode()
     assert_eq!(to_lamp.count(), 4);
 }
 
+// Covers: GN-3.8-01
+#[test]
+fn further_blocks_by_group_requests_are_each_a_request_in_group_mode() {
+    let mut world = world();
+    world.ask_group(GroupRequest {
+        expect: both(),
+        blocks: crate::collection::FurtherBlocks::Group,
+        ..question(&world, "large")
+    });
+    world.pass(Duration::from_secs(60));
+    let answers = world.answers();
+    assert_eq!(answers.len(), 2);
+    let mut senders: Vec<_> = answers.iter().map(|a| a.sender.clone()).collect();
+    senders.sort_by_key(|sender| *sender != proven(LAMP));
+    assert_eq!(senders, [proven(LAMP), proven(BELL)]);
+    for answer in &answers {
+        assert_eq!(answer.response.payload, body());
+    }
+    let asked = world.from(CLIENT);
+    assert_eq!(asked.len(), 5);
+    let mut numbers = Vec::new();
+    for request in &asked {
+        assert!(request.route.is_multicast() && request.option().group_flag);
+        numbers.push(request.option().partial_iv);
+    }
+    numbers.dedup();
+    assert_eq!(numbers.len(), 5, "each is protected for itself");
+    are_inner(&asked);
+    are_inner(&world.from(LAMP));
+    assert_eq!(world.from(LAMP).len(), 5);
+}
+
 #[test]
 fn a_group_without_pairwise_mode_goes_on_in_group_mode_by_unicast() {
     let mut world = world_of(Modes::GroupOnly, Settings::default());

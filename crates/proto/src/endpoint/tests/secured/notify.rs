@@ -510,3 +510,24 @@ fn a_registration_that_is_not_answered_for_lack_of_room_leaves_no_observer() {
     w.world.pass(Duration::from_secs(20));
     assert_eq!(w.observers(LAMP), 0, "its answer was given up");
 }
+
+#[test]
+fn a_reset_of_the_first_answer_ends_a_protected_observation_too() {
+    let mut w = watched();
+    w.observe_group();
+    w.world.pass(2 * LEISURE);
+    assert_eq!((w.observers(LAMP), w.observers(BELL)), (1, 1));
+    let mid = w.world.from(LAMP)[0].message().message_id();
+    let reset = crate::endpoint::answer::empty(Type::Rst, mid);
+    let path = Path {
+        socket: UNICAST,
+        local: address(LAMP),
+        interface: 1,
+        peer: address(CLIENT),
+    };
+    let now = w.world.now;
+    w.world.nodes[LAMP]
+        .endpoint
+        .handle_datagram(now, path, &reset);
+    assert_eq!((w.observers(LAMP), w.observers(BELL)), (0, 1));
+}
