@@ -115,3 +115,42 @@ fn whoever_leaves_a_group_forgets_what_was_said_in_it() {
     assert!(client.leave_group(now, group).is_some());
     assert_eq!(client.load().cached, 0);
 }
+
+#[test]
+fn another_member_of_the_group_cannot_change_what_is_kept_of_one() {
+    let mut world = world();
+    let observe = |world: &mut World, cached| {
+        let target = crate::collection::GroupTarget {
+            group: GROUP.into(),
+            socket: UNICAST,
+            interface: 1,
+        };
+        let request = Request::new(Code::GET).path("t");
+        let security = Security::Group(world.group());
+        let mut request = crate::observation::ObserveRequest::group(request, target, security);
+        (request.cached, request.expect) = (cached, both());
+        let now = world.now;
+        let client = &mut world.nodes[CLIENT].endpoint;
+        client.observe(now, request).unwrap();
+        world.run();
+    };
+    observe(&mut world, true);
+    world.pass(Duration::from_secs(30));
+    assert_eq!(world.nodes[CLIENT].endpoint.load().cached, 2);
+    world.forget_sent();
+    // What the bell says, also from the lamp's address, is said by the bell.
+    world.lossy = |datagram| datagram.from != CLIENT;
+    observe(&mut world, false);
+    world.pass(Duration::from_secs(6));
+    let of_bell = world.from(BELL)[0].bytes.clone();
+    world.inject(CLIENT, false, address(LAMP), &of_bell);
+    world.pass(Duration::from_secs(1));
+    world.forget_sent();
+    world.ask_cached(request_to(LAMP, "t", to_member(&world, LAMP)));
+    let (response, sender) = world.given_from_cache().unwrap();
+    assert_eq!(
+        (response.payload.as_slice(), sender),
+        (b"I am 1".as_slice(), &proven(LAMP))
+    );
+    assert_eq!(world.nodes[CLIENT].endpoint.load().cached, 2);
+}

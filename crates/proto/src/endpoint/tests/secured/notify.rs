@@ -1,5 +1,7 @@
 //! Observed resources of members of a security group: each notification is protected for itself.
 
+mod pairs;
+
 use core::sync::atomic::AtomicBool;
 
 use super::*;

@@ -19,9 +19,12 @@ fn by_64() -> Request {
     get().option(OptionNumber::BLOCK2, &[0x02])
 }
 
+/// By multicast or to which host, and which block of which size.
+type AskedFor = (Option<usize>, Option<(u32, usize)>);
+
 impl Net {
     /// Of each request of the client: by multicast or to whom, and which block it asks for.
-    fn asked_for(&self) -> Vec<(Option<usize>, Option<(u32, usize)>)> {
+    fn asked_for(&self) -> Vec<AskedFor> {
         let to = |d: &Flying| (0..self.hosts.len()).find(|n| d.route.destination == address(*n));
         let block = |d: &Flying| d.block(OptionNumber::BLOCK2).map(|(n, _, size)| (n, size));
         self.requests().iter().map(|d| (to(d), block(d))).collect()
