@@ -268,8 +268,9 @@ impl Transfer {
         let fits = control.is_some_and(|control| Some(control.num()) == number);
         let is_success = response.code.response_class() == Some(Class::Success);
         let goes_on = match control {
-            // Acted upon only when all is there, or block by block (RFC 7959 section 2.3).
-            Some(control) => fits && control.more() == (response.code == Code::CONTINUE),
+            // Acted upon only when all is there, or block by block (RFC 7959 section 2.3). The code says it; coap-rs does not
+            // set the M bit with it.
+            Some(control) => fits && (response.code == Code::CONTINUE || !control.more()),
             None => false,
         };
         match response.code {

@@ -266,7 +266,6 @@ fn a_server_may_act_on_each_block() {
 fn acknowledgements_that_do_not_fit_end_the_transfer() {
     let answers = [
         ("another block", continued(1, true, 6, Code::CONTINUE)),
-        ("no more of it", continued(0, false, 6, Code::CONTINUE)),
         ("success that waits", continued(0, true, 6, Code::CHANGED)),
         ("nothing about blocks", Response::new(Code::CHANGED)),
         ("2.31 without it", Response::new(Code::CONTINUE)),
@@ -281,6 +280,15 @@ fn acknowledgements_that_do_not_fit_end_the_transfer() {
         Some(continued(n as u32, true, 6, Code::CONTINUE))
     });
     assert_eq!(result, INCONSISTENT);
+    // 2.31 itself says that more is wanted, with the M bit (RFC 7959 section 2.3) and without it.
+    for more in [true, false] {
+        let (result, requests) = answered_by(put(), |n, _| match n {
+            0 | 1 => Some(continued(n as u32, more, 6, Code::CONTINUE)),
+            _ => Some(Response::new(Code::CHANGED)),
+        });
+        let ended = (result.map(|response| response.code), requests.len());
+        assert_eq!(ended, (Ok(Code::CHANGED), 3), "{more}");
+    }
     // A larger size than ours is not taken.
     let smaller = Request::new(Code::PUT).path("/r");
     let smaller = smaller.payload(ContentFormat::OCTETS, body(2_000));
