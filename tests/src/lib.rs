@@ -19,4 +19,4 @@ pub mod stage;
 
 pub use hosts::{Direction, Lab};
 pub use peer::{Answer, Peer};
-pub use process::{Process, root};
+pub use process::{Process, root, scratch};

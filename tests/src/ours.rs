@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::hosts::Lab;
-use crate::process::Process;
+use crate::process::{Process, scratch};
 
 /// How long a member may take to start, and a question to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,12 +73,6 @@ pub fn serve(lab: &Lab, host: u8, config: &str) -> Process {
     process.wait_for_line("\"serving\"", PATIENCE);
     let _ = fs::remove_file(file);
     process
-}
-
-fn scratch(ending: &str) -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("antiphon-{}-{next}.{ending}", std::process::id()))
 }
 
 /// What the command printed with `--json`.
@@ -160,4 +152,15 @@ pub fn ask_one(lab: &Lab, host: u8, words: &[&str]) -> (String, String) {
             .to_owned()
     };
     (text("code"), text("payload"))
+}
+
+/// The payload of an answer as it was printed in hexadecimal, as text.
+///
+/// # Panics
+/// When it is no UTF-8.
+pub fn text_of(answer: &Value) -> String {
+    let hex = answer["payload_hex"].as_str().unwrap_or_default();
+    let digits = hex.as_bytes().chunks_exact(2);
+    let bytes = digits.filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok());
+    String::from_utf8(bytes.collect()).expect("a text")
 }

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::hosts::Lab;
-use crate::process::{Process, installed, root};
+use crate::process::{Process, installed, root, scratch};
 
 /// How long a peer may take to start, and to answer one unicast request.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,6 +85,11 @@ impl Peer {
         }
     }
 
+    /// A resource of its server that can be observed, and changes when it is written. coap-rs has it once it was written.
+    pub fn observable(self) -> &'static str {
+        self.writable()
+    }
+
     /// Starts its server in a host, on port 5683, as a member of `group`; returns when it has joined.
     /// libcoap listens in the family of the group only; the others listen in both and are members of 224.0.1.187, ff02::fd
     /// and ff05::fd.
@@ -132,6 +137,53 @@ impl Peer {
         }
     }
 
+    /// Writes the content of a file to one server with a confirmable PUT, in blocks where it is larger than one.
+    pub fn put_file(self, lab: &Lab, host: u8, uri: &str, file: &Path) -> Option<Answer> {
+        let file = file.to_string_lossy();
+        match self {
+            Peer::Libcoap => self.ask(lab, host, &["-m", "put", "-f", &file, uri]),
+            _ => self.ask(lab, host, &["put", uri, &format!("@{file}")]),
+        }
+    }
+
+    /// Asks one server for a body of several blocks, and returns it as its client has put it together: a text of one line.
+    pub fn get_body(self, lab: &Lab, host: u8, uri: &str) -> Option<String> {
+        if self != Peer::Libcoap {
+            return self.get(lab, host, uri).map(|answer| answer.payload);
+        }
+        let file = scratch("body");
+        let program = self.program("client");
+        let name = file.to_string_lossy();
+        let words = [program[0].as_str(), "-o", &name, "-m", "get", uri];
+        lab.start(host, &words).finish(PATIENCE);
+        let body = fs::read_to_string(&file).ok();
+        let _ = fs::remove_file(file);
+        body
+    }
+
+    /// Observes a resource with its client, which deregisters after `wanted` notifications; libcoap's does so after two
+    /// seconds. The others run on until they are dropped.
+    pub fn observe(self, lab: &Lab, host: u8, uri: &str, wanted: usize) -> Process {
+        let wanted = wanted.to_string();
+        let mut words = self.client();
+        match self {
+            Peer::Libcoap => words.extend(["-s", "2", "-m", "get", uri].map(str::to_owned)),
+            _ => words.extend(["observe", uri, &wanted].map(str::to_owned)),
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        lab.start(host, &words)
+    }
+
+    /// What its client has delivered, as it is printed by [`observe`](Self::observe).
+    pub fn notifications(self, lines: &[String]) -> Vec<String> {
+        let answers: Vec<Answer> = match self {
+            Peer::Libcoap => libcoap_answers(lines),
+            _ => lines.iter().filter_map(|line| answer(line, "")).collect(),
+        };
+        let content = answers.into_iter().filter(|answer| answer.code == "2.05");
+        content.map(|answer| answer.payload).collect()
+    }
+
     /// Asks a group once and returns what its client delivers within `seconds`. aiocoap delivers the first answer only.
     pub fn collect(self, lab: &Lab, host: u8, uri: &str, seconds: u8) -> Vec<Answer> {
         let seconds = seconds.to_string();
@@ -164,14 +216,19 @@ impl Peer {
     }
 
     fn run(self, lab: &Lab, host: u8, arguments: &[&str]) -> (bool, Vec<String>) {
-        let program = self.program("client");
-        let mut words: Vec<&str> = program.iter().map(String::as_str).collect();
-        if self == Peer::Libcoap {
-            // Every message as a line, payloads not between them.
-            words.extend(["-v", "7", "-o", "/dev/null"]);
-        }
+        let client = self.client();
+        let mut words: Vec<&str> = client.iter().map(String::as_str).collect();
         words.extend(arguments);
         lab.start(host, &words).finish(PATIENCE)
+    }
+
+    fn client(self) -> Vec<String> {
+        let mut words = self.program("client");
+        if self == Peer::Libcoap {
+            // Every message as a line, payloads not between them.
+            words.extend(["-v", "7", "-o", "/dev/null"].map(str::to_owned));
+        }
+        words
     }
 
     /// The program and the words that choose `server` or `client`.

@@ -1,6 +1,8 @@
 """aiocoap as a client.
 
-python client.py get|put URI [PAYLOAD] [--non]       prints `CODE PAYLOAD`
+python client.py get|put URI [PAYLOAD] [--non]       prints `CODE PAYLOAD`; a PAYLOAD `@FILE` is the content of a file
+python client.py observe URI N                       prints `CODE PAYLOAD` for each of N notifications, cancels, prints
+                                                     `over`, and runs until killed
 python client.py collect URI SECONDS INTERFACE       prints `ADDRESS CODE PAYLOAD` for each answer that aiocoap delivers,
                                                      then `answers N`
 Exit status 1 when there is no answer. aiocoap delivers only the first answer to a group request.
@@ -28,6 +30,21 @@ async def ask(method, uri, payload, non):
     print(shown(response))
     await context.shutdown()
     return 1
+
+
+async def observe(uri, wanted):
+    context = await aiocoap.Context.create_client_context()
+    exchange = context.request(aiocoap.Message(code=aiocoap.GET, uri=uri, observe=0))
+    print(shown(await exchange.response), flush=True)
+    seen = 1
+    async for response in exchange.observation:
+        print(shown(response), flush=True)
+        seen += 1
+        if seen == wanted:
+            break
+    exchange.observation.cancel()
+    print("over", flush=True)
+    await asyncio.get_running_loop().create_future()
 
 
 async def collect(uri, seconds):
@@ -60,7 +77,13 @@ def main(arguments):
         if "%" not in uri and "[ff02" in uri:
             uri = uri.replace("]", f"%{interface}]", 1)
         return collect(uri, seconds)
-    return ask(method, uri, rest[0].encode() if rest else b"", non)
+    if method == "observe":
+        return observe(uri, int(rest[0]))
+    payload = rest[0].encode() if rest else b""
+    if payload.startswith(b"@"):
+        with open(payload[1:], "rb") as file:
+            payload = file.read()
+    return ask(method, uri, payload, non)
 
 
 sys.exit(0 if asyncio.run(main(sys.argv[1:])) else 1)

@@ -1,7 +1,8 @@
 """aiocoap as a server: python server.py INTERFACE
 
 Listens on port 5683 of every address, joins All CoAP Nodes (IPv4 and IPv6) on INTERFACE, prints `ready`, runs until killed.
-Resources: /temp, /light (GET, PUT), /slow (a separate response after one second), /.well-known/core.
+Resources: /temp, /light (GET, PUT, observable), /blob (GET, PUT), /slow (a separate response after one second),
+/.well-known/core.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ class Temperature(resource.Resource):
         return aiocoap.Message(payload=b"21.5 C", content_format=0)
 
 
-class Light(resource.Resource):
+class Light(resource.ObservableResource):
     rt = "light"
 
     def __init__(self):
@@ -31,6 +32,20 @@ class Light(resource.Resource):
 
     async def render_get(self, request):
         return aiocoap.Message(payload=self.state, content_format=0)
+
+    async def render_put(self, request):
+        self.state = request.payload
+        self.updated_state()
+        return aiocoap.Message(code=aiocoap.CHANGED)
+
+
+class Blob(resource.Resource):
+    def __init__(self):
+        super().__init__()
+        self.state = b""
+
+    async def render_get(self, request):
+        return aiocoap.Message(payload=self.state, content_format=42)
 
     async def render_put(self, request):
         self.state = request.payload
@@ -48,6 +63,7 @@ async def main(interface):
     site = resource.Site()
     site.add_resource(["temp"], Temperature())
     site.add_resource(["light"], Light())
+    site.add_resource(["blob"], Blob())
     site.add_resource(["slow"], Slow())
     site.add_resource([".well-known", "core"], resource.WKCResource(site.get_resources_as_linkheader))
     await aiocoap.Context.create_server_context(site, bind=("::", None), multicast=[interface])

@@ -11,7 +11,8 @@ use antiphon::security_group::Curve;
 use antiphon::{Code, ContentFormat, Failure, OneError, Reachability, SecurityMode, Signed as _};
 use antiphon_tests::Lab;
 
-use host::{ALL, inside, our_client, our_server, their_server, they_ask, was_asked};
+use super::inside::inside;
+use host::{ALL, our_client, our_server, their_server, they_ask, was_asked};
 use party::{Algorithms, our_pair, their_pair};
 
 const CCM: Algorithms = Algorithms::ed25519(Aead::AesCcm16_64_128, Aead::AesCcm16_64_128);

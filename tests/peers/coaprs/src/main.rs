@@ -1,11 +1,13 @@
 //! coap-rs as a peer.
 //!
 //! `coaprs-peer serve INTERFACE IPV4-ADDRESS`: listens on port 5683 of every address, joins All CoAP Nodes (IPv4 and
-//! IPv6) on INTERFACE, prints `ready`, runs until killed. Resources: /temp, /light (GET, PUT), /slow (a separate response
-//! after one second), /.well-known/core.
+//! IPv6) on INTERFACE, prints `ready`, runs until killed. Resources: /temp, /light (GET, PUT; observable once it was put),
+//! /blob (GET, PUT), /slow (a separate response after one second), /.well-known/core.
 //!
-//! `coaprs-peer get|put URI [PAYLOAD] [--non]` prints `CODE PAYLOAD`; `coaprs-peer collect URI SECONDS INTERFACE` prints
-//! `ADDRESS CODE PAYLOAD` for each answer, then `answers N`. Exit status 1 when there is no answer.
+//! `coaprs-peer get|put URI [PAYLOAD] [--non]` prints `CODE PAYLOAD` (a PAYLOAD `@FILE` is the content of a file);
+//! `coaprs-peer observe URI N` prints `CODE PAYLOAD` for each of N notifications, deregisters, prints `over`, and runs until
+//! killed; `coaprs-peer collect URI SECONDS INTERFACE` prints `ADDRESS CODE PAYLOAD` for each answer, then `answers N`. Exit
+//! status 1 when there is no answer.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -14,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coap::Server;
-use coap::client::UdpCoAPClient;
+use coap::client::{ObserveMessage, UdpCoAPClient};
 use coap::request::RequestBuilder;
 use coap::server::{Listener, UdpCoapListener};
 use coap_lite::{
@@ -35,9 +37,10 @@ async fn main() -> ExitCode {
         ["serve", interface, address] => serve(interface, address).await,
         ["get", uri] => ask(RequestType::Get, uri, "", non).await,
         ["put", uri, payload] => ask(RequestType::Put, uri, payload, non).await,
+        ["observe", uri, wanted] => observe(uri, wanted).await,
         ["collect", uri, seconds, interface] => collect(uri, seconds, interface).await,
         _ => Err(
-            "serve INTERFACE IPV4 | get URI | put URI PAYLOAD | collect URI SECONDS INTERFACE"
+            "serve INTERFACE IPV4 | get URI | put URI PAYLOAD | observe URI N | collect URI SECONDS INTERFACE"
                 .into(),
         ),
     };
@@ -79,22 +82,26 @@ async fn serve(interface: &str, address: &str) -> Outcome<()> {
         )))
     };
     let server = Server::from_listeners(vec![listener(v4)?, listener(v6)?]);
-    let light = Arc::new(Mutex::new(b"off".to_vec()));
+    let state = Arc::new(State {
+        light: Mutex::new(b"off".to_vec()),
+        blob: Mutex::default(),
+    });
     println!("ready");
     server
         .run(move |request: Request| {
-            let (light, senders) = (light.clone(), senders.clone());
-            async move { answer(request, &light, senders) }
+            let (state, senders) = (state.clone(), senders.clone());
+            async move { answer(request, &state, senders) }
         })
         .await?;
     Ok(())
 }
 
-fn answer(
-    mut request: Request,
-    light: &Mutex<Vec<u8>>,
-    senders: Arc<(UdpSocket, UdpSocket)>,
-) -> Request {
+struct State {
+    light: Mutex<Vec<u8>>,
+    blob: Mutex<Vec<u8>>,
+}
+
+fn answer(mut request: Request, state: &State, senders: Arc<(UdpSocket, UdpSocket)>) -> Request {
     let (path, method) = (request.get_path(), *request.get_method());
     if path == "slow" && method == RequestType::Get {
         return answer_later(request, senders);
@@ -108,22 +115,30 @@ fn answer(
             ContentFormat::TextPlain,
             b"21.5 C".to_vec(),
         ),
-        ("light", RequestType::Get) => {
-            let state = light.lock().map(|state| state.clone()).unwrap_or_default();
-            (ResponseType::Content, ContentFormat::TextPlain, state)
+        ("light" | "blob", RequestType::Get) => {
+            let (value, format) = match path.as_str() {
+                "light" => (&state.light, ContentFormat::TextPlain),
+                _ => (&state.blob, ContentFormat::ApplicationOctetStream),
+            };
+            let value = value.lock().map(|value| value.clone()).unwrap_or_default();
+            (ResponseType::Content, format, value)
         }
-        ("light", RequestType::Put) => {
-            if let Ok(mut state) = light.lock() {
-                state.clone_from(&request.message.payload);
+        ("light" | "blob", RequestType::Put) => {
+            let value = match path.as_str() {
+                "light" => &state.light,
+                _ => &state.blob,
+            };
+            if let Ok(mut value) = value.lock() {
+                value.clone_from(&request.message.payload);
             }
             (ResponseType::Changed, ContentFormat::TextPlain, Vec::new())
         }
         (".well-known/core", RequestType::Get) => (
             ResponseType::Content,
             ContentFormat::ApplicationLinkFormat,
-            b"</temp>;rt=\"temperature\",</light>;rt=\"light\",</slow>".to_vec(),
+            b"</temp>;rt=\"temperature\",</light>;rt=\"light\",</blob>,</slow>".to_vec(),
         ),
-        ("temp" | "light" | "slow", _) => (
+        ("temp" | "light" | "blob" | "slow", _) => (
             ResponseType::MethodNotAllowed,
             ContentFormat::TextPlain,
             Vec::new(),
@@ -177,7 +192,10 @@ async fn ask(method: RequestType, uri: &str, payload: &str, non: bool) -> Outcom
     let client = UdpCoAPClient::new(to).await?;
     let (path, query) = path.split_once('?').unwrap_or((&path, ""));
     let queries = query.split('&').filter(|item| !item.is_empty());
-    let payload = (!payload.is_empty()).then(|| payload.as_bytes().to_vec());
+    let payload = match payload.strip_prefix('@') {
+        Some(file) => Some(std::fs::read(file)?),
+        None => (!payload.is_empty()).then(|| payload.as_bytes().to_vec()),
+    };
     let request = RequestBuilder::new(path, method)
         .queries(queries.map(|item| item.as_bytes().to_vec()).collect())
         .data(payload)
@@ -187,6 +205,25 @@ async fn ask(method: RequestType, uri: &str, payload: &str, non: bool) -> Outcom
     let response = client.send(request).await?;
     println!("{}", shown(&response.message));
     Ok(())
+}
+
+async fn observe(uri: &str, wanted: &str) -> Outcome<()> {
+    let (to, path) = target(uri, None)?;
+    let mut client = UdpCoAPClient::new(to).await?;
+    // What it waits for is another notification, and none may come for a while.
+    client.set_receive_timeout(Duration::from_secs(60));
+    let (sender, mut notifications) = tokio::sync::mpsc::unbounded_channel();
+    let told = move |notification: std::io::Result<Packet>| {
+        let _ = sender.send(notification);
+    };
+    let observation = client.observe(&path, told).await?;
+    for _ in 0..wanted.parse()? {
+        let notification = notifications.recv().await.ok_or("it has ended")?;
+        println!("{}", shown(&notification?));
+    }
+    let _ = observation.send(ObserveMessage::Terminate);
+    println!("over");
+    std::future::pending().await
 }
 
 async fn collect(uri: &str, seconds: &str, interface: &str) -> Outcome<()> {

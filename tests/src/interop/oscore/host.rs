@@ -1,6 +1,5 @@
 //! Our endpoints and aiocoap's programs inside hosts of a lab.
 
-use std::fs::File;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,34 +12,11 @@ use antiphon::{
     Transmission,
 };
 use antiphon_tests::{Lab, Process, root};
-use nix::sched::{CloneFlags, setns};
 
-/// How long a peer may take to start, and to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+use crate::interop::inside::PATIENCE;
 
 /// The group of all hosts.
 pub(super) const ALL: &str = "224.0.1.187";
-
-/// Does something in a thread that is in a host: the sockets it makes are there.
-pub(super) fn inside<T: Send, F: Future<Output = T>>(
-    lab: &Lab,
-    host: u8,
-    work: impl FnOnce() -> F + Send,
-) -> T {
-    let ending = format!("-{host}");
-    let names = lab.namespaces();
-    let name = names.iter().find(|name| name.ends_with(&ending)).unwrap();
-    let namespace = File::open(format!("/run/netns/{name}")).unwrap();
-    let there = move || {
-        setns(namespace, CloneFlags::CLONE_NEWNET).expect("the lab's owner may enter it");
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_all().build().unwrap().block_on(work())
-    };
-    thread::scope(|scope| match scope.spawn(there).join() {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic),
-    })
-}
 
 fn aiocoap(lab: &Lab, host: u8, words: &[&str]) -> Process {
     let python = root().join(".peers/venv/bin/python");
