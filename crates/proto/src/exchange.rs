@@ -52,6 +52,8 @@ pub enum RequestError {
     TooLarge,
     /// Multi-ETag is for requests to groups, or to a proxy that forwards to one (groupcomm-bis section 3.2.2, version -03).
     MultiEtag,
+    /// Whoever observes a resource starts an observation.
+    Observe,
 }
 
 impl fmt::Display for RequestError {
@@ -65,6 +67,7 @@ impl fmt::Display for RequestError {
             Self::TooMany => "too many exchanges are open",
             Self::TooLarge => "the request does not fit into the largest datagram",
             Self::MultiEtag => "Multi-ETag is for requests to groups",
+            Self::Observe => "a resource is observed by an observation, not a request",
         })
     }
 }

@@ -219,6 +219,10 @@ impl Collections {
         asker: For,
     ) -> Result<CollectionId, CollectError> {
         self.handle_timeout(now);
+        let observes = request.request.options.get(OptionNumber::OBSERVE).is_some();
+        if observes && matches!(asker, For::Application) {
+            return Err(CollectError::Observe);
+        }
         self.settle(&mut request.expect, &request.targets);
         request.check(&RequestLimits {
             targets: self.config.targets,

@@ -141,6 +141,15 @@ impl GroupRequest {
         if matches!(self.completion, Completion::Unicast { at_once: 0, .. }) {
             return Err(CollectError::NoCompletionAtOnce);
         }
+        for blocks in [
+            OptionNumber::BLOCK1,
+            OptionNumber::Q_BLOCK1,
+            OptionNumber::Q_BLOCK2,
+        ] {
+            if self.request.options.get(blocks).is_some() {
+                return Err(CollectError::Blockwise(blocks));
+            }
+        }
         self.check_entity_tags(limits.profile)
     }
 
@@ -430,6 +439,10 @@ pub enum CollectError {
     NotIdempotent(Again),
     /// Completion of no member at once never comes to an end.
     NoCompletionAtOnce,
+    /// Block1, Q-Block1 and Q-Block2 are not defined for groups (groupcomm-bis section 3.8).
+    Blockwise(OptionNumber),
+    /// Whoever observes a group starts an observation, not a collection.
+    Observe,
     /// Profile `seed03` has no ETag in group requests (RFC 7252 section 8.2.1), but Multi-ETag.
     EntityTag,
     /// Multi-ETag options that are malformed, two for one server, beside ETag, or in profile `current`, which has none.
@@ -478,6 +491,8 @@ impl fmt::Display for CollectError {
             Self::NoCompletionAtOnce => {
                 f.write_str("completion must ask at least one member at a time")
             }
+            Self::Blockwise(option) => write!(f, "a group request carries no {option}"),
+            Self::Observe => f.write_str("a group is observed by an observation, not a question"),
             Self::EntityTag => {
                 f.write_str("a group request carries no ETag in profile seed03, but Multi-ETag")
             }

@@ -91,7 +91,7 @@ impl Endpoint {
         now: Instant,
         unicast: UnicastRequest,
     ) -> Result<ExchangeId, RequestError> {
-        check_entity_tags(&unicast.request)?;
+        check_options(&unicast.request)?;
         let path =
             changes(unicast.request.method).then(|| ResourcePath::of(&unicast.request.options));
         let id = self.request_in_blocks(now, unicast)?;
@@ -235,12 +235,16 @@ impl Endpoint {
     }
 }
 
-/// Multi-ETag is for groups only, or for a proxy that forwards to one (seed -03 section 3.2.2).
-fn check_entity_tags(request: &Request) -> Result<(), RequestError> {
+/// Multi-ETag is for groups only, or for a proxy that forwards to one (seed -03 section 3.2.2). Observe belongs to observations:
+/// notifications would come under a token that is free again.
+fn check_options(request: &Request) -> Result<(), RequestError> {
     let has = |number| request.options.get(number).is_some();
     let to_proxy = has(OptionNumber::PROXY_URI) || has(OptionNumber::PROXY_SCHEME);
     if has(OptionNumber::MULTI_ETAG) && !to_proxy {
         return Err(RequestError::MultiEtag);
+    }
+    if has(OptionNumber::OBSERVE) {
+        return Err(RequestError::Observe);
     }
     Ok(())
 }

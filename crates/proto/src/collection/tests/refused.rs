@@ -52,6 +52,41 @@ fn only_multicast_addresses_are_groups() {
     assert_eq!(client.sent.len(), 1);
 }
 
+// Covers: GC-3.7-05
+#[test]
+fn no_request_with_block1_or_q_block_is_ever_sent_to_a_group() {
+    for option in [
+        OptionNumber::BLOCK1,
+        OptionNumber::Q_BLOCK1,
+        OptionNumber::Q_BLOCK2,
+    ] {
+        let mut request = get();
+        request.request.options.set(option, &[0x0e]);
+        assert_eq!(
+            refused(&mut Client::new(), request),
+            CollectError::Blockwise(option)
+        );
+    }
+    let mut block2 = get();
+    block2.request.options.set(OptionNumber::BLOCK2, &[6]);
+    let mut client = Client::new();
+    client.start(block2);
+    assert_eq!(
+        client.sent.len(),
+        1,
+        "Block2 asks for a block of the answers"
+    );
+}
+
+#[test]
+fn a_question_does_not_observe() {
+    for value in [&[][..], &[1]] {
+        let mut request = get();
+        request.request.options.set(OptionNumber::OBSERVE, value);
+        assert_eq!(refused(&mut Client::new(), request), CollectError::Observe);
+    }
+}
+
 // Covers: GC-3.3-05
 #[test]
 fn port_5684_and_port_0_are_never_sent_to() {

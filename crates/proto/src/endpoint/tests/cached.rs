@@ -370,6 +370,19 @@ fn multi_etag_is_refused_for_one_server_and_goes_to_a_proxy() {
     assert_eq!(bench.sent().len(), 1, "the other waits for its turn");
 }
 
+#[test]
+fn a_request_does_not_observe() {
+    let mut bench = bench(EndpointConfig::default());
+    let observing = || to(1, get_r().option(OptionNumber::OBSERVE, b""));
+    let refused = Err(RequestError::Observe);
+    assert_eq!(bench.endpoint.request(bench.now, observing()), refused);
+    assert_eq!(
+        bench.endpoint.request_cached(bench.now, observing()),
+        refused
+    );
+    assert_eq!(bench.sent(), []);
+}
+
 // Covers: GN-3.2.2-03
 #[test]
 fn a_server_that_confirms_what_another_has_said_is_asked_again_by_unicast() {

@@ -357,17 +357,12 @@ fn a_request_that_was_refused_whole_goes_in_the_blocks_that_the_server_wants() {
 fn what_concerns_the_first_request_only_is_not_repeated() {
     let request = get()
         .option(OptionNumber::ETAG, b"old")
-        .option(OptionNumber::OBSERVE, b"")
         .option(OptionNumber::SIZE2, b"")
         .option(OptionNumber::ACCEPT, &[42]);
     let (result, requests) = answered_by(request, |n, _| Some(block2(n as u32, n == 0, 6, 1_024)));
     assert!(result.is_ok());
     let second = Message::parse(&requests[1]).unwrap();
-    for number in [
-        OptionNumber::ETAG,
-        OptionNumber::OBSERVE,
-        OptionNumber::SIZE2,
-    ] {
+    for number in [OptionNumber::ETAG, OptionNumber::SIZE2] {
         assert_eq!(second.option(number), None);
     }
     assert_eq!(second.option(OptionNumber::ACCEPT), Some(&[42][..]));
