@@ -35,20 +35,29 @@
 
 mod announcement;
 mod block_set;
+mod device;
 #[cfg(feature = "client")]
 mod distributor;
+mod heard;
 mod message;
 mod request;
+mod storage;
 #[cfg(test)]
 mod tests;
 
 pub use announcement::{Announcement, AnnouncementError, Digest, ImageId};
 pub use block_set::BlockSet;
+pub use device::{
+    Contention, Device, DeviceConfig, DeviceCounters, DeviceEvent, DeviceFailure, Repair, RepairId,
+    Task, TaskResult,
+};
 #[cfg(feature = "client")]
 pub use distributor::{
     Ask, AskId, DeviceReport, DistributionEnd, DistributionPhase, DistributionProgress,
     Distributor, DistributorConfig, DistributorEvent, Estimate, Fills, GroupSend, ImageSurvey,
     Served, WATCH_SHARE,
 };
+pub use heard::Heard;
 pub use message::{DeviceState, DeviceStatus, Malformed, MissingBlocks, Notice};
 pub use request::{Command, block_request, notice_request, repair_request, status_request};
+pub use storage::{ActivationError, Installation, ReadAt, Refusal, Storage, StorageError};

@@ -2,5 +2,6 @@
 
 mod announcement;
 mod block_set;
+mod device;
 mod message;
 mod request;

@@ -1,0 +1,230 @@
+//! How a device conducts itself, what it tells, what it counts.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use antiphon_wire::Code;
+
+use crate::distribution::announcement::ImageId;
+use crate::distribution::request::repair_request;
+use crate::distribution::storage::{ActivationError, Refusal};
+use crate::message::Request;
+
+/// What happens when another image is announced while one is received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contention {
+    /// The first one stays until it is final, cancelled, or its distributor is silent. The default.
+    #[default]
+    First,
+    /// One with a larger version number takes its place, if the application accepts it.
+    NewerVersion,
+}
+
+/// How a device conducts itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceConfig {
+    /// Only messages whose sender is proven count. The default; without it anyone can have the device receive anything.
+    pub proven_only: bool,
+    /// The largest content, list and image, in bytes; by default 16 MiB.
+    pub max_content: u64,
+    /// The largest number of blocks, by default 262,144. A block takes 2 bits of memory, so these take 64 KiB.
+    pub max_blocks: u32,
+    /// So many blocks wait for the storage at most, by default 64; further ones are as good as lost. They take up to 1 KiB each.
+    pub waiting: usize,
+    /// What was received is noted after so many blocks, by default 64...
+    pub note_blocks: u32,
+    /// ...or so long after the first of them, by default 5 s. What is not noted is received again after a restart.
+    pub note_after: Duration,
+    /// A distributor that was not heard for so long is silent, by default 100 s: the device asks for what it misses on its own, and
+    /// another distributor may take its place.
+    pub silence: Duration,
+    /// An announcement is looked at so often at most, by default every second: the application is asked no more often.
+    pub consider_every: Duration,
+    /// What failed or was refused is tried again when it is announced so much later, by default 1 h.
+    pub retry_after: Duration,
+    /// Spans, or digest lists, that are found wrong before the image is given up, by default 256.
+    pub max_corrupted: u32,
+    /// After a failed request for repair the device waits a random time up to this, doubled with each failure in a row; by default
+    /// 10 s.
+    pub backoff: Duration,
+    /// The device waits so long at most, also when the distributor says longer; by default 5 min.
+    pub max_backoff: Duration,
+    /// What happens when another image is announced.
+    pub contention: Contention,
+}
+
+impl Default for DeviceConfig {
+    fn default() -> Self {
+        Self {
+            proven_only: true,
+            max_content: 16 << 20,
+            max_blocks: 1 << 18,
+            waiting: 64,
+            note_blocks: 64,
+            note_after: Duration::from_secs(5),
+            silence: Duration::from_secs(100),
+            consider_every: Duration::from_secs(1),
+            retry_after: Duration::from_secs(3600),
+            max_corrupted: 256,
+            backoff: Duration::from_secs(10),
+            max_backoff: Duration::from_secs(300),
+            contention: Contention::First,
+        }
+    }
+}
+
+/// Names one request for repair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepairId(pub(super) u64);
+
+/// A request for a block that is missing, confirmable, to the distributor. Other ways to ask, for several blocks at once by
+/// Q-Block2 (RFC 9177), would be further fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Repair {
+    /// Names the request; its result is given back with it.
+    pub repair: RepairId,
+    /// Where it goes.
+    pub to: SocketAddr,
+    /// Index of the interface by which the distributor is heard; 0 when unknown.
+    pub interface: u32,
+    /// The image.
+    pub id: ImageId,
+    /// The block.
+    pub block: u32,
+}
+
+impl Repair {
+    /// The request, at this base path.
+    pub fn request(&self, base: &str) -> Request {
+        repair_request(base, self.id, self.block)
+    }
+}
+
+/// Why a distribution failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceFailure {
+    /// It is larger than the device takes.
+    TooLarge,
+    /// There is no room for it.
+    NoRoom,
+    /// The storage failed.
+    Storage,
+    /// What was received is not what was announced.
+    Digest,
+    /// It could not be taken into use.
+    Activation(ActivationError),
+    /// The device refused it.
+    Refused(Refusal),
+}
+
+impl DeviceFailure {
+    /// The code that says so in the status.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::TooLarge | Self::NoRoom => Code::REQUEST_ENTITY_TOO_LARGE,
+            Self::Storage | Self::Activation(_) => Code::INTERNAL_SERVER_ERROR,
+            Self::Digest => Code::BAD_REQUEST,
+            Self::Refused(_) => Code::NOT_ACCEPTABLE,
+        }
+    }
+}
+
+impl core::fmt::Display for DeviceFailure {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::TooLarge => f.write_str("it is larger than the device takes"),
+            Self::NoRoom => f.write_str("there is no room for it"),
+            Self::Storage => f.write_str("the storage failed"),
+            Self::Digest => f.write_str("what was received is not what was announced"),
+            Self::Activation(why) => write!(f, "the activation failed: {why}"),
+            Self::Refused(why) => write!(f, "{why}"),
+        }
+    }
+}
+
+/// What happens to a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceEvent {
+    /// After a start: a distribution goes on.
+    Restored {
+        /// The image.
+        id: ImageId,
+        /// So many blocks are there.
+        have: u32,
+        /// So many there are in total.
+        total: u32,
+    },
+    /// The record could not be read at the start: it is as if nothing had been received.
+    Forgotten,
+    /// An announcement was accepted; blocks are received.
+    Accepted {
+        /// The image.
+        id: ImageId,
+        /// What it is called; may be empty.
+        name: alloc::string::String,
+        /// Who distributes it.
+        from: SocketAddr,
+    },
+    /// Blocks were stored.
+    Progress {
+        /// The image.
+        id: ImageId,
+        /// So many blocks are there.
+        have: u32,
+        /// So many there are in total.
+        total: u32,
+    },
+    /// A span, or the digest list (`None`), is not what it should be: its blocks are received again.
+    Corrupted {
+        /// The image.
+        id: ImageId,
+        /// The span.
+        span: Option<u32>,
+    },
+    /// The device begins to ask for what it misses.
+    Repairing {
+        /// The image.
+        id: ImageId,
+        /// So many blocks are missing.
+        missing: u32,
+    },
+    /// The image is the one that was announced.
+    Verified(ImageId),
+    /// The image is in use.
+    Activated(ImageId),
+    /// It did not come to that.
+    Failed {
+        /// The image.
+        id: ImageId,
+        /// Why.
+        why: DeviceFailure,
+    },
+    /// The distributor cancelled.
+    Cancelled(ImageId),
+}
+
+/// What a device counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceCounters {
+    /// Blocks stored.
+    pub stored: u64,
+    /// Those of them that came as answers to requests for repair.
+    pub repaired: u64,
+    /// Blocks that were there already, or came after the last one that was missing.
+    pub duplicate: u64,
+    /// Messages by others than the distributor, or not proven.
+    pub foreign: u64,
+    /// Blocks of an image that is not received.
+    pub unknown: u64,
+    /// Blocks with a number or a length that cannot be, and notices that cannot be read.
+    pub malformed: u64,
+    /// Blocks for which the storage was too slow.
+    pub overrun: u64,
+    /// Announcements that were not looked at: another image is received, or the last one was looked at just before.
+    pub passed_over: u64,
+    /// Requests for repair.
+    pub asked: u64,
+    /// Those that were not answered with the block.
+    pub unanswered: u64,
+}

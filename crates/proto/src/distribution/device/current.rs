@@ -1,0 +1,257 @@
+//! The distribution that a device takes part in.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use antiphon_wire::Code;
+
+use super::config::RepairId;
+use super::record::{Noted, Record};
+use super::task::KeptBlock;
+use crate::distribution::announcement::{Announcement, ImageId};
+use crate::distribution::block_set::BlockSet;
+use crate::distribution::heard::Heard;
+use crate::distribution::message::DeviceState;
+use crate::identity::Sender;
+use crate::time::Instant;
+
+/// Who distributes.
+#[derive(Clone, Debug)]
+pub(super) struct Distributor {
+    pub(super) sender: Sender,
+    pub(super) peer: SocketAddr,
+    pub(super) interface: u32,
+}
+
+impl Distributor {
+    pub(super) fn of(heard: &Heard<'_>) -> Self {
+        Self {
+            sender: heard.sender.clone(),
+            peer: heard.peer,
+            interface: heard.interface,
+        }
+    }
+
+    /// Is it the one that this came from: the proven identity, or else address and port?
+    pub(super) fn is(&self, heard: &Heard<'_>) -> bool {
+        self.sender == *heard.sender && (self.sender.is_proven() || self.peer == heard.peer)
+    }
+
+    /// As [`is`](Self::is); without security it may have another port, because it started again.
+    pub(super) fn may_be(&self, heard: &Heard<'_>) -> bool {
+        self.sender == *heard.sender
+            && (self.sender.is_proven() || self.peer.ip() == heard.peer.ip())
+    }
+}
+
+/// An announcement that the application is asked about.
+#[derive(Debug)]
+pub(super) struct Considering {
+    /// Tells it from others that were asked about.
+    pub(super) serial: u64,
+    pub(super) announcement: Announcement,
+    pub(super) id: ImageId,
+    pub(super) from: Distributor,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Room is made.
+    Preparing,
+    Receiving,
+    Verifying,
+    Verified,
+    Activating,
+    Activated,
+    Failed {
+        code: Code,
+        retry_at: Instant,
+    },
+}
+
+/// The distribution that a device takes part in, or took part in last.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) announcement: Announcement,
+    pub(super) id: ImageId,
+    pub(super) total: u32,
+    /// Tells results of work for it from those for others.
+    pub(super) generation: u64,
+    pub(super) stage: Stage,
+    /// Not known after a restart, until it announces again.
+    pub(super) from: Option<Distributor>,
+    pub(super) heard_at: Instant,
+    /// Blocks in the storage.
+    pub(super) have: BlockSet,
+    /// These, and those on their way there.
+    pub(super) claimed: BlockSet,
+    /// Blocks that wait for the storage, and how many the worker has.
+    pub(super) queue: Vec<KeptBlock>,
+    pub(super) with_worker: usize,
+    /// Blocks stored and not noted.
+    pub(super) unnoted: u32,
+    pub(super) note_at: Option<Instant>,
+    pub(super) note_due: bool,
+    pub(super) list_verified: bool,
+    /// Spans that are verified.
+    pub(super) verified: BlockSet,
+    /// Spans whose blocks are all there, to be verified.
+    pub(super) complete: Vec<u32>,
+    pub(super) corrupted: u32,
+    /// When the next request for repair goes; `None`: not yet time for repairs.
+    pub(super) ask_at: Option<Instant>,
+    pub(super) asked: Option<(RepairId, u32)>,
+    /// No block below this is missing.
+    pub(super) cursor: u32,
+    /// Requests for repair that failed in a row.
+    pub(super) failures: u32,
+}
+
+impl Current {
+    pub(super) fn new(
+        announcement: Announcement,
+        generation: u64,
+        stage: Stage,
+        have: BlockSet,
+        now: Instant,
+    ) -> Self {
+        let spans = announcement.spans();
+        let mut current = Self {
+            id: announcement.id(),
+            total: announcement.blocks(),
+            generation,
+            stage,
+            from: None,
+            heard_at: now,
+            claimed: have.clone(),
+            have,
+            queue: Vec::new(),
+            with_worker: 0,
+            unnoted: 0,
+            note_at: None,
+            note_due: false,
+            list_verified: announcement.list_digest().is_none(),
+            verified: BlockSet::new(0),
+            complete: Vec::new(),
+            corrupted: 0,
+            ask_at: None,
+            asked: None,
+            cursor: 0,
+            failures: 0,
+            announcement,
+        };
+        if current.have.total() > 0 {
+            current.verified = BlockSet::new(spans);
+        }
+        current
+    }
+
+    pub(super) fn state(&self) -> DeviceState {
+        match self.stage {
+            Stage::Preparing | Stage::Receiving => DeviceState::Receiving,
+            Stage::Verifying => DeviceState::Verifying,
+            Stage::Verified => DeviceState::Verified,
+            Stage::Activating => DeviceState::Activating,
+            Stage::Activated => DeviceState::Activated,
+            Stage::Failed { .. } => DeviceState::Failed,
+        }
+    }
+
+    /// May blocks come?
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Preparing | Stage::Receiving)
+    }
+
+    pub(super) fn is_from(&self, heard: &Heard<'_>) -> bool {
+        self.from.as_ref().is_some_and(|from| from.is(heard))
+    }
+
+    /// Was nothing heard of the distributor for this long?
+    pub(super) fn is_silent(&self, now: Instant, silence: Duration) -> bool {
+        self.heard_at + silence <= now
+    }
+
+    /// Room in the queue, given how many blocks may wait.
+    pub(super) fn has_room(&self, waiting: usize) -> bool {
+        self.queue.len() + self.with_worker < waiting
+    }
+
+    /// When repairs begin though nobody said so.
+    pub(super) fn silent_at(&self, silence: Duration) -> Option<Instant> {
+        let waits = self.is_open() && self.from.is_some() && self.ask_at.is_none();
+        (waits && !self.claimed.is_full()).then_some(self.heard_at + silence)
+    }
+
+    /// The record that says which blocks are there: those in `have`.
+    pub(super) fn record(&self, installed: Option<ImageId>, have: BlockSet) -> Record {
+        let noted = match self.stage {
+            Stage::Activated => Noted::Activated,
+            Stage::Failed { code, .. } => Noted::Failed(code),
+            _ => Noted::Blocks(have),
+        };
+        Record {
+            installed,
+            of: Some((self.announcement.clone(), noted)),
+        }
+    }
+
+    /// Blocks arrived in the storage.
+    pub(super) fn stored(&mut self, number: u32) {
+        self.have.insert(number);
+        if !self.list_verified {
+            return;
+        }
+        if let Some(span) = self.announcement.span_of(number) {
+            self.look_at_span(span);
+        }
+    }
+
+    /// The list is right: the spans can be verified.
+    pub(super) fn list_is_right(&mut self) {
+        self.list_verified = true;
+        for span in 0..self.announcement.spans() {
+            self.look_at_span(span);
+        }
+    }
+
+    fn look_at_span(&mut self, span: u32) {
+        let blocks = self.announcement.span_blocks(span);
+        if !self.verified.contains(span) && self.have.contains_all(blocks) {
+            self.complete.push(span);
+        }
+    }
+
+    /// These blocks are not what they should be.
+    pub(super) fn forget(&mut self, blocks: core::ops::Range<u32>) {
+        self.cursor = self.cursor.min(blocks.start);
+        for block in blocks {
+            self.have.remove(block);
+            self.claimed.remove(block);
+        }
+    }
+
+    /// Are all spans verified?
+    pub(super) fn is_verified_by_spans(&self) -> bool {
+        self.list_verified && self.verified.is_full()
+    }
+
+    /// It comes to nothing: what it needed memory for is gone.
+    pub(super) fn fail(&mut self, code: Code, retry_at: Instant) {
+        self.stage = Stage::Failed { code, retry_at };
+        self.release();
+    }
+
+    /// Frees what is needed for receiving only.
+    pub(super) fn release(&mut self) {
+        let none = BlockSet::new(0);
+        self.have = none.clone();
+        self.claimed = none.clone();
+        self.verified = none;
+        self.queue = Vec::new();
+        self.complete = Vec::new();
+        self.with_worker = 0;
+        (self.note_at, self.note_due, self.unnoted) = (None, false, 0);
+        (self.ask_at, self.asked) = (None, None);
+    }
+}

@@ -1,0 +1,225 @@
+//! What a device hears: notices and blocks.
+
+use antiphon_wire::Code;
+
+use super::current::{Considering, Current, Distributor, Stage};
+use super::task::KeptBlock;
+use super::{Contention, Device, DeviceEvent, DeviceFailure};
+use crate::distribution::announcement::{Announcement, ImageId};
+use crate::distribution::block_set::BlockSet;
+use crate::distribution::heard::Heard;
+use crate::distribution::message::Notice;
+use crate::time::Instant;
+
+impl Device {
+    /// What is heard from a distributor. The code is for one that told this device alone.
+    pub(super) fn notice(&mut self, now: Instant, heard: &Heard<'_>, notice: &Notice) -> Code {
+        if self.config.proven_only && !heard.sender.is_proven() {
+            self.counters.foreign += 1;
+            return Code::UNAUTHORIZED;
+        }
+        match notice {
+            Notice::Announced(announcement) => self.announced(now, heard, announcement),
+            Notice::EndOfPass { id, window, .. } => self.end_of_pass(now, heard, *id, *window),
+            Notice::Cancelled(id) => self.cancelled(heard, *id),
+        }
+    }
+
+    fn announced(&mut self, now: Instant, heard: &Heard<'_>, it: &Announcement) -> Code {
+        let id = it.id();
+        let silence = self.config.silence;
+        let silent = |it: &Current| it.is_silent(now, silence);
+        let silent = self.current.as_ref().is_some_and(silent);
+        match &mut self.current {
+            Some(current) if current.id == id => match current.stage {
+                Stage::Activated => return Code::CHANGED,
+                Stage::Failed { retry_at, .. } if now < retry_at => return Code::CHANGED,
+                Stage::Failed { .. } => {}
+                _ => match &mut current.from {
+                    Some(from) if from.may_be(heard) => {
+                        *from = Distributor::of(heard);
+                        current.heard_at = now;
+                        return Code::CHANGED;
+                    }
+                    Some(_) if !silent => {
+                        self.counters.foreign += 1;
+                        return Code::CONFLICT;
+                    }
+                    _ => {} // after a restart, or in the place of one that is silent
+                },
+            },
+            Some(current) if !current.state().is_final() => {
+                let newer = self.config.contention == Contention::NewerVersion
+                    && it.version() > current.announcement.version();
+                if !current.is_open() || !(newer || silent) {
+                    self.counters.passed_over += 1;
+                    return Code::CONFLICT;
+                }
+            }
+            _ if self.installed == Some(id) => {
+                self.replace(now, it.clone(), Stage::Activated, BlockSet::new(0));
+                return Code::CHANGED;
+            }
+            _ => {}
+        }
+        self.consider(now, heard, it, id)
+    }
+
+    /// Has the application asked about an announcement.
+    fn consider(
+        &mut self,
+        now: Instant,
+        heard: &Heard<'_>,
+        it: &Announcement,
+        id: ImageId,
+    ) -> Code {
+        if self.considering.is_some() || now < self.consider_from {
+            self.counters.passed_over += 1;
+            return Code::SERVICE_UNAVAILABLE;
+        }
+        self.consider_from = now + self.config.consider_every;
+        if !self.fits(it) {
+            self.refuse(now, it.clone(), DeviceFailure::TooLarge);
+            return Code::REQUEST_ENTITY_TOO_LARGE;
+        }
+        let serial = self.next_generation;
+        self.next_generation += 1;
+        self.considering = Some(Considering {
+            serial,
+            announcement: it.clone(),
+            id,
+            from: Distributor::of(heard),
+        });
+        Code::CHANGED
+    }
+
+    /// Is it within the limits?
+    pub(super) fn fits(&self, it: &Announcement) -> bool {
+        it.content_size() <= self.config.max_content && it.blocks() <= self.config.max_blocks
+    }
+
+    /// Says that it is not taken; one that is under way stays.
+    pub(super) fn refuse(&mut self, now: Instant, it: Announcement, why: DeviceFailure) {
+        let id = it.id();
+        let busy = self
+            .current
+            .as_ref()
+            .is_some_and(|current| !current.state().is_final());
+        if !busy {
+            let stage = Stage::Failed {
+                code: why.code(),
+                retry_at: now + self.config.retry_after,
+            };
+            self.replace(now, it, stage, BlockSet::new(0));
+        }
+        self.event(DeviceEvent::Failed { id, why });
+    }
+
+    /// Another distribution takes the place of the one that is known.
+    pub(super) fn replace(&mut self, now: Instant, it: Announcement, stage: Stage, have: BlockSet) {
+        let generation = self.next_generation;
+        self.next_generation += 1;
+        self.current = Some(Current::new(it, generation, stage, have, now));
+    }
+
+    fn end_of_pass(&mut self, now: Instant, heard: &Heard<'_>, id: ImageId, window: u16) -> Code {
+        let Some(current) = self.current.as_mut().filter(|current| current.id == id) else {
+            self.counters.unknown += 1;
+            return Code::NOT_FOUND;
+        };
+        if !current.is_from(heard) {
+            self.counters.foreign += 1;
+            return Code::FORBIDDEN;
+        }
+        current.heard_at = now;
+        match window {
+            0 => current.ask_at = None, // another pass comes: it may bring what is missing
+            seconds => self.begin_repair(now, core::time::Duration::from_secs(seconds.into())),
+        }
+        Code::CHANGED
+    }
+
+    fn cancelled(&mut self, heard: &Heard<'_>, id: ImageId) -> Code {
+        let considered = self
+            .considering
+            .as_ref()
+            .is_some_and(|it| it.id == id && it.from.is(heard));
+        let current = self.current.as_ref().filter(|current| current.id == id);
+        let Some(current) = current else {
+            if considered {
+                self.considering = None;
+                return Code::CHANGED;
+            }
+            self.counters.unknown += 1;
+            return Code::NOT_FOUND;
+        };
+        if !current.is_from(heard) {
+            self.counters.foreign += 1;
+            return Code::FORBIDDEN;
+        }
+        if matches!(
+            current.stage,
+            Stage::Verified | Stage::Activating | Stage::Activated
+        ) {
+            return Code::CONFLICT; // too late
+        }
+        if considered {
+            self.considering = None;
+        }
+        self.current = None;
+        self.discard = true;
+        self.event(DeviceEvent::Cancelled(id));
+        Code::CHANGED
+    }
+
+    pub(super) fn block(
+        &mut self,
+        now: Instant,
+        heard: &Heard<'_>,
+        id: ImageId,
+        block: u32,
+        bytes: &[u8],
+    ) -> Code {
+        let Some(current) = self.current.as_mut().filter(|current| current.id == id) else {
+            self.counters.unknown += 1;
+            return Code::NOT_FOUND;
+        };
+        if !current.is_from(heard) {
+            self.counters.foreign += 1;
+            return Code::FORBIDDEN;
+        }
+        current.heard_at = now;
+        self.take(block, bytes)
+    }
+
+    /// Takes a block of the distribution that is known, by multicast or as an answer.
+    pub(super) fn take(&mut self, block: u32, bytes: &[u8]) -> Code {
+        let counters = &mut self.counters;
+        let Some(current) = &mut self.current else {
+            return Code::NOT_FOUND;
+        };
+        let place = current
+            .announcement
+            .block_offset(block)
+            .filter(|_| current.announcement.block_length(block) == Some(bytes.len()));
+        let Some(offset) = place else {
+            counters.malformed += 1;
+            return Code::BAD_REQUEST;
+        };
+        if !current.is_open() || current.claimed.contains(block) {
+            counters.duplicate += 1;
+            return Code::CHANGED;
+        }
+        if !current.has_room(self.config.waiting) {
+            counters.overrun += 1;
+            return Code::SERVICE_UNAVAILABLE;
+        }
+        current.claimed.insert(block);
+        current.queue.push(KeptBlock {
+            number: block,
+            offset,
+            bytes: bytes.to_vec(),
+        });
+        Code::CHANGED
+    }
+}

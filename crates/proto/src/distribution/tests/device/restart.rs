@@ -1,0 +1,229 @@
+use std::vec;
+use std::vec::Vec;
+
+use super::*;
+
+#[test]
+fn a_device_that_restarts_goes_on_where_it_noted() {
+    let content = Content::new(64 * 200, Some(10));
+    let mut rig = Rig::new();
+    rig.announce(&content);
+    rig.send(&content, 0..130);
+    rig.restart();
+    let (id, total) = (content.id(), content.blocks());
+    let restored = DeviceEvent::Restored {
+        id,
+        have: 128,
+        total,
+    };
+    assert_eq!(rig.events.last(), Some(&restored));
+    assert_eq!(rig.state(), (DeviceState::Receiving, None));
+    // until its distributor is heard again, nothing counts and nothing is asked for
+    rig.send(&content, [150]);
+    assert_eq!(rig.device.counters().foreign, 1);
+    assert_eq!(rig.next_repair(), None);
+    rig.announce(&content);
+    assert_eq!(
+        rig.application.asked.len(),
+        2,
+        "it may be permitted no more"
+    );
+    assert_eq!(rig.memory.state().prepared, 1, "what is there stays");
+    rig.send(&content, 150..total);
+    rig.end(&content, 5);
+    assert_eq!(rig.repair_all(&content), 150 - 128);
+    assert!(rig.is_activated(&content));
+}
+
+#[test]
+fn what_is_no_more_permitted_after_a_restart_does_not_go_on() {
+    let content = Content::new(64 * 100, None);
+    let mut rig = Rig::new();
+    rig.announce(&content);
+    rig.send(&content, 0..64);
+    rig.restart();
+    rig.application.refuses = Some(Refusal::Permission);
+    rig.announce(&content);
+    rig.send(&content, 64..100);
+    assert_eq!(rig.device.status().have, 64);
+    assert_eq!(rig.device.counters().foreign, 36);
+}
+
+#[test]
+fn a_power_cut_at_every_step_loses_nothing_that_was_noted_and_activates_nothing_unverified() {
+    let content = Content::new(64 * 30, Some(4));
+    let config = DeviceConfig {
+        note_blocks: 7,
+        ..DeviceConfig::default()
+    };
+    let steps = 80;
+    for cut in 0..steps {
+        let mut rig = Rig::with(config.clone());
+        rig.group(&announce(&content));
+        let mut blocks = 0..content.blocks();
+        for _ in 0..cut {
+            if rig.work_once() {
+                continue;
+            }
+            match blocks.next() {
+                Some(block) => rig.group(&block_of(&content, block)),
+                None => break,
+            }
+        }
+        let known = rig.device.status();
+        let activations = rig.application.activations;
+        rig.restart();
+        if known.state == DeviceState::Receiving && rig.device.image().is_some() {
+            let have = rig.device.status().have;
+            assert!(
+                have <= known.have + 1 && have + 7 > known.have,
+                "{cut}: {known:?}"
+            );
+        }
+        assert!(activations <= 1);
+        rig.pass(Duration::from_secs(2));
+        rig.announce(&content);
+        rig.end(&content, 5);
+        rig.repair_all(&content);
+        assert!(rig.is_activated(&content), "{cut}");
+        assert_eq!(rig.memory.state().content, content.bytes);
+    }
+}
+
+#[test]
+fn a_power_cut_during_activation_repeats_it_without_the_distributor() {
+    let content = Content::new(500, Some(2));
+    let mut rig = Rig::new();
+    rig.announce(&content);
+    rig.send(&content, 0..content.blocks() - 1);
+    rig.group(&block_of(&content, content.blocks() - 1));
+    let task = loop {
+        let (work, task) = rig.device.poll_work().unwrap();
+        if rig.device.status().state == DeviceState::Activating {
+            break task;
+        }
+        let result = task.perform(&mut rig.memory, &mut rig.application);
+        rig.device.work_done(rig.now, work, result);
+    };
+    // it did half of it, or all of it: nobody knows
+    drop(task.perform(&mut rig.memory, &mut rig.application));
+    rig.application.in_use = vec![0];
+    rig.restart();
+    assert!(rig.is_activated(&content));
+    assert_eq!(rig.application.activations, 2);
+    rig.restart();
+    assert_eq!(
+        rig.application.activations, 2,
+        "once it is noted, never again"
+    );
+    assert!(rig.is_activated(&content));
+    rig.announce(&content);
+    rig.send(&content, 0..3);
+    assert!(rig.is_activated(&content));
+}
+
+#[test]
+fn what_rotted_on_the_disk_is_not_activated() {
+    let content = Content::new(64 * 8, None);
+    let mut rig = Rig::new();
+    rig.announce(&content);
+    rig.send(&content, 0..7);
+    rig.group(&block_of(&content, 7));
+    rig.work_once(); // stored and noted: complete
+    rig.memory.state().content[100] ^= 1;
+    rig.restart();
+    assert_eq!(rig.state(), (DeviceState::Failed, Some(Code::BAD_REQUEST)));
+    assert_eq!(rig.application.activations, 0);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_as_none() {
+    let content = Content::new(500, None);
+    let mut rig = Rig::new();
+    rig.announce(&content);
+    rig.memory.state().record = Some(vec![1, 2, 3]);
+    rig.restart();
+    assert_eq!(rig.events.last(), Some(&DeviceEvent::Forgotten));
+    assert_eq!(rig.device.status(), DeviceStatus::default());
+    rig.announce(&content);
+    rig.send(&content, 0..8);
+    assert!(rig.is_activated(&content));
+}
+
+#[test]
+fn a_noted_distribution_beyond_the_limits_of_today_is_discarded() {
+    let content = Content::new(500, None);
+    let mut rig = Rig::new();
+    rig.announce(&content);
+    rig.config.max_content = 499;
+    rig.restart();
+    assert_eq!(rig.device.status(), DeviceStatus::default());
+    assert!(rig.memory.state().content.is_empty());
+}
+
+#[test]
+fn a_distributor_that_restarts_is_known_again() {
+    let content = Content::new(64 * 20, None);
+    // secured: by its identity, wherever it is; without security: by its address, whatever its port
+    let unsecured = DeviceConfig {
+        proven_only: false,
+        ..DeviceConfig::default()
+    };
+    let moved: SocketAddr = "192.0.2.1:61234".parse().unwrap();
+    for (config, sender, to) in [
+        (DeviceConfig::default(), member(b"distributor"), peer(9)),
+        (unsecured.clone(), Sender::Unauthenticated, moved),
+    ] {
+        let mut rig = Rig::with(config);
+        rig.sender = sender;
+        rig.announce(&content);
+        rig.send(&content, 0..10);
+        rig.peer = to;
+        rig.announce(&content);
+        assert_eq!(rig.application.asked.len(), 1);
+        rig.send(&content, 10..15);
+        assert_eq!(rig.device.status().have, 15);
+        rig.end(&content, 5);
+        assert_eq!(rig.repair_all(&content), 5, "from where it is now");
+        assert!(rig.is_activated(&content));
+    }
+    // a block from another port alone is from another one
+    let mut rig = Rig::with(unsecured);
+    rig.sender = Sender::Unauthenticated;
+    rig.announce(&content);
+    rig.peer = moved;
+    rig.send(&content, 0..3);
+    assert_eq!(
+        (rig.device.status().have, rig.device.counters().foreign),
+        (0, 3)
+    );
+}
+
+#[test]
+fn what_is_in_use_is_known_after_other_announcements() {
+    let (first, second) = (Content::new(500, None), Content::new(600, None));
+    let mut rig = Rig::new();
+    rig.announce(&first);
+    rig.send(&first, 0..8);
+    rig.application.refuses = Some(Refusal::Kind);
+    rig.pass(Duration::from_secs(1));
+    rig.announce(&second);
+    assert_eq!(
+        rig.state(),
+        (DeviceState::Failed, Some(Code::NOT_ACCEPTABLE))
+    );
+    rig.announce(&first);
+    assert!(rig.is_activated(&first), "neither asked nor received again");
+    assert_eq!(rig.application.activations, 1);
+    rig.application.refuses = None;
+    rig.pass(Duration::from_secs(3600));
+    rig.announce(&second);
+    rig.send(&second, 0..3);
+    rig.restart();
+    rig.pass(Duration::from_secs(1));
+    rig.announce(&second);
+    rig.send(&second, 0..10);
+    assert!(rig.is_activated(&second));
+    let asked: Vec<ImageId> = rig.application.asked.iter().map(|(id, _)| *id).collect();
+    assert_eq!(asked, [first.id(), second.id(), second.id(), second.id()]);
+}
