@@ -35,6 +35,7 @@ use crate::worker::{self, Handlers, Listened};
 
 mod bell;
 mod lent;
+pub(crate) mod mailbox;
 mod observing;
 mod outbox;
 pub(crate) mod ports;
@@ -65,7 +66,8 @@ pub struct DriverConfig {
     pub drain: Duration,
     /// Async handlers that run at the same time. Default 256; requests beyond it wait.
     pub handlers: usize,
-    /// Events of one collection that wait to be fetched. Default 16,384. Further ones are dropped and counted; the outcome is never.
+    /// Events of one collection or observation that wait to be fetched. Default 16,384. Of a collection further ones are dropped and
+    /// counted; of an observation the oldest of the member that has most, so that the newest state of each remains. The outcome is never dropped.
     pub events: usize,
 }
 
@@ -104,7 +106,7 @@ pub struct DriverCounters {
     pub unreachable_ignored: u64,
     /// Datagrams for a socket that is gone.
     pub no_socket: u64,
-    /// Events of collections and observations that found their queue full.
+    /// Events of collections that found their queue full, and of observations that gave way to newer ones.
     pub events_dropped: u64,
     /// Async handlers that panicked; their requests were answered with 5.00.
     pub handlers_panicked: u64,

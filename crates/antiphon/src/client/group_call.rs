@@ -325,10 +325,11 @@ impl GroupCall {
             ..how.applied_to(question.request)
         };
         let weak = link.downgrade();
+        let of_member = request.limits.waiting_per_member;
         link.call(move |driver, now| {
             driver.is_open()?;
             let id = driver.endpoint.observe(now, request)?;
-            Ok(Observation::follow(driver, id, weak))
+            Ok(Observation::follow(driver, id, of_member, weak))
         })
         .await?
     }

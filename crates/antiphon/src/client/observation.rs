@@ -8,8 +8,8 @@ use antiphon_proto::{
     ObservationLimits, ObservationOutcome, ObservationStatus, ObserveRequest, ObservedIndex,
     ObservedReport, Request, Security, SocketId,
 };
-use tokio::sync::mpsc;
 
+use crate::driver::mailbox::Mailbox;
 use crate::driver::{Abandoned, Driver, WeakLink};
 use crate::error::Closed;
 
@@ -101,18 +101,23 @@ impl Observing {
 #[must_use = "dropping an observation ends it"]
 pub struct Observation {
     id: ObservationId,
-    events: mpsc::Receiver<ObservationEvent>,
+    events: Mailbox,
     outcome: Option<Box<ObservationOutcome>>,
     link: WeakLink,
     over: bool,
 }
 
 impl Observation {
-    /// Begins to follow an observation that the endpoint has just taken.
-    pub(super) fn follow(driver: &mut Driver, id: ObservationId, link: WeakLink) -> Self {
+    /// Begins to follow an observation that the endpoint has just taken; `of_member` notifications of a member may wait.
+    pub(super) fn follow(
+        driver: &mut Driver,
+        id: ObservationId,
+        of_member: u32,
+        link: WeakLink,
+    ) -> Self {
         Self {
             id,
-            events: driver.follow_observation(id),
+            events: driver.follow_observation(id, of_member),
             outcome: None,
             link,
             over: false,
@@ -127,8 +132,12 @@ impl Observation {
 
     /// What happens next: a notification, a member that falls silent or ends, a registration. `None` when it is over. The
     /// outcome is no event: it comes from [`finish`](Self::finish). Safe to cancel.
+    ///
+    /// Events wait for whoever is slow, within bounds: of one member [`waiting_per_member`](antiphon_proto::ObservationLimits::waiting_per_member)
+    /// notifications, in all 4 MiB and [`DriverConfig::events`](crate::DriverConfig::events). Beyond that the older notifications of whoever has most
+    /// give way, so that the newest state of each member comes through; [`DriverCounters::events_dropped`](crate::DriverCounters::events_dropped) counts them.
     pub async fn next(&mut self) -> Option<ObservationEvent> {
-        match self.events.recv().await {
+        match self.events.take().await {
             Some(ObservationEvent::Ended(outcome)) => {
                 self.outcome = Some(Box::new(outcome));
                 self.over = true;

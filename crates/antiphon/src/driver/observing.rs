@@ -3,31 +3,31 @@
 use std::collections::HashMap;
 
 use antiphon_proto::{Instant, ObservationEvent, ObservationId};
-use tokio::sync::mpsc;
 
 use super::Driver;
+use super::mailbox::{Mailbox, Room, Slot, mailbox};
 
-/// The queues of those that observe.
+/// The mailboxes of those that observe.
 #[derive(Default)]
 pub(crate) struct Observing {
-    queues: HashMap<ObservationId, mpsc::Sender<ObservationEvent>>,
+    slots: HashMap<ObservationId, Slot>,
 }
 
 impl Driver {
-    /// Whoever observes hears of it through this queue.
-    pub(crate) fn follow_observation(
-        &mut self,
-        id: ObservationId,
-    ) -> mpsc::Receiver<ObservationEvent> {
-        // One more place is kept free for the outcome.
-        let (queue, events) = mpsc::channel(self.config.events.saturating_add(1));
-        self.observations.queues.insert(id, queue);
+    /// Whoever observes hears of it through this mailbox.
+    pub(crate) fn follow_observation(&mut self, id: ObservationId, of_member: u32) -> Mailbox {
+        let (slot, events) = mailbox(Room {
+            events: self.config.events,
+            of_member,
+            ..Room::default()
+        });
+        self.observations.slots.insert(id, slot);
         events
     }
 
     /// The observations end: their members are told as far as there is time for it.
     pub(super) fn end_observations(&mut self, now: Instant) {
-        let all: Vec<_> = self.observations.queues.keys().copied().collect();
+        let all: Vec<_> = self.observations.slots.keys().copied().collect();
         for id in all {
             self.endpoint.end_observation(now, id);
         }
@@ -35,16 +35,12 @@ impl Driver {
 
     pub(super) fn tell_of_observation(&mut self, event: ObservationEvent) {
         let (id, over) = subject(&event);
-        let Some(queue) = self.observations.queues.get(&id) else {
+        let Some(slot) = self.observations.slots.get(&id) else {
             return;
         };
-        if !over && queue.capacity() <= 1 {
-            self.counters.events_dropped += 1;
-            return;
-        }
-        let _ = queue.try_send(event);
+        self.counters.events_dropped += slot.put(event);
         if over {
-            self.observations.queues.remove(&id);
+            self.observations.slots.remove(&id);
         }
     }
 }
