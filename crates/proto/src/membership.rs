@@ -27,6 +27,7 @@ use crate::time::Instant;
 use crate::work::{Task, WorkFailure};
 
 use discovery::{discovery_group, joins_discovery};
+use group::ascending;
 pub use group::{
     ApplicationGroup, ApplicationGroupId, Authority, CoapGroup, CoapGroupId, CoapGroupSpec,
     GroupSecurity, Interface, MembershipError, SecurityGroupName,
@@ -187,9 +188,7 @@ impl Memberships {
         let security = spec.security.ok_or(MembershipError::SecurityNotStated)?;
         self.check_security(address, &security, &spec.interfaces)?;
         let names = host_names(spec.names)?;
-        let mut interfaces = spec.interfaces;
-        interfaces.sort_unstable();
-        interfaces.dedup();
+        let interfaces = ascending(spec.interfaces);
         if names.len() > self.limits.per_group || interfaces.len() > self.limits.per_group {
             return Err(MembershipError::Full);
         }
@@ -422,9 +421,7 @@ impl Memberships {
         if group.discovery {
             return Err(MembershipError::DiscoveryGroup);
         }
-        let mut moved = interfaces.to_vec();
-        moved.sort_unstable();
-        moved.dedup();
+        let moved = ascending(interfaces.iter().copied());
         if moved.is_empty()
             || !moved
                 .iter()
@@ -787,10 +784,7 @@ fn host_names(names: Vec<String>) -> Result<Vec<String>, MembershipError> {
 
 /// Both lists in one, ascending, nothing twice.
 fn united<T: Copy + Ord>(one: &[T], other: &[T]) -> Vec<T> {
-    let mut all: Vec<T> = one.iter().chain(other).copied().collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+    ascending(one.iter().chain(other).copied())
 }
 
 #[cfg(test)]

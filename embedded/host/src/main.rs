@@ -33,8 +33,8 @@ const PROGRAMS: [Program; 2] = [
     },
     Program {
         name: "endpoint",
-        flash: 480 * 1024,
-        ram: 36 * 1024,
+        flash: 288 * 1024,
+        ram: 32 * 1024,
     },
 ];
 

@@ -6,19 +6,16 @@ use core::net::{IpAddr, SocketAddr};
 use antiphon_wire::{ALL_COAP_NODES_V4, DEFAULT_PORT, Scope, all_coap_nodes_v6};
 
 use super::Memberships;
-use super::group::{CoapGroup, CoapGroupId, GroupSecurity, Interface};
+use super::group::{CoapGroup, CoapGroupId, GroupSecurity, Interface, ascending};
 
 impl Memberships {
     /// Creates and removes All CoAP Nodes groups as discovery and the interfaces need them.
     pub(super) fn sync_discovery(&mut self) {
         let mut needed: Vec<IpAddr> = Vec::new();
         if self.discovery {
-            for interface in self.interfaces.iter().filter(|interface| !interface.public) {
-                needed.extend(discovery_addresses(interface));
-            }
+            let private = self.interfaces.iter().filter(|interface| !interface.public);
+            needed = ascending(private.flat_map(discovery_addresses));
         }
-        needed.sort_unstable();
-        needed.dedup();
         for group in &mut self.coap {
             group.discovery =
                 group.address.port() == DEFAULT_PORT && needed.contains(&group.address.ip());

@@ -354,3 +354,14 @@ impl fmt::Display for MembershipError {
 }
 
 impl core::error::Error for MembershipError {}
+
+/// Ascending, nothing twice. By insertion: the lists are short, and no other sort is as small.
+pub(super) fn ascending<T: Ord>(list: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::new();
+    for item in list {
+        if let Err(place) = all.binary_search(&item) {
+            all.insert(place, item);
+        }
+    }
+    all
+}

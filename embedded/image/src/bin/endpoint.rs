@@ -39,9 +39,9 @@ fn main() -> ! {
     run::<Board>()
 }
 
-/// The endpoint, and the key that it signs with.
+/// The endpoint, which lives as long as the board has power, and the key that it signs with.
 struct Board {
-    endpoint: Box<Endpoint>,
+    endpoint: &'static mut Endpoint,
     key: SoftwareKey,
 }
 
@@ -49,8 +49,8 @@ impl Member for Board {
     #[inline(never)]
     fn start(it: Box<Provisioned>, now: u64) -> Result<Board, Failure> {
         let it = *it;
-        let mut endpoint = endpoint(it.seed);
-        serve(&mut endpoint, it.group.name())?;
+        let endpoint = Box::leak(endpoint(it.seed));
+        serve(endpoint, it.group.name())?;
         endpoint.security_mut().add_group(*it.group);
         let key = it.key;
         let mut board = Board { endpoint, key };
