@@ -19,7 +19,7 @@ pub(crate) use budget::Budgets;
 #[cfg(feature = "oscore")]
 pub use guard::{AnswerMode, SecurityConfig, SecurityCounters, SecurityEvent};
 #[cfg(feature = "oscore")]
-pub(crate) use guard::{Fetch, Guard, at};
+pub(crate) use guard::{Fetch, Guard, Stored, Storing, at};
 
 /// How a request to one peer is protected. There is no default: sending without protection is a stated choice.
 #[derive(Clone, Debug, PartialEq, Eq)]

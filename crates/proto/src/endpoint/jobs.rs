@@ -12,7 +12,7 @@ use super::open::Paid;
 use super::protect::{FromStranger, Parked};
 use crate::event::Event;
 use crate::parking::Direction;
-use crate::security::{AnswerMode, NotProtected, SecurityEvent, at};
+use crate::security::{AnswerMode, NotProtected, SecurityEvent, Stored, Storing, at};
 use crate::time::Instant;
 use crate::work::{Task, Work, WorkFailure, WorkId, WorkResult};
 
@@ -57,17 +57,16 @@ impl Endpoint {
 
     /// The next reservation of sequence numbers that is to be made durable, or deletion of a member that is idle.
     pub(super) fn poll_record(&mut self, now: Instant) -> Option<Work> {
-        let Some((reservation, record)) = self.guard.poll_reservation(now) else {
-            let (deletion, record) = self.guard.poll_deletion(now)?;
-            let id = self.fresh_work_id();
-            let context = deletion.group.into();
-            self.guard.deleting(id, deletion);
-            let task = Task::Store { context, record };
-            return Some(Work { id, task });
+        let reservation = self.guard.poll_reservation(now);
+        let (context, what, record) = match reservation {
+            Some((it, record)) => (it.context, Storing::Reservation(it), record),
+            None => {
+                let (it, record) = self.guard.poll_deletion(now)?;
+                (it.group.into(), Storing::Deletion(it), record)
+            }
         };
         let id = self.fresh_work_id();
-        let context = reservation.context;
-        self.guard.reserving(id, reservation);
+        self.guard.storing(id, what);
         let task = Task::Store { context, record };
         Some(Work { id, task })
     }
@@ -75,11 +74,10 @@ impl Endpoint {
     /// Work for a protected message is done.
     pub(super) fn security_done(&mut self, now: Instant, id: WorkId, result: WorkResult) {
         let ok = matches!(result, WorkResult::Done);
-        if self.guard.deleted(id, ok) {
-            return;
-        }
-        if let Some(context) = self.guard.reserved(now, id, ok) {
-            return self.stored(now, context, ok);
+        match self.guard.stored(now, id, ok) {
+            Some(Stored::Reservation(context)) => return self.reserved(now, context, ok),
+            Some(Stored::Deletion) => return,
+            None => {}
         }
         let found = matches!(result, WorkResult::Credential(Some(_)));
         if let Some((group, kid, waiting)) = self.guard.fetched(now, id, found) {
@@ -132,7 +130,7 @@ impl Endpoint {
         self.guard.contexts.agreed(agreed).is_ok()
     }
 
-    fn stored(&mut self, now: Instant, context: ContextId, ok: bool) {
+    fn reserved(&mut self, now: Instant, context: ContextId, ok: bool) {
         match ok {
             true => self.try_again(now),
             false => self

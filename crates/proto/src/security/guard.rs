@@ -208,6 +208,20 @@ pub(crate) struct Deletion {
     kid: Kid,
 }
 
+/// What is being made durable.
+pub(crate) enum Storing {
+    Reservation(Reservation),
+    Deletion(Deletion),
+}
+
+/// What was made durable, or was not.
+pub(crate) enum Stored {
+    /// A reservation of sequence numbers of this context.
+    Reservation(ContextId),
+    /// A deletion.
+    Deletion,
+}
+
 /// Where a member was reached, and where a challenge for it went.
 struct Reached {
     /// Whose address this is, whatever its Sender ID says.
@@ -248,15 +262,15 @@ pub(crate) struct Guard {
     identity_hash: KeyedHash,
     /// Messages that wait for sequence numbers, in order.
     pub(crate) stalled: Vec<(WorkId, Instant)>,
-    reservations: BTreeMap<WorkId, Reservation>,
-    deletions: BTreeMap<WorkId, Deletion>,
+    storing: BTreeMap<WorkId, Storing>,
     reserve_from: Instant,
     /// Credentials being fetched, and the messages that wait for them.
     fetching: BTreeMap<(GroupId, Kid), Fetching>,
     unknown: BTreeMap<(GroupId, Kid), Instant>,
     /// When answers that wait to be protected are acknowledged.
     pub(crate) slow: BTreeSet<(Instant, WorkId)>,
-    warned: BTreeMap<ContextId, SecurityEvent>,
+    /// What was told last of a context that is not well: of few, so a list is enough.
+    warned: Vec<(ContextId, SecurityEvent)>,
 }
 
 impl Guard {
@@ -270,13 +284,12 @@ impl Guard {
             reached: HashMap::with_hasher(rng.keyed_hash()),
             identity_hash: rng.keyed_hash(),
             stalled: Vec::new(),
-            reservations: BTreeMap::new(),
-            deletions: BTreeMap::new(),
+            storing: BTreeMap::new(),
             reserve_from: Instant::ZERO,
             fetching: BTreeMap::new(),
             unknown: BTreeMap::new(),
             slow: BTreeSet::new(),
-            warned: BTreeMap::new(),
+            warned: Vec::new(),
             config,
         }
     }
@@ -337,32 +350,33 @@ impl Guard {
         Some((Deletion { group, gid, kid }, record))
     }
 
-    pub(crate) fn deleting(&mut self, id: WorkId, deletion: Deletion) {
-        self.deletions.insert(id, deletion);
+    pub(crate) fn storing(&mut self, id: WorkId, what: Storing) {
+        self.storing.insert(id, what);
     }
 
-    /// The deletion of a Recipient Context is durable, or failed: then it stays until it is idle once more. False: it was
-    /// no deletion.
-    pub(crate) fn deleted(&mut self, id: WorkId, ok: bool) -> bool {
-        let Some(done) = self.deletions.remove(&id) else {
-            return false;
-        };
+    /// A reservation or a deletion is durable, or failed. `None`: it was neither.
+    pub(crate) fn stored(&mut self, now: Instant, id: WorkId, ok: bool) -> Option<Stored> {
+        Some(match self.storing.remove(&id)? {
+            Storing::Reservation(done) => Stored::Reservation(self.reserved(now, done, ok)),
+            Storing::Deletion(done) => {
+                self.deleted(&done, ok);
+                Stored::Deletion
+            }
+        })
+    }
+
+    /// If the deletion of a Recipient Context failed, that stays until it is idle once more.
+    fn deleted(&mut self, done: &Deletion, ok: bool) {
         if ok
             && let Some(group) = self.contexts.group_mut(done.group)
             && group.gid().as_bytes() == done.gid
         {
             group.remove_peer(done.kid);
         }
-        true
     }
 
-    pub(crate) fn reserving(&mut self, id: WorkId, reservation: Reservation) {
-        self.reservations.insert(id, reservation);
-    }
-
-    /// A reservation is durable, or failed. It counts only for the keys that it was made for. `None`: it was none.
-    pub(crate) fn reserved(&mut self, now: Instant, id: WorkId, ok: bool) -> Option<ContextId> {
-        let done = self.reservations.remove(&id)?;
+    /// A reservation counts only for the keys that it was made for.
+    fn reserved(&mut self, now: Instant, done: Reservation, ok: bool) -> ContextId {
         if !ok {
             self.reserve_from = now + self.config.store_again_after;
         }
@@ -383,7 +397,7 @@ impl Guard {
             (Some(sequence), false) => sequence.not_reserved(),
             (None, _) => {}
         }
-        Some(done.context)
+        done.context
     }
 
     /// When a failed reservation is tried again.
@@ -423,17 +437,18 @@ impl Guard {
                 let (used, near) = (sequence.is_exhausted(), sequence.near_exhaustion());
                 state(id.into(), lost, used, near)
             });
-            let warned = &self.warned;
+            let warned = |id: ContextId| {
+                let mut told = self.warned.iter();
+                told.find(|(of, _)| *of == id).map(|(_, event)| *event)
+            };
             let (id, news) = groups
                 .chain(pairs)
-                .find(|(id, state)| warned.get(id) != state.as_ref())?;
-            match news {
-                Some(event) => {
-                    self.warned.insert(id, event);
-                    return Some(event);
-                }
-                None => self.warned.remove(&id),
-            };
+                .find(|(id, state)| warned(*id) != *state)?;
+            self.warned.retain(|(of, _)| *of != id);
+            if let Some(event) = news {
+                self.warned.push((id, event));
+                return Some(event);
+            }
         }
     }
 
@@ -442,7 +457,7 @@ impl Guard {
         let id = ContextId::Group(group);
         self.reached.retain(|(of, _), _| *of != id);
         self.unknown.retain(|(of, _), _| *of != group);
-        self.warned.remove(&id);
+        self.warned.retain(|(of, _)| *of != id);
     }
 
     // ---- addresses -----------------------------------------------------------------------------------
