@@ -2,6 +2,9 @@
 //!
 //! Time is an argument, randomness a seed, bytes go in and bytes come out, so that the same endpoint
 //! runs under tokio, in the network simulator of the tests, and on a microcontroller.
+//!
+//! Features, all of them default: `oscore` is OSCORE and Group OSCORE; `client` is the half that asks, without which an endpoint
+//! only serves; `distribution` is one image to a whole group.
 
 #![no_std]
 #![forbid(unsafe_code)]
