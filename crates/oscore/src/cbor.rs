@@ -14,15 +14,15 @@ fn head(out: &mut Vec<u8>, major: u8, argument: u64) {
     let major = major << 5;
     let wide = argument.to_be_bytes();
     match argument {
-        0..=23 => out.push(major | wide[7]),
-        24..=0xff => out.extend_from_slice(&[major | 24, wide[7]]),
-        0x100..=0xffff => out.extend_from_slice(&[major | 25, wide[6], wide[7]]),
+        0..=23 => out.push(major + wide[7]),
+        24..=0xff => out.extend_from_slice(&[major + 24, wide[7]]),
+        0x100..=0xffff => out.extend_from_slice(&[major + 25, wide[6], wide[7]]),
         0x1_0000..=0xffff_ffff => {
-            out.push(major | 26);
+            out.push(major + 26);
             out.extend_from_slice(&wide[4..]);
         }
         _ => {
-            out.push(major | 27);
+            out.push(major + 27);
             out.extend_from_slice(&wide);
         }
     }

@@ -2,13 +2,14 @@
 //! (draft section 6; RFC 8613, sections 8.2 and 8.4).
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
+use core::{fmt, iter};
 
 use crate::aad::Aad;
+use crate::context::Context;
 use crate::crypto::CryptoError;
 use crate::group::{Group, GroupEvent};
-use crate::identity::{Gid, Kid, Member};
+use crate::identity::{Kid, Member};
 use crate::open::Received;
 use crate::option::OscoreOption;
 use crate::pair::Pair;
@@ -271,53 +272,26 @@ impl Contexts {
         kid: Kid,
         now: Duration,
     ) -> Option<Candidate> {
-        let groups = self.groups.iter().enumerate().skip(from / 2);
-        for (at, (id, group)) in groups {
-            let Some(gid) = option.kid_context else {
-                break;
-            };
-            let place = ContextId::Group(*id);
-            if 2 * at >= from && group.current.common.gid.as_bytes() == gid {
-                let serial = group.current.serial;
-                let next = 2 * at + 1;
-                return Some(Candidate {
-                    place,
-                    serial,
-                    next,
-                });
-            }
-            let old = group
-                .retained
-                .as_ref()
-                .filter(|old| group.settings.retained_requests && !old.draining && now < old.until);
-            if let Some(old) = old
-                && old.context.common.gid.as_bytes() == gid
-            {
-                let serial = old.context.serial;
-                let next = 2 * at + 2;
-                return Some(Candidate {
-                    place,
-                    serial,
-                    next,
-                });
-            }
-        }
-        if option.group_flag {
-            return None; // never an RFC 8613 context (draft section 6)
-        }
-        let first = 2 * self.groups.len();
-        let mut pairs = self
-            .pairs
-            .iter()
-            .enumerate()
-            .skip(from.saturating_sub(first));
-        pairs.find_map(|(at, (id, pair))| {
-            pair.expects(kid, option.kid_context).then(|| Candidate {
-                place: ContextId::Pair(*id),
-                serial: pair.serial(),
-                next: first + at + 1,
-            })
-        })
+        let of_groups = self.groups.iter().flat_map(|(id, group)| {
+            let [latest, old] = group.opening(now);
+            let old = old.filter(|_| group.settings.retained_requests);
+            [(*id, latest), (*id, old)]
+        });
+        let of_groups = of_groups.map(|(id, context)| {
+            let named = |it: &&Context| Some(it.common.gid.as_bytes()) == option.kid_context;
+            let serial = context.filter(named)?.serial;
+            Some((ContextId::Group(id), serial))
+        });
+        // Never an RFC 8613 context, where there is a Group Flag (draft section 6).
+        let pairs: &[_] = match option.group_flag {
+            true => &[],
+            false => &self.pairs,
+        };
+        let of_pairs = pairs.iter().map(|(id, pair)| {
+            let expected = pair.expects(kid, option.kid_context);
+            expected.then_some((ContextId::Pair(*id), Pair::SERIAL))
+        });
+        candidate(of_groups.chain(of_pairs), from)
     }
 
     /// The next context of the request's group, or its pair, that a response may be protected with: of the Gid that it
@@ -332,35 +306,34 @@ impl Contexts {
         let id = match place {
             ContextId::Group(id) => id,
             ContextId::Pair(id) => {
-                let pair = self.pair(id).filter(|_| from == 0)?;
-                let serial = pair.serial();
-                return Some(Candidate {
-                    place,
-                    serial,
-                    next: 1,
-                });
+                self.pair(id)?;
+                return candidate(iter::once(Some((place, Pair::SERIAL))), from);
             }
         };
-        let group = self.group(id)?;
-        let named = |gid: &Gid| kid_context.is_none_or(|named| named == gid.as_bytes());
-        if from == 0 && named(&group.current.common.gid) {
-            let serial = group.current.serial;
-            return Some(Candidate {
-                place,
-                serial,
-                next: 1,
-            });
-        }
-        let old = group.retained.as_ref().filter(|old| {
-            from <= 1 && !old.draining && now < old.until && named(&old.context.common.gid)
-        })?;
-        let serial = old.context.serial;
+        let contexts = self.group(id)?.opening(now).into_iter();
+        let contexts = contexts.map(|context| {
+            let gid = |it: &&Context| kid_context.is_none_or(|gid| gid == it.common.gid.as_bytes());
+            let serial = context.filter(gid)?.serial;
+            Some((place, serial))
+        });
+        candidate(contexts, from)
+    }
+}
+
+/// The first that there is, from position `from` on.
+fn candidate(
+    all: impl Iterator<Item = Option<(ContextId, u64)>>,
+    from: usize,
+) -> Option<Candidate> {
+    all.enumerate().skip(from).find_map(|(at, found)| {
+        let (place, serial) = found?;
+        let next = at + 1;
         Some(Candidate {
             place,
             serial,
-            next: 2,
+            next,
         })
-    }
+    })
 }
 
 impl fmt::Debug for Contexts {

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::cbor;
 use crate::crypto::{CryptoError, hkdf};
@@ -28,7 +28,7 @@ pub struct Material<'a> {
 /// The Common IV, 7 to 13 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CommonIv {
-    bytes: [u8; 13],
+    bytes: Zeroizing<[u8; 13]>,
     len: usize,
 }
 
@@ -42,12 +42,6 @@ impl CommonIv {
 impl fmt::Debug for CommonIv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CommonIv(..)")
-    }
-}
-
-impl Drop for CommonIv {
-    fn drop(&mut self) {
-        self.bytes.zeroize();
     }
 }
 
@@ -113,7 +107,7 @@ impl Material<'_> {
 
     fn iv(&self, algorithm: i32, len: usize) -> Result<CommonIv, CryptoError> {
         let mut iv = CommonIv {
-            bytes: [0; 13],
+            bytes: Zeroizing::new([0; 13]),
             len,
         };
         let place = iv.bytes.get_mut(..len).ok_or(CryptoError::Length)?;
@@ -193,7 +187,7 @@ pub fn pairwise_key(suite: &Suite, parts: &Pairwise<'_>) -> Result<Secret, Crypt
 
 /// What a countersignature is encrypted with: as long as the signature.
 pub struct Keystream {
-    bytes: [u8; 132],
+    bytes: Zeroizing<[u8; 132]>,
     len: usize,
 }
 
@@ -206,7 +200,7 @@ impl Keystream {
         if signature.len() != self.len {
             return Err(CryptoError::Length);
         }
-        for (byte, mask) in signature.iter_mut().zip(&self.bytes) {
+        for (byte, mask) in signature.iter_mut().zip(self.bytes.iter()) {
             *byte ^= mask;
         }
         Ok(())
@@ -216,15 +210,6 @@ impl Keystream {
 impl fmt::Debug for Keystream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keystream(..)")
-    }
-}
-
-impl Drop for Keystream {
-    fn drop(&mut self) {
-        // the rest was never anything but zero
-        if let Some(used) = self.bytes.get_mut(..self.len) {
-            used.zeroize();
-        }
     }
 }
 
@@ -259,7 +244,7 @@ pub fn keystream(
     cbor::boolean(&mut info, message.request);
     cbor::unsigned(&mut info, len as u64);
     let mut keystream = Keystream {
-        bytes: [0; 132],
+        bytes: Zeroizing::new([0; 132]),
         len,
     };
     let place = keystream.bytes.get_mut(..len).ok_or(CryptoError::Length)?;

@@ -384,7 +384,7 @@ impl Group {
                 Full::Recipients => GroupError::Full,
             })?;
         self.upkeep.look_again();
-        self.revision += 1;
+        self.changed();
         Ok(())
     }
 
@@ -397,7 +397,7 @@ impl Group {
         };
         self.current.cache.forget(peer.serial);
         self.tell_deleted(kid);
-        self.revision += 1;
+        self.changed();
         true
     }
 
@@ -409,7 +409,7 @@ impl Group {
             peer.window = ReplayWindow::invalid(size);
         }
         self.current.recipients.set_ever_deleted();
-        self.revision += 1;
+        self.changed();
     }
 
     /// Whether a Recipient Context was ever deleted from this Security Context.
@@ -537,9 +537,22 @@ impl Group {
         }
     }
 
+    /// Something changed that an installation takes over.
+    fn changed(&mut self) {
+        self.revision += 1;
+    }
+
     pub(crate) fn next_serial(&mut self) -> u64 {
         self.serials += 1;
         self.serials
+    }
+
+    /// The contexts that open messages, the latest first: the replaced one until its time is over, unless it only serves what was
+    /// begun before.
+    pub(crate) fn opening(&self, now: Duration) -> [Option<&Context>; 2] {
+        let old = self.retained.as_ref();
+        let old = old.filter(|old| !old.draining && now < old.until);
+        [Some(&self.current), old.map(|old| &old.context)]
     }
 
     /// The context with this serial number, if it is still there.

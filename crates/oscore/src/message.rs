@@ -3,14 +3,9 @@
 //! Class E options, code and payload go inside; class U options stay outside. RFC 8613 defines no class I
 //! option, and none of its successors that are spoken here does.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
-use antiphon_wire::{Code, Message, MessageId, OptionNumber, Options, Token, Type, Uri, Writer};
-
-/// What protection adds to a message at most, beside ciphertext tag and countersignature: the OSCORE option
-/// with its header, a payload marker and the inner code.
-const ROOM: usize = 3 + 255 + 1 + 1;
+use antiphon_wire::{Code, Message, OptionNumber, Options, Uri, Writer, encode_uint};
 
 /// A message that cannot be protected, or a plaintext that is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +87,6 @@ pub(crate) struct Split {
     direction: Direction,
     /// The message has an Observe option.
     pub(crate) observe: bool,
-    proxy_uri: bool,
     /// All options are class E, so that options and payload go inside as they are.
     all_inner: bool,
 }
@@ -105,14 +99,12 @@ impl Split {
         let mut split = Split {
             direction,
             observe: false,
-            proxy_uri: false,
             all_inner: true,
         };
         for option in message.options() {
             match option.number {
                 OptionNumber::OSCORE => return Err(MessageRefused::Nested),
                 OptionNumber::OBSERVE => split.observe = true,
-                OptionNumber::PROXY_URI => split.proxy_uri = true,
                 _ => {}
             }
             split.all_inner &= OptionClass::of(option.number) == OptionClass::E;
@@ -131,52 +123,24 @@ impl Split {
             out.extend_from_slice(message.options_and_payload());
             return Ok(());
         }
-        let taken_apart = match message.option(OptionNumber::PROXY_URI) {
-            Some(text) if self.proxy_uri => Some(ProxyUri::split(text)?),
-            _ => None,
-        };
-        let start = out.len();
-        // Taking options out can make the header of the next one longer, by at most two bytes.
-        let options = message.options().count();
-        let more = taken_apart.as_ref().map_or(0, ProxyUri::inner_len);
-        out.resize(
-            start + message.as_bytes().len() + 2 * options + more + ROOM,
-            0,
-        );
-        let mut writer = Writer::tail(out.get_mut(start..).unwrap_or_default());
-        // What is left of Proxy-Uri stands where Uri-Path and Uri-Query of the message would.
-        let mut pending = taken_apart.iter().flat_map(ProxyUri::inner).peekable();
-        for option in message.options() {
-            let number = option.number;
-            while let Some((number, value)) = pending.next_if(|(inner, _)| *inner < number) {
-                writer
-                    .option(number, value)
-                    .map_err(|_| MessageRefused::Option)?;
-            }
-            // Proxy-Uri takes precedence over Uri-* (RFC 7252, section 5.10.2).
-            let overruled = taken_apart.is_some()
-                && matches!(number, OptionNumber::URI_PATH | OptionNumber::URI_QUERY);
-            let value: &[u8] = match OptionClass::of(number) {
-                OptionClass::U => continue,
-                _ if overruled => continue,
+        let taken_apart = ProxyUri::of(message)?;
+        let own = message.options().filter_map(|option| {
+            let value = match (OptionClass::of(option.number), option.number) {
+                (OptionClass::U, _) => return None,
+                // Proxy-Uri takes precedence over Uri-* (RFC 7252, section 5.10.2).
+                (_, OptionNumber::URI_PATH | OptionNumber::URI_QUERY) if taken_apart.is_some() => {
+                    return None;
+                }
                 // "For notifications, the Inner Observe option value MUST be empty" (section 4.1.3.5.2).
-                OptionClass::Both if self.direction == Direction::Response => &[],
+                (OptionClass::Both, _) if self.direction == Direction::Response => &[],
                 _ => option.value,
             };
-            writer
-                .option(number, value)
-                .map_err(|_| MessageRefused::Option)?;
-        }
-        for (number, value) in pending {
-            writer
-                .option(number, value)
-                .map_err(|_| MessageRefused::Option)?;
-        }
-        writer
-            .payload(message.payload())
-            .map_err(|_| MessageRefused::Option)?;
-        let end = start + writer.finish();
-        out.truncate(end);
+            Some((option.number, value))
+        });
+        // What is left of Proxy-Uri stands where Uri-Path and Uri-Query of the message would.
+        let inner = own.chain(taken_apart.iter().flat_map(ProxyUri::inner));
+        write_options(out, inner.collect())?;
+        write_payload(out, message.payload());
         Ok(())
     }
 
@@ -190,65 +154,69 @@ impl Split {
         room: usize,
     ) -> Result<Vec<u8>, MessageRefused> {
         let code = self.direction.outer_code(self.observe);
-        let head = message.as_bytes().len() - message.options_and_payload().len();
         if self.all_inner && option_value.len() <= 12 {
             // By far the most frequent case: the OSCORE option is the only one.
-            let len = head + 2 + option_value.len() + payload.len();
-            let mut out = Vec::with_capacity(len + room);
-            out.extend_from_slice(message.as_bytes().get(..head).unwrap_or_default());
-            if let Some(byte) = out.get_mut(1) {
-                *byte = code.to_u8();
-            }
-            out.push(0x90 | option_value.len() as u8);
+            let more = 2 + option_value.len() + payload.len() + room;
+            let mut out = with_code(message, code, more);
+            out.push(0x90 + option_value.len() as u8);
             out.extend_from_slice(option_value);
-            out.push(0xff);
-            out.extend_from_slice(payload);
+            write_payload(&mut out, payload);
             return Ok(out);
         }
-        let options: usize = message.options().map(|option| option.value.len() + 5).sum();
-        let mut out = vec![0; head + options + option_value.len() + ROOM];
-        let mut writer = Writer::new(
-            &mut out,
-            message.kind(),
-            code,
-            message.message_id(),
-            message.token(),
-        )
-        .map_err(|_| MessageRefused::Option)?;
-        let mut written = false;
-        for option in message.options() {
-            if OptionClass::of(option.number) == OptionClass::E {
-                continue;
-            }
-            if !written && option.number > OptionNumber::OSCORE {
-                written = true;
-                writer
-                    .option(OptionNumber::OSCORE, option_value)
-                    .map_err(|_| MessageRefused::Option)?;
-            }
-            let composed;
-            let value = match option.number {
-                OptionNumber::PROXY_URI => {
-                    composed = ProxyUri::split(option.value)?.outer;
-                    composed.as_slice()
-                }
-                _ => option.value,
-            };
-            writer
-                .option(option.number, value)
-                .map_err(|_| MessageRefused::Option)?;
-        }
-        if !written {
-            writer
-                .option(OptionNumber::OSCORE, option_value)
-                .map_err(|_| MessageRefused::Option)?;
-        }
-        let end = writer.finish();
-        out.truncate(end);
-        out.reserve_exact(1 + payload.len() + room);
+        let taken_apart = ProxyUri::of(message)?;
+        let outside = message
+            .options()
+            .filter(|option| OptionClass::of(option.number) != OptionClass::E);
+        let outside = outside.map(|option| match (option.number, &taken_apart) {
+            (OptionNumber::PROXY_URI, Some(uri)) => (option.number, uri.outer.as_slice()),
+            _ => (option.number, option.value),
+        });
+        let mut options: Vec<_> = outside.collect();
+        options.push((OptionNumber::OSCORE, option_value));
+        let mut out = with_code(message, code, 0);
+        write_options(&mut out, options)?;
+        write_payload(&mut out, payload);
+        Ok(out)
+    }
+}
+
+/// The first bytes of a message, its Token included, with another code and with room for so many more.
+fn with_code(message: &Message<'_>, code: Code, more: usize) -> Vec<u8> {
+    let head = message.as_bytes().len() - message.options_and_payload().len();
+    let mut out = Vec::with_capacity(head + more);
+    out.extend_from_slice(message.as_bytes().get(..head).unwrap_or_default());
+    if let Some(byte) = out.get_mut(1) {
+        *byte = code.to_u8();
+    }
+    out
+}
+
+/// Appends options in the order of their numbers; those of one number stay as they are.
+fn write_options(
+    out: &mut Vec<u8>,
+    mut options: Vec<(OptionNumber, &[u8])>,
+) -> Result<(), MessageRefused> {
+    options.sort_by_key(|(number, _)| *number);
+    let start = out.len();
+    // The header of an option has five bytes at most.
+    let longest: usize = options.iter().map(|(_, value)| 5 + value.len()).sum();
+    out.resize(start + longest, 0);
+    let mut writer = Writer::tail(out.get_mut(start..).unwrap_or_default());
+    for (number, value) in options {
+        writer
+            .option(number, value)
+            .map_err(|_| MessageRefused::Option)?;
+    }
+    let end = start + writer.finish();
+    out.truncate(end);
+    Ok(())
+}
+
+/// Appends a payload with its marker, or nothing.
+fn write_payload(out: &mut Vec<u8>, payload: &[u8]) {
+    if !payload.is_empty() {
         out.push(0xff);
         out.extend_from_slice(payload);
-        Ok(out)
     }
 }
 
@@ -261,6 +229,11 @@ struct ProxyUri {
 }
 
 impl ProxyUri {
+    fn of(message: &Message<'_>) -> Result<Option<ProxyUri>, MessageRefused> {
+        let text = message.option(OptionNumber::PROXY_URI);
+        text.map(ProxyUri::split).transpose()
+    }
+
     fn split(text: &[u8]) -> Result<ProxyUri, MessageRefused> {
         let text = core::str::from_utf8(text).map_err(|_| MessageRefused::ProxyUri)?;
         let uri = Uri::parse(text).map_err(|_| MessageRefused::ProxyUri)?;
@@ -293,10 +266,6 @@ impl ProxyUri {
             .iter()
             .map(|(number, value)| (*number, value.as_slice()))
     }
-
-    fn inner_len(&self) -> usize {
-        self.inner.iter().map(|(_, value)| value.len() + 5).sum()
-    }
 }
 
 /// What the plaintext of a verified message says about itself.
@@ -308,8 +277,6 @@ pub(crate) struct Inner<'a> {
     pub(crate) observe: bool,
     /// The Echo option, if there is one.
     pub(crate) echo: Option<&'a [u8]>,
-    /// Options that also occur outside are there only once.
-    outer_kind: bool,
 }
 
 impl<'a> Inner<'a> {
@@ -328,14 +295,13 @@ impl<'a> Inner<'a> {
             tail,
             observe: false,
             echo: None,
-            outer_kind: false,
         };
         for option in options {
             match option.number {
                 OptionNumber::OSCORE => return Err(MessageRefused::Nested),
                 OptionNumber::OBSERVE => inner.observe = true,
                 OptionNumber::ECHO => inner.echo = inner.echo.or(Some(option.value)),
-                number => inner.outer_kind |= OptionClass::of(number) == OptionClass::U,
+                _ => {}
             }
         }
         Ok(inner)
@@ -350,91 +316,28 @@ impl<'a> Inner<'a> {
         outer: &Message<'_>,
         notification: Option<u32>,
     ) -> Result<Vec<u8>, MessageRefused> {
-        let header = Header::of(outer);
-        let keeps =
-            |number| number != OptionNumber::OSCORE && OptionClass::of(number) == OptionClass::U;
-        let kept = outer.options().any(|option| keeps(option.number));
-        let replaced = self.observe && notification.is_some();
-        if !kept && !replaced {
-            return Ok(header.with(self.code, self.tail));
-        }
-        let (options, payload) =
-            Options::parse(self.tail).map_err(|_| MessageRefused::Plaintext)?;
-        let room: usize = outer.options().map(|option| option.value.len() + 5).sum();
-        let count = options.clone().count();
-        let mut out = vec![0; ROOM + room + self.tail.len() + 2 * count];
-        let mut writer = Writer::new(
-            &mut out,
-            header.kind,
-            self.code,
-            header.message_id,
-            header.token,
-        )
-        .map_err(|_| MessageRefused::Option)?;
-        let inside =
-            |number| self.outer_kind && options.clone().any(|option| option.number == number);
-        // What is protected takes the place of what is not.
-        let mut outside = outer
+        let mut out = with_code(outer, self.code, self.tail.len());
+        let kept = outer
             .options()
-            .filter(|option| keeps(option.number) && !inside(option.number))
-            .peekable();
-        for option in options.clone() {
-            while let Some(first) = outside.next_if(|first| first.number < option.number) {
-                writer
-                    .option(first.number, first.value)
-                    .map_err(|_| MessageRefused::Option)?;
-            }
-            match notification {
-                Some(value) if option.number == OptionNumber::OBSERVE => {
-                    writer.uint_option(option.number, value)
-                }
-                _ => writer.option(option.number, option.value),
-            }
-            .map_err(|_| MessageRefused::Option)?;
+            .filter(|option| option.number != OptionNumber::OSCORE)
+            .filter(|option| OptionClass::of(option.number) == OptionClass::U);
+        let notification = notification.filter(|_| self.observe).map(encode_uint);
+        if kept.clone().next().is_none() && notification.is_none() {
+            out.extend_from_slice(self.tail);
+            return Ok(out);
         }
-        for option in outside {
-            writer
-                .option(option.number, option.value)
-                .map_err(|_| MessageRefused::Option)?;
-        }
-        writer
-            .payload(payload)
-            .map_err(|_| MessageRefused::Option)?;
-        let end = writer.finish();
-        out.truncate(end);
+        let (inside, payload) = Options::parse(self.tail).map_err(|_| MessageRefused::Plaintext)?;
+        // What is protected takes the place of what is not.
+        let kept = kept.filter(|kept| inside.clone().all(|option| option.number != kept.number));
+        let kept = kept.map(|option| (option.number, option.value));
+        let inner = inside.clone().map(|option| match &notification {
+            Some(value) if option.number == OptionNumber::OBSERVE => {
+                (option.number, value.as_bytes())
+            }
+            _ => (option.number, option.value),
+        });
+        write_options(&mut out, kept.chain(inner).collect())?;
+        write_payload(&mut out, payload);
         Ok(out)
     }
 }
-
-/// What of a message outlives its bytes.
-#[derive(Clone, Copy, Debug)]
-struct Header {
-    kind: Type,
-    message_id: MessageId,
-    token: Token,
-}
-
-impl Header {
-    fn of(message: &Message<'_>) -> Header {
-        Header {
-            kind: message.kind(),
-            message_id: message.message_id(),
-            token: message.token(),
-        }
-    }
-
-    /// A message of this header and of options and payload that are already encoded.
-    fn with(self, code: Code, tail: &[u8]) -> Vec<u8> {
-        let token = self.token.as_bytes();
-        let [high, low] = self.message_id.0.to_be_bytes();
-        let first = 0x40 | ((self.kind as u8) << 4) | token.len() as u8;
-        let mut out = Vec::with_capacity(4 + token.len() + tail.len());
-        out.extend_from_slice(&[first, code.to_u8(), high, low]);
-        out.extend_from_slice(token);
-        out.extend_from_slice(tail);
-        out
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -209,10 +209,8 @@ impl Pair {
         kid == self.recipient_id && kid_context.is_none_or(|named| context == Some(named))
     }
 
-    /// There is one Security Context for each pair, for good.
-    pub(crate) fn serial(&self) -> u64 {
-        0
-    }
+    /// The serial number of the one Security Context that each pair has, for good.
+    pub(crate) const SERIAL: u64 = 0;
 
     pub(crate) fn nonce(&self, id: Kid, piv: PartialIv) -> Result<Nonce, CryptoError> {
         let common_iv = self.common_iv.as_bytes();

@@ -2,15 +2,18 @@
 
 mod checker;
 mod context;
+mod contexts;
 mod echo;
 mod exchange;
 mod floor;
 mod forgery;
+mod group;
 mod install;
 mod manager;
 mod members;
 mod messages;
 mod modes;
+mod names;
 mod protection;
 mod receive;
 mod restart;

@@ -145,16 +145,10 @@ impl Recipients {
             return Err(Full::Taken);
         }
         if peer.provisional {
-            let oldest = |peers: &Recipients| {
-                let waiting = peers.iter().filter(|(_, peer)| peer.provisional);
-                let (oldest, count) =
-                    waiting.fold((None, 0), |(oldest, count), (kid, peer)| match oldest {
-                        Some((_, serial)) if serial < peer.serial => (oldest, count + 1),
-                        _ => (Some((kid, peer.serial)), count + 1),
-                    });
-                oldest.filter(|_| count >= peers.provisional_limit.max(1))
-            };
-            if let Some((kid, _)) = oldest(self) {
+            let waiting = || self.iter().filter(|(_, peer)| peer.provisional);
+            let oldest = waiting().min_by_key(|(_, peer)| peer.serial);
+            let oldest = oldest.filter(|_| waiting().count() >= self.provisional_limit.max(1));
+            if let Some(kid) = oldest.map(|(kid, _)| kid) {
                 self.remove(kid);
             }
         }
@@ -162,7 +156,7 @@ impl Recipients {
             return Err(Full::Recipients);
         }
         let known = (peer.hash, kid.packed());
-        let place = self.by_credential.partition_point(|other| *other < known);
+        let (Ok(place) | Err(place)) = self.by_credential.binary_search(&known);
         self.by_credential.insert(place, known);
         self.by_id.insert(kid.packed(), Box::new(peer));
         Ok(())

@@ -339,6 +339,25 @@ fn size_and_depth_are_bounded() {
         .map(|_| ())
     };
     assert_eq!((in_key(13), in_key(14)), (Ok(()), Err(TooLarge)));
+    let beside_key = |arrays: usize| {
+        let other = format!("0a {} 00", "81".repeat(arrays));
+        import(&format!(
+            "a1 08 a2 {other} 01 a3 01 01 20 06 21 5820 {ED25519_X}"
+        ))
+        .map(|_| ())
+    };
+    assert_eq!((beside_key(14), beside_key(15)), (Ok(()), Err(TooLarge)));
+    // Maps and tags count like arrays.
+    let of = |one: &str, count: usize| {
+        let claim = format!("0a {} 00", one.repeat(count));
+        import(&format!(
+            "a2 {claim} 08 a1 01 a3 01 01 20 06 21 5820 {ED25519_X}"
+        ))
+        .map(|_| ())
+    };
+    for one in ["a1 00", "c1"] {
+        assert_eq!((of(one, 15), of(one, 16)), (Ok(()), Err(TooLarge)), "{one}");
+    }
     let tags =
         |count: usize| import(&format!("{} {}", "d8 3d".repeat(count), x25519_ccs())).map(|_| ());
     assert_eq!((tags(15), tags(16)), (Ok(()), Err(TooLarge)));
@@ -518,6 +537,50 @@ proptest! {
         bytes[at % len] = with;
         if let Ok(credential) = Credential::import(CredentialFormat::Ccs, &bytes) {
             prop_assert!(bytes.ends_with(credential.bytes()));
+        }
+    }
+}
+
+#[test]
+fn an_entry_of_another_type_is_passed_over() {
+    // the algorithm as text; where it is known as a number it must fit
+    let named = format!("a4 01 01 03 65 4564445341 20 06 21 5820 {ED25519_X}");
+    let key = with_key(&named).map(|credential| credential.public_key().clone());
+    assert_eq!(
+        key,
+        Ok(PublicKey::okp(Curve::Ed25519, &hex(ED25519_X)).unwrap())
+    );
+    // y as text, or as the number 1, is no y
+    for y in ["61 61", "01"] {
+        let key = format!("a4 01 02 20 01 21 5820 {P256_X} 22 {y}");
+        assert_eq!(with_key(&key), Err(KeyIncomplete), "{y}");
+    }
+}
+
+#[test]
+fn the_fully_specified_algorithms_of_the_larger_curves_fit_them() {
+    // ES384 and ESP384, ES512 and ESP512; all have the form 38 xx
+    let curves = [(Curve::P384, 0x22, 0x32), (Curve::P521, 0x23, 0x33)];
+    for (curve, old, full) in curves.into_iter().filter(|(curve, ..)| curve.supported()) {
+        let key = crate::crypto::SoftwareKey::generate(curve, &[7; 64]).unwrap();
+        let public = crate::crypto::PrivateKey::public(&key);
+        let built = Credential::build_ccs("", &public);
+        let at = built
+            .windows(3)
+            .position(|it| it == [3, 0x38, old])
+            .unwrap();
+        for (algorithm, fits) in [
+            (old, true),
+            (full, true),
+            (0x22 + 0x23 - old, false),
+            (0x31, false),
+        ] {
+            let mut bytes = built.clone();
+            bytes[at + 2] = algorithm;
+            let read = Credential::import(CredentialFormat::Ccs, &bytes);
+            let expected = fits.then_some(&public).ok_or(KeyIncomplete);
+            let read = read.as_ref().map(Credential::public_key).map_err(|it| *it);
+            assert_eq!(read, expected, "{curve:?} {algorithm:#x}");
         }
     }
 }

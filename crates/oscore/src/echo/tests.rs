@@ -168,3 +168,23 @@ fn values_are_absent_from_debug() {
     let shown = format!("{store:?}");
     assert!(!shown.contains("171") && !shown.contains("ab"), "{shown}");
 }
+
+#[test]
+fn a_value_that_was_given_twice_is_right_all_the_same() {
+    let mut store = store(8);
+    assert!(store.challenge(A, START, value(1)) && store.challenge(A, START, value(1)));
+    assert!(store.verify(A, &value(1), START));
+    assert!(!store.verify(A, &value(1), START), "and used up");
+}
+
+#[test]
+fn a_store_is_empty_until_somebody_is_waited_for() {
+    let mut store = store(8);
+    assert!(store.is_empty());
+    store.challenge(A, START, value(7));
+    assert!(!store.is_empty());
+    let text = format!("{store:?}");
+    assert!(text.contains("{[1]: Entry(..)}"), "{text}");
+    assert!(!text.contains('7'), "{text}");
+    assert!(store.verify(A, &value(7), START) && store.is_empty());
+}

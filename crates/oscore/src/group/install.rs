@@ -270,7 +270,7 @@ impl Group {
         self.lost = false;
         self.undecryptable = 0;
         self.upkeep.installed();
-        self.revision += 1;
+        self.changed();
         Ok(())
     }
 
@@ -333,7 +333,7 @@ impl Group {
             // The peers' keys are the same as before the loss, and so are the messages that may be replayed.
             self.windows_unknown();
         }
-        self.revision += 1;
+        self.changed();
         Ok(())
     }
 }

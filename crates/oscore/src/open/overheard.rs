@@ -68,7 +68,7 @@ impl Contexts {
             .filter(|_| !option.group_flag)
             .ok_or(Reason::NoContext)?;
         asked.place = (*id).into();
-        asked.context = pair.serial();
+        asked.context = crate::pair::Pair::SERIAL;
         asked.intended = Some(Intended {
             kid: pair.recipient_id,
             credential: CredentialHash::NONE,

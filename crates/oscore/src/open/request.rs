@@ -19,6 +19,7 @@ use crate::group_mode::Binding;
 use crate::identity::{Gid, Kid, Member, Mode};
 use crate::message::{Direction, Inner, MessageRefused};
 use crate::nonce::PartialIv;
+use crate::pair::Pair;
 use crate::refused::{Reason, Refused};
 
 /// A request and what its OSCORE option says.
@@ -296,7 +297,7 @@ impl Contexts {
         let sender = pair.member();
         let reuse = matches!(verdict, Verdict::Deliver { reuse: true, .. });
         let permission = reuse.then_some(NoncePermission { sender: 0 });
-        let (serial, client) = (pair.serial(), CredentialHash::NONE);
+        let (serial, client) = (Pair::SERIAL, CredentialHash::NONE);
         let received = incoming.received(id.into(), serial, client, Mode::Plain, permission);
         opened(verdict, inner, incoming.message, sender, received)
     }

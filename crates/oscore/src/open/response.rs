@@ -15,6 +15,7 @@ use crate::group_mode::Binding;
 use crate::identity::{Gid, Kid, Member, Mode};
 use crate::message::{Direction, Inner};
 use crate::nonce::PartialIv;
+use crate::pair::Pair;
 use crate::refused::{Reason, Refused};
 use crate::replay::{OrderPolicy, ResponseOrder, ResponseRefused};
 
@@ -245,7 +246,7 @@ impl Contexts {
         if incoming.kid != pair.recipient_id {
             return Err(Reason::OtherMember);
         }
-        let serial = pair.serial();
+        let serial = Pair::SERIAL;
         check_order(asked, serial, CredentialHash::NONE, &incoming)?;
         let parts = OscoreAad {
             aead: pair.aead,

@@ -15,6 +15,7 @@ use crate::identity::{Gid, Mode};
 use crate::message::{Direction, Split};
 use crate::open::{Asked, Intended, Servers};
 use crate::option::OscoreOption;
+use crate::pair::Pair;
 use crate::refused::ProtectError;
 
 impl Contexts {
@@ -204,7 +205,7 @@ impl Contexts {
         let asked = Asked {
             ticket,
             place: id.into(),
-            context: pair.serial(),
+            context: Pair::SERIAL,
             kid,
             piv,
             kid_context: named,

@@ -109,3 +109,20 @@ fn a_signature_checker_refuses_what_was_changed() {
     let refused = check(&mut checker, &bytes, None, None);
     assert_eq!(refused.unwrap_err(), Reason::NoContext);
 }
+
+#[test]
+fn the_result_for_another_message_says_nothing_of_this_one() {
+    let mut floor = Floor::new(3, Suite::default());
+    let mut checker = checker();
+    let begun = [1, 2].map(|number| {
+        let (bytes, _) = floor.ask(0, To::Group, &get(number, &[0xaa], "temp"));
+        let message = Message::parse(&bytes).unwrap();
+        checker.begin(&message, None, None).unwrap()
+    });
+    let [(first, of_first), (second, of_second)] = begun;
+    let swapped = [(first, of_second), (second, of_first)];
+    for (checking, job) in swapped {
+        let refused = checker.finish(checking, job.run());
+        assert_eq!(refused.unwrap_err(), Reason::WrongResult);
+    }
+}

@@ -424,3 +424,26 @@ fn a_secret_of_another_time_makes_no_keys() {
     let refused = one.contexts.finish_request(one.now, opening, result);
     assert_eq!(refused.unwrap_err().reason, Reason::NotVerified);
 }
+
+#[test]
+fn of_those_that_never_verified_the_one_that_waited_longest_goes() {
+    let settings = Settings {
+        dynamic: true,
+        provisional: 2,
+        ..Settings::default()
+    };
+    let mut floor = Floor::with(1, Suite::default(), settings);
+    let group = floor.members[0].group();
+    let mut waiting_after = |member| {
+        group
+            .add_peer_on_reception(kid(member), credential(member))
+            .unwrap();
+        group.peers().map(|peer| peer.kid()).collect::<Vec<_>>()
+    };
+    assert_eq!(waiting_after(9), [kid(9)]);
+    assert_eq!(waiting_after(3), [kid(3), kid(9)]);
+    // Whatever its ID, before or behind the others.
+    assert_eq!(waiting_after(5), [kid(3), kid(5)]);
+    assert_eq!(waiting_after(4), [kid(4), kid(5)]);
+    assert_eq!(waiting_after(2), [kid(2), kid(4)]);
+}

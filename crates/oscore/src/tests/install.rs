@@ -640,3 +640,32 @@ fn no_serial_number_is_given_twice() {
         assert!(group.next_timeout().is_none());
     }
 }
+
+#[test]
+fn whatever_changes_the_peers_supersedes_what_was_prepared() {
+    type Change = fn(&mut Group);
+    let changes: [(&str, Change); 3] = [
+        ("another peer", |group| {
+            group.add_peer(kid(5), credential(5)).unwrap()
+        }),
+        ("one that came and went", |group| {
+            group.add_peer(kid(5), credential(5)).unwrap();
+            assert!(group.remove_peer(kid(5)));
+        }),
+        ("windows that are not known", Group::windows_unknown),
+    ];
+    for members in [1, 3] {
+        for (what, change) in changes {
+            let mut floor = Floor::new(members, Suite::default());
+            let group = floor.members[0].group();
+            let new = || parameters(NEW, 2, Suite::default());
+            let prepared = group.prepare_install(new(), None, since(1), 100).unwrap();
+            change(group);
+            let late = group.commit_install(prepared, seconds(1000));
+            assert_eq!(late, Err(InstallError::Superseded), "{what}");
+            group.abort_install();
+            let prepared = group.prepare_install(new(), None, since(1), 100).unwrap();
+            assert_eq!(group.commit_install(prepared, seconds(1000)), Ok(()));
+        }
+    }
+}

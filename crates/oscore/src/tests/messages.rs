@@ -1,6 +1,7 @@
 //! What of a message is inside and what outside (RFC 8613, section 4).
 
 use super::floor::*;
+use crate::message::{Direction, Inner, Split};
 
 fn values(bytes: &[u8]) -> Vec<(OptionNumber, Vec<u8>)> {
     let message = Message::parse(bytes).unwrap();
@@ -296,4 +297,139 @@ fn no_number_is_taken_for_an_option_that_may_not_fit() {
             fits.then_some(255)
         );
     }
+}
+
+fn split(message: &Message<'_>, direction: Direction) -> Split {
+    Split::of(message, direction).unwrap()
+}
+
+fn plaintext(message: &[u8], direction: Direction) -> Vec<u8> {
+    let message = Message::parse(message).unwrap();
+    let mut out = vec![];
+    let split = split(&message, direction);
+    split.write_plaintext(&message, &mut out).unwrap();
+    out
+}
+
+/// On a microcontroller each message is one allocation, and no larger than it has to be.
+#[test]
+fn a_protected_message_takes_the_room_that_was_asked_for() {
+    let plain = get(1, &[0xaa, 0xbb], "temp");
+    let plain = Message::parse(&plain).unwrap();
+    let split = split(&plain, Direction::Request);
+    for (option, payload, room) in [(0, 9, 0), (1, 30, 64), (12, 9, 64)] {
+        let value = vec![0x11; option];
+        let body = vec![0x22; payload];
+        let out = split.outer(&plain, &value, &body, room).unwrap();
+        assert_eq!(out.len(), 4 + 2 + 1 + option + 1 + payload);
+        assert_eq!(out.capacity(), out.len() + room, "{option}");
+        let inner = Inner::parse(&body, Direction::Request);
+        assert!(inner.is_err(), "0x22 is no method");
+    }
+    let body = plaintext(plain.as_bytes(), Direction::Request);
+    let inner = Inner::parse(&body, Direction::Request).unwrap();
+    let rebuilt = inner.rebuild(&plain, None).unwrap();
+    assert_eq!(rebuilt, plain.as_bytes());
+    assert_eq!(rebuilt.capacity(), rebuilt.len());
+}
+
+#[test]
+fn there_is_room_for_the_longest_headers() {
+    // Uri-Host stays outside, so that the inner option alone has to find its five bytes of header.
+    let long = vec![7; 300];
+    let options = [
+        (OptionNumber::URI_HOST, &b"h"[..]),
+        (OptionNumber(2000), &long),
+    ];
+    let plain = message(Type::Con, Code::GET, 1, &[0xaa], &options, b"");
+    let mut expected = vec![0x01, 0xee];
+    expected.extend_from_slice(&(2000_u16 - 269).to_be_bytes());
+    expected.extend_from_slice(&(300_u16 - 269).to_be_bytes());
+    expected.extend_from_slice(&long);
+    assert_eq!(plaintext(&plain, Direction::Request), expected);
+    let mut floor = Floor::new(2, Suite::default());
+    let (bytes, _) = floor.ask(0, To::Group, &plain);
+    assert_eq!(floor.hear(1, &bytes).unwrap().message, plain);
+}
+
+// RFC 8613, section 4.1.3.5.2
+#[test]
+fn the_inner_observe_of_a_notification_is_empty_and_its_number_takes_its_place() {
+    let options = [
+        (OptionNumber::ETAG, &b"e"[..]),
+        (OptionNumber::OBSERVE, &[5]),
+        (OptionNumber::MAX_AGE, &[60]),
+    ];
+    let notification = message(Type::Non, Code::CONTENT, 1, &[0xaa], &options, b"x");
+    let inside = plaintext(&notification, Direction::Response);
+    assert_eq!(inside, *b"\x45\x41e\x20\x81\x3c\xffx");
+    let inner = Inner::parse(&inside, Direction::Response).unwrap();
+    // What comes out has the number that it is given, and all else as it was.
+    let outer = content(9, &[0xbb], b"sealed");
+    let outer = Message::parse(&outer).unwrap();
+    let rebuilt = inner.rebuild(&outer, Some(0x0102)).unwrap();
+    let options = [
+        (OptionNumber::ETAG, &b"e"[..]),
+        (OptionNumber::OBSERVE, &[1, 2]),
+        (OptionNumber::MAX_AGE, &[60]),
+    ];
+    let expected = message(Type::Non, Code::CONTENT, 9, &[0xbb], &options, b"x");
+    assert_eq!(rebuilt, expected);
+    // Of a request it stays inside as it is, and comes out as it is.
+    let options = [(OptionNumber::OBSERVE, &[1][..])];
+    let request = message(Type::Con, Code::GET, 1, &[0xaa], &options, b"");
+    let inside = plaintext(&request, Direction::Request);
+    assert_eq!(inside, [0x01, 0x61, 0x01]);
+    let inner = Inner::parse(&inside, Direction::Request).unwrap();
+    let parsed = Message::parse(&request).unwrap();
+    assert_eq!(inner.rebuild(&parsed, None).unwrap(), request);
+}
+
+#[test]
+fn what_is_protected_takes_the_place_of_what_is_not() {
+    let inside = |options: &[(OptionNumber, &[u8])]| {
+        let plain = message(Type::Con, Code::GET, 1, &[], options, b"p");
+        let mut body = vec![Code::GET.to_u8()];
+        body.extend_from_slice(Message::parse(&plain).unwrap().options_and_payload());
+        body
+    };
+    let options = [
+        (OptionNumber::URI_HOST, &b"outer"[..]),
+        (OptionNumber::URI_PORT, &[9]),
+        (OptionNumber::OSCORE, &[]),
+    ];
+    let outer = message(Type::Con, Code::POST, 1, &[], &options, b"sealed");
+    let outer = Message::parse(&outer).unwrap();
+    let rebuilt = |options: &[(OptionNumber, &[u8])]| {
+        let body = inside(options);
+        let inner = Inner::parse(&body, Direction::Request).unwrap();
+        values(&inner.rebuild(&outer, None).unwrap())
+    };
+    let (host, port) = (OptionNumber::URI_HOST, OptionNumber::URI_PORT);
+    let expected = [(host, b"inner".to_vec()), (port, vec![9])];
+    assert_eq!(rebuilt(&[(host, b"inner")]), expected);
+    let expected = [(host, b"outer".to_vec()), (port, vec![8])];
+    assert_eq!(rebuilt(&[(port, &[8])]), expected);
+}
+
+// RFC 7252, section 5.10.2
+#[test]
+fn a_proxy_uri_takes_precedence_over_path_and_query() {
+    let mut floor = Floor::new(2, Suite::default());
+    let options = [
+        (OptionNumber::URI_PATH, &b"other"[..]),
+        (OptionNumber::URI_QUERY, b"o=1"),
+        (OptionNumber::PROXY_URI, b"coap://h/a?q=1"),
+        (OptionNumber::SIZE1, &[7]),
+    ];
+    let plain = message(Type::Con, Code::GET, 1, &[0xaa], &options, b"");
+    let (bytes, _) = floor.ask(0, To::Group, &plain);
+    let opened = floor.hear(1, &bytes).unwrap().message;
+    let expected = [
+        (OptionNumber::URI_PATH, b"a".to_vec()),
+        (OptionNumber::URI_QUERY, b"q=1".to_vec()),
+        (OptionNumber::PROXY_URI, b"coap://h".to_vec()),
+        (OptionNumber::SIZE1, vec![7]),
+    ];
+    assert_eq!(values(&opened), expected);
 }

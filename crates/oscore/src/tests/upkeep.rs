@@ -364,3 +364,41 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(settings.keys_after, times(16));
     assert_eq!(settings.again_after, PERIOD);
 }
+
+#[test]
+fn keys_that_are_there_are_not_asked_for_any_more() {
+    let mut floor = Floor::with(3, Suite::default(), attentive());
+    Junk::by_group().send(&mut floor, 0, 5);
+    let server = &mut floor.members[1];
+    assert!(server.group().remove_peer(kid(2)));
+    super::install::install(server, seconds(2000));
+    assert_eq!(news(server), [GroupEvent::RecipientDeleted(kid(2))]);
+}
+
+#[test]
+fn a_new_recipient_context_is_looked_at_at_once() {
+    let settings = UpkeepSettings {
+        idle: Some(seconds(100)),
+        ..UpkeepSettings::default()
+    };
+    let mut floor = Floor::with(1, Suite::default(), only(settings));
+    let one = &mut floor.members[0];
+    assert_eq!(one.contexts.next_timeout(), None, "nobody can be idle");
+    let id = one.group;
+    one.group().add_peer(kid(1), credential(1)).unwrap();
+    assert_eq!(one.contexts.take_idle(seconds(1000)), None);
+    assert_eq!(one.contexts.next_timeout(), Some(seconds(1100)));
+    // The time of the second one begins when it comes, not when that of the first is over.
+    one.group().add_peer(kid(2), credential(2)).unwrap();
+    assert_eq!(one.contexts.next_timeout(), Some(Duration::ZERO));
+    assert_eq!(one.contexts.take_idle(seconds(1050)), None);
+    assert_eq!(one.contexts.next_timeout(), Some(seconds(1100)));
+    assert_eq!(one.contexts.take_idle(seconds(1100)), Some((id, kid(1))));
+    assert!(one.group().remove_peer(kid(1)));
+    assert_eq!(one.contexts.take_idle(seconds(1100)), None);
+    assert_eq!(one.contexts.next_timeout(), Some(seconds(1150)));
+    assert_eq!(one.contexts.take_idle(seconds(1150)), Some((id, kid(2))));
+    // After new keys as well: those who are kept begin anew.
+    super::install::install(one, seconds(1200));
+    assert_eq!(one.contexts.next_timeout(), Some(Duration::ZERO));
+}

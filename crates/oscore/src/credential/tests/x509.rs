@@ -7,6 +7,7 @@ const X25519: &[u8] = include_bytes!("x25519.der");
 const P256: &[u8] = include_bytes!("p256.der");
 const P256_COMPRESSED: &[u8] = include_bytes!("p256_compressed.der");
 const P384: &[u8] = include_bytes!("p384.der");
+const P521: &[u8] = include_bytes!("p521.der");
 const SECP256K1: &[u8] = include_bytes!("secp256k1.der");
 
 fn import_x509(bytes: &[u8]) -> Result<Credential, CredentialRefused> {
@@ -58,7 +59,33 @@ fn the_key_of_a_certificate_is_read() {
             Err(Key(KeyRefused::Unsupported))
         }
     );
+    let p521 = import_x509(P521).map(|credential| credential.public_key().curve());
+    assert_eq!(
+        p521,
+        if cfg!(feature = "p521") {
+            Ok(Curve::P521)
+        } else {
+            Err(Key(KeyRefused::Unsupported))
+        }
+    );
     assert_eq!(import_x509(SECP256K1), Err(Key(KeyRefused::Unsupported)));
+}
+
+#[test]
+fn the_form_of_a_compressed_point_says_which_of_two_it_is() {
+    let (x, y) = import_x509(P256_COMPRESSED)
+        .unwrap()
+        .public_key()
+        .coordinates();
+    let y = y.unwrap();
+    let at = P256_COMPRESSED.windows(x.len()).position(|it| it == x);
+    let form = at.unwrap() - 1;
+    assert_eq!(P256_COMPRESSED[form], 2 + (y[31] & 1));
+    let mut other = P256_COMPRESSED.to_vec();
+    other[form] ^= 1;
+    let (other_x, other_y) = import_x509(&other).unwrap().public_key().coordinates();
+    assert_eq!(other_x, x);
+    assert_eq!(other_y.unwrap()[31] & 1, 1 - (y[31] & 1));
 }
 
 // Covers: GO-2.4-07

@@ -55,3 +55,28 @@ impl TryRng for &Hedge {
 }
 
 impl TryCryptoRng for &Hedge {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_first_bytes_of_what_the_seed_gives_and_never_the_same() {
+        let bytes = |before: usize| {
+            let hedge = Hedge::new(&[7; 32]);
+            let mut bytes = [0; 8];
+            for _ in 0..=before {
+                (&hedge).try_fill_bytes(&mut bytes).unwrap();
+            }
+            bytes
+        };
+        let hedge = Hedge::new(&[7; 32]);
+        let Ok(short) = (&hedge).try_next_u32();
+        let Ok(long) = (&hedge).try_next_u64();
+        assert_eq!(short.to_be_bytes(), bytes(0)[..4]);
+        assert_eq!(long.to_be_bytes(), bytes(1));
+        assert_ne!(bytes(0), bytes(1));
+        let other = Hedge::new(&[8; 32]);
+        assert_ne!((&other).try_next_u32(), Ok(short));
+    }
+}
