@@ -580,14 +580,17 @@ impl Server {
         revalidate(context, response);
         represent(context, response);
         self.number(now, context, response);
-        if let Some(suppressed) = self.suppressed(context, response) {
-            return Disposition::Silence(match suppressed {
-                Suppressed::ByGroup => SilenceReason::Policy,
-                Suppressed::ByRequest => SilenceReason::NoResponse,
-                Suppressed::Empty => SilenceReason::Empty,
-            });
+        if let Some(silence) = self.silence(context, response) {
+            return silence;
         }
+        let whole = response.code;
         self.cut(now, context, known, response);
+        // The block that is asked for may be none.
+        if response.code != whole
+            && let Some(silence) = self.silence(context, response)
+        {
+            return silence;
+        }
         if context.group && response.payload.len() > context.limit {
             if response.code.response_class() != Some(antiphon_wire::Class::Success) {
                 // An error says what it has to say without its diagnostic text.
@@ -609,6 +612,16 @@ impl Server {
             };
         }
         self.respond(context)
+    }
+
+    /// The response is not wanted.
+    fn silence(&self, context: &Context, response: &Response) -> Option<Disposition> {
+        let suppressed = self.suppressed(context, response)?;
+        Some(Disposition::Silence(match suppressed {
+            Suppressed::ByGroup => SilenceReason::Policy,
+            Suppressed::ByRequest => SilenceReason::NoResponse,
+            Suppressed::Empty => SilenceReason::Empty,
+        }))
     }
 
     fn respond(&mut self, context: &Context) -> Disposition {

@@ -1,5 +1,6 @@
 //! Bodies in blocks between endpoints, in virtual time and with loss.
 
+mod bombs;
 mod groups;
 mod hostile;
 mod notifications;

@@ -1,6 +1,7 @@
 //! The cache as the application of an endpoint sees it: requests to groups and to one server share it.
 
 mod notified;
+mod poisoning;
 
 use super::*;
 use crate::cache::{CacheConfig, CacheCounters};

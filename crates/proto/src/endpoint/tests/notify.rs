@@ -1,5 +1,6 @@
 //! Resources that are observed: who is notified of what, when, and for how long.
 
+mod deaf;
 mod groups;
 mod lists;
 mod pace;

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod members;
+mod tokens;
 
 use super::*;
 use crate::collection::{CollectError, GroupTarget, HoldReason, NoSec, Repeat, Security};
