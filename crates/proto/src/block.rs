@@ -5,8 +5,8 @@
 //! their [`key`], and nothing of messages, tokens and timers.
 //!
 //! Under OSCORE and Group OSCORE blocks are *inner* ones: each block is protected as a message of its own, and bodies are
-//! cut before and put together after protection. Outer blocks (RFC 8613 section 4.1.3.4.2), which only proxies make, are
-//! not put together: the Block options are not understood outside.
+//! cut before and put together after protection. Outer blocks (RFC 8613 section 4.1.3.4.2), which only proxies make, have
+//! the same tables once more, in `endpoint::outer`.
 
 mod incomplete;
 mod kept;
@@ -168,7 +168,7 @@ impl Default for ServerBlocks {
 
 impl ServerBlocks {
     /// The most memory that both tables take with these limits.
-    pub(crate) fn memory_total(&self) -> usize {
+    pub(crate) const fn memory_total(&self) -> usize {
         // A body grows by doubling; for a moment both copies are there, and the whole message made of it.
         let bodies = 4 * self.incomplete_bytes + 2 * self.kept_bytes;
         let places =

@@ -25,6 +25,8 @@ mod observe;
 #[cfg(feature = "oscore")]
 mod open;
 #[cfg(feature = "oscore")]
+mod outer;
+#[cfg(feature = "oscore")]
 mod protect;
 #[cfg(all(feature = "client", feature = "oscore"))]
 mod question;
@@ -64,6 +66,8 @@ use client::Client;
 use seam::Parked;
 
 pub use memory::{Load, MemoryTotals};
+#[cfg(feature = "oscore")]
+pub(crate) use outer::outer_memory;
 
 /// What an endpoint is made from. Every field has a default that suits a device with some hundred
 /// kilobytes of memory.
@@ -216,6 +220,8 @@ pub struct Endpoint {
     parking: ParkingLot<Parked>,
     #[cfg(feature = "oscore")]
     guard: Box<Guard>,
+    #[cfg(feature = "oscore")]
+    outer: Box<outer::OuterBlocks>,
     incoming: BTreeMap<IncomingId, Incoming>,
     incoming_shares: Shares,
     /// Group answers by the time they are due. In boxes, as the first node of a tree has eleven places.
@@ -257,6 +263,8 @@ impl Endpoint {
             scratch: Box::new(Response::new(Code::CONTENT)),
             counters: Counters::default(),
             serial: 0,
+            #[cfg(feature = "oscore")]
+            outer: outer::outer_blocks(config.security.unfragmented, &mut rng),
             rng,
             config,
         }
@@ -538,7 +546,7 @@ impl Endpoint {
         };
         #[cfg(feature = "oscore")]
         if message.option(OptionNumber::OSCORE).is_some() && self.guard.is_used() {
-            return self.open_request(now, origin, message);
+            return self.receive_protected(now, origin, message);
         }
         // Without any security context the OSCORE option is a critical option that is not recognised.
         let standing = Standing::of(&Sender::Unauthenticated);

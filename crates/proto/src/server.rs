@@ -46,6 +46,8 @@ pub use admission::{Admission, Demanded, GroupModeByUnicast, Known, Reachability
 use admission::{EchoValue, Echoes, is_redirected};
 use asked::{Asked, success};
 pub(crate) use block::NotedOperation;
+#[cfg(feature = "oscore")]
+pub(crate) use block::assemble;
 use block::{Blocks, Known as KnownBy, Part};
 pub use config::{Discoverable, Onboarding, ServerConfig};
 pub use disposition::{Context, Deferred, Disposition, ServerCounters, SilenceReason};

@@ -176,6 +176,7 @@ impl Endpoint {
 
     /// Drops what has waited too long, and does what is due for what still waits.
     pub(super) fn handle_work_timeout(&mut self, now: Instant) {
+        self.outer.expire(now);
         self.acknowledge_slow_answers(now);
         for (id, parked) in self.parking.expire(now) {
             self.work.retain(|work| work.id != id);
@@ -194,8 +195,12 @@ impl Endpoint {
         let contexts = self.guard.contexts.next_timeout();
         let contexts = contexts.map(|after| Instant::ZERO + after);
         let parked = self.parking.next_timeout();
-        self.guard
-            .next_timeout([contexts, parked].into_iter().flatten().min())
+        self.guard.next_timeout(
+            [contexts, parked, self.outer.next_timeout()]
+                .into_iter()
+                .flatten()
+                .min(),
+        )
     }
 }
 

@@ -309,8 +309,9 @@ impl Endpoint {
     }
 
     /// Sends a protected answer: type and Message ID, which protection does not cover, are those of this moment.
-    fn send_answer(&mut self, now: Instant, answer: &Answering, mut bytes: Vec<u8>) {
+    fn send_answer(&mut self, now: Instant, answer: &Answering, bytes: Vec<u8>) {
         let origin = &answer.asker.origin;
+        let mut bytes = self.in_outer_blocks(now, origin, bytes);
         let route = self.way_back(&origin.path);
         let group = origin.path.is_multicast();
         let piggybacked = !group && origin.kind == Type::Con && !origin.acknowledged;

@@ -36,6 +36,10 @@ pub struct SecurityConfig {
     pub addresses: usize,
     /// Sources whose budgets are told apart. Default 1024.
     pub sources: usize,
+    /// The largest protected message that is put together from outer blocks, which proxies make and nothing protects:
+    /// MAX_UNFRAGMENTED_SIZE, in bytes of its payload (RFC 8613 section 4.1.3.4.2). Larger ones are discarded. Default 4096;
+    /// 0: none is put together. 16 at a time, four of them from one address or /64 prefix.
+    pub unfragmented: usize,
     /// How long to wait before a reservation of sequence numbers that failed is tried again. Default 1 s.
     pub store_again_after: Duration,
 }
@@ -51,6 +55,7 @@ impl Default for SecurityConfig {
             unknown_for: Duration::from_secs(60),
             addresses: 1_024,
             sources: 1_024,
+            unfragmented: 4_096,
             store_again_after: Duration::from_secs(1),
         }
     }
@@ -62,6 +67,7 @@ impl SecurityConfig {
         2 * Budgets::memory_total(self.sources)
             + Budgets::memory_total(1)
             + 4 * self.addresses * (size_of::<((ContextId, Kid), Reached)>() + 1)
+            + crate::endpoint::outer_memory(self.unfragmented)
             + UNKNOWN * 3 * size_of::<((GroupId, Kid), Instant)>()
             + 256
     }

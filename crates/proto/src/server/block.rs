@@ -309,7 +309,7 @@ fn answered(response: &mut Response, code: Code, text: &str) -> Blocks {
 }
 
 /// The message as it would be in one piece.
-fn assemble(message: &Message<'_>, body: &[u8], if_none_match: bool) -> Vec<u8> {
+pub(crate) fn assemble(message: &Message<'_>, body: &[u8], if_none_match: bool) -> Vec<u8> {
     let mut bytes = alloc::vec![0; message.as_bytes().len() + body.len() + 8];
     let write = |bytes: &mut Vec<u8>| {
         let (kind, code) = (message.kind(), message.code());

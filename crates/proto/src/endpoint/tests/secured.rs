@@ -11,6 +11,7 @@ mod labour;
 mod member;
 mod notify;
 mod observe;
+mod outer;
 mod upkeep;
 
 use std::collections::VecDeque;
