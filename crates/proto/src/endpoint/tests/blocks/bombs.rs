@@ -227,7 +227,10 @@ fn sizes_that_change_from_block_to_block_give_the_same_body_or_none() {
     };
     let mut net = Net::new(2);
     assert_eq!(send(&mut net, &fitting), Code::CHANGED);
-    assert_eq!(*net.hosts[1].put.lock().unwrap(), [whole.clone()]);
+    assert_eq!(
+        *net.hosts[1].put.lock().unwrap(),
+        core::slice::from_ref(&whole)
+    );
     // A size at which the block would begin elsewhere.
     let mut net = Net::new(2);
     let lacking = [(0, 3), (256, 4)];
