@@ -1,6 +1,7 @@
 //! The core scenarios, in virtual time: each in IPv6 at link, realm and site scope, and in IPv4.
 
 mod actuator_control;
+mod block_wise;
 mod device_discovery;
 mod group_naming;
 mod many_members;

@@ -1,5 +1,7 @@
 //! Scenario 17: message exchange example 2 (groupcomm-bis Appendix D): the temperatures of a group, observed.
 
+mod example;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -255,140 +257,149 @@ fn the_temperatures_of_a_group_are_observed_and_forgotten() {
 // Covers: GC-3.6-17
 #[test]
 fn a_server_that_missed_the_deregistration_is_told_when_it_notifies() {
-    let mut cast = cast(Ground::ALL[0]);
-    let mut request = cast.request(get("/temperature"));
-    request.follow_up = FollowUp::None;
-    let id = cast.observe(request);
-    cast.run(20);
-    assert_eq!(cast.observers(), [1, 1, 1]);
-    cast.heard();
-    cast.deaf(1, true);
-    cast.end(id);
-    cast.run(20);
-    assert_eq!(cast.observers(), [0, 1, 0]);
-    assert_eq!(cast.outcome().members[1].state, ObservedState::Fresh);
-    cast.deaf(1, false);
-    cast.change("19 C");
-    cast.run(20);
-    assert_eq!(cast.observers(), [0, 0, 0]);
-    let requests = cast.requests();
-    let last = requests.last().unwrap();
-    assert_eq!((last.0, last.1, last.4), (false, Type::Con, Some(1)));
-    assert!(cast.heard().is_empty(), "nothing of it is delivered");
+    for ground in Ground::ALL {
+        let mut cast = cast(ground);
+        let mut request = cast.request(get("/temperature"));
+        request.follow_up = FollowUp::None;
+        let id = cast.observe(request);
+        cast.run(20);
+        assert_eq!(cast.observers(), [1, 1, 1]);
+        cast.heard();
+        cast.deaf(1, true);
+        cast.end(id);
+        cast.run(20);
+        assert_eq!(cast.observers(), [0, 1, 0]);
+        assert_eq!(cast.outcome().members[1].state, ObservedState::Fresh);
+        cast.deaf(1, false);
+        cast.change("19 C");
+        cast.run(20);
+        assert_eq!(cast.observers(), [0, 0, 0]);
+        let requests = cast.requests();
+        let last = requests.last().unwrap();
+        assert_eq!((last.0, last.1, last.4), (false, Type::Con, Some(1)));
+        assert!(cast.heard().is_empty(), "nothing of it is delivered");
+    }
 }
 
 // Covers: GC-3.6-15
 #[test]
 fn one_server_is_left_by_a_deregistration_or_by_a_reset_and_the_others_stay() {
-    let mut cast = cast(Ground::ALL[0]);
-    let id = cast.observe(cast.request(get("/temperature")));
-    cast.run(20);
-    let now = cast.stage.world.now();
-    let endpoint = cast.stage.world.endpoint(cast.client);
-    endpoint.end_observation_of(now, id, ObservedIndex(2));
-    cast.run(5);
-    assert_eq!(cast.observers(), [1, 1, 0]);
-    // A client that has no place for a third member resets what comes from it.
-    let mut cast = self::cast(Ground::ALL[0]);
-    let mut request = cast.request(get("/temperature"));
-    request.expect = Expectation::nobody();
-    request.limits.unexpected = 2;
-    cast.observe(request);
-    cast.run(20);
-    assert_eq!(cast.heard().len(), 2);
-    cast.change("18 C");
-    cast.run(20);
-    let observers = cast.observers();
-    assert_eq!(observers.iter().sum::<usize>(), 2, "{observers:?}");
-    assert_eq!(cast.heard().len(), 2);
+    for ground in Ground::ALL {
+        let mut cast = cast(ground);
+        let id = cast.observe(cast.request(get("/temperature")));
+        cast.run(20);
+        let now = cast.stage.world.now();
+        let endpoint = cast.stage.world.endpoint(cast.client);
+        endpoint.end_observation_of(now, id, ObservedIndex(2));
+        cast.run(5);
+        assert_eq!(cast.observers(), [1, 1, 0]);
+        // A client that has no place for a third member resets what comes from it.
+        let mut cast = self::cast(ground);
+        let mut request = cast.request(get("/temperature"));
+        request.expect = Expectation::nobody();
+        request.limits.unexpected = 2;
+        cast.observe(request);
+        cast.run(20);
+        assert_eq!(cast.heard().len(), 2);
+        cast.change("18 C");
+        cast.run(20);
+        let observers = cast.observers();
+        assert_eq!(observers.iter().sum::<usize>(), 2, "{observers:?}");
+        assert_eq!(cast.heard().len(), 2);
+    }
 }
 
 // Covers: GC-3.6-04, GC-3.6-05
 #[test]
 fn a_repeat_reaches_who_missed_the_request_and_a_fresh_message_id_is_answered_by_all() {
-    for (repeat, answers) in [
-        (Repeat::SameMessage(1), [1, 1, 1]),
-        (Repeat::NewMessageId(1), [2, 1, 2]),
-    ] {
-        let mut cast = cast(Ground::ALL[0]);
-        let mut request = cast.request(get("/temperature"));
-        request.repeat = repeat;
-        cast.deaf(1, true);
-        cast.observe(request);
-        cast.run(5);
-        cast.deaf(1, false);
-        cast.run(10);
-        assert_eq!(cast.observers(), [1, 1, 1], "one entry each");
-        let said: Vec<_> = (0..3).map(|server| cast.said(server).len()).collect();
-        assert_eq!(said, answers);
-        let requests = cast.requests();
-        assert_eq!(requests.len(), 2);
-        assert_eq!(requests[0].3, requests[1].3);
+    for ground in Ground::ALL {
+        for (repeat, answers) in [
+            (Repeat::SameMessage(1), [1, 1, 1]),
+            (Repeat::NewMessageId(1), [2, 1, 2]),
+        ] {
+            let mut cast = cast(ground);
+            let mut request = cast.request(get("/temperature"));
+            request.repeat = repeat;
+            cast.deaf(1, true);
+            cast.observe(request);
+            cast.run(5);
+            cast.deaf(1, false);
+            cast.run(10);
+            assert_eq!(cast.observers(), [1, 1, 1], "one entry each");
+            let said: Vec<_> = (0..3).map(|server| cast.said(server).len()).collect();
+            assert_eq!(said, answers);
+            let requests = cast.requests();
+            assert_eq!(requests.len(), 2);
+            assert_eq!(requests[0].3, requests[1].3);
+        }
     }
 }
 
 #[test]
 fn a_client_that_is_gone_is_forgotten_at_the_first_notification_that_nobody_acknowledges() {
-    let mut cast = cast(Ground::ALL[0]);
-    cast.observe(cast.request(get("/temperature")));
-    cast.run(20);
-    assert_eq!(cast.observers(), [1, 1, 1]);
-    let client = cast.client;
-    cast.stage.world.loss(client, 1.0);
-    for change in 0..10 {
-        cast.change(&format!("{change} C"));
+    for ground in Ground::ALL {
+        let mut cast = cast(ground);
+        cast.observe(cast.request(get("/temperature")));
         cast.run(20);
+        assert_eq!(cast.observers(), [1, 1, 1]);
+        let client = cast.client;
+        cast.stage.world.loss(client, 1.0);
+        for change in 0..10 {
+            cast.change(&format!("{change} C"));
+            cast.run(20);
+        }
+        cast.run(120);
+        assert_eq!(cast.observers(), [0, 0, 0]);
+        // When it is back, its next registration brings everything back.
+        cast.stage.world.loss(client, 0.0);
+        cast.heard();
+        cast.run(3_600);
+        assert_eq!(cast.observers(), [1, 1, 1]);
+        let heard = cast.heard();
+        assert!(heard.iter().all(|(.., said)| said == "9 C"), "{heard:?}");
+        let members: Vec<_> = heard.iter().map(|(member, ..)| *member).collect();
+        assert!([0, 1, 2].iter().all(|member| members.contains(member)));
     }
-    cast.run(120);
-    assert_eq!(cast.observers(), [0, 0, 0]);
-    // When it is back, its next registration brings everything back.
-    cast.stage.world.loss(client, 0.0);
-    cast.heard();
-    cast.run(3_600);
-    assert_eq!(cast.observers(), [1, 1, 1]);
-    let heard = cast.heard();
-    assert!(heard.iter().all(|(.., said)| said == "9 C"), "{heard:?}");
-    let members: Vec<_> = heard.iter().map(|(member, ..)| *member).collect();
-    assert!([0, 1, 2].iter().all(|member| members.contains(member)));
 }
 
 #[test]
 fn a_late_joiner_is_heard_after_the_next_registration() {
-    let mut cast = cast(Ground::ALL[0]);
-    let mut request = cast.request(get("/temperature"));
-    request.every = Some(Duration::from_secs(600));
-    let id = cast.observe(request);
-    cast.run(60);
-    cast.heard();
-    // A fourth member, not expected by anybody.
-    let ground = cast.stage.ground;
-    let host = cast
-        .stage
-        .member_with(74, &[5683, PORT], EndpointConfig::default());
-    cast.stage.join(host, ground.group(1, PORT));
-    let resource = Resource::at("/temperature")
-        .get(
-            |_: &antiphon_proto::Incoming<'_>, r: &mut antiphon_proto::Response| {
-                r.payload.extend_from_slice(b"new");
-            },
-        )
-        .observable()
-        .group_policy(GroupPolicy::respond());
-    let resource = cast.stage.offer(host, resource);
-    cast.run(500);
-    assert!(cast.heard().iter().all(|(member, ..)| *member < 3));
-    cast.run(60);
-    let joined = cast.heard();
-    let joined: Vec<_> = joined.iter().filter(|(member, ..)| *member == 3).collect();
-    let [(_, News::Joined, _, said)] = joined[..] else {
-        panic!("{joined:?}");
-    };
-    assert_eq!(said, "new");
-    assert_eq!(cast.stage.server(host).observers_of(resource), 1);
-    cast.end(id);
-    cast.run(60);
-    assert_eq!(cast.stage.server(host).observers_of(resource), 0);
-    let outcome = cast.outcome();
-    let address = outcome.members[3].address.unwrap();
-    assert_eq!(number_of(address.ip()), 74);
+    for ground in Ground::ALL {
+        let mut cast = cast(ground);
+        let mut request = cast.request(get("/temperature"));
+        request.every = Some(Duration::from_secs(600));
+        let id = cast.observe(request);
+        cast.run(60);
+        cast.heard();
+        // A fourth member, not expected by anybody.
+        let host = cast
+            .stage
+            .member_with(74, &[5683, PORT], EndpointConfig::default());
+        cast.stage.join(host, ground.group(1, PORT));
+        let resource = Resource::at("/temperature")
+            .get(
+                |_: &antiphon_proto::Incoming<'_>, r: &mut antiphon_proto::Response| {
+                    r.payload.extend_from_slice(b"new");
+                },
+            )
+            .observable()
+            .group_policy(GroupPolicy::respond());
+        let resource = cast.stage.offer(host, resource);
+        cast.run(500);
+        assert!(cast.heard().iter().all(|(member, ..)| *member < 3));
+        cast.run(60);
+        let joined = cast.heard();
+        let joined: Vec<_> = joined.iter().filter(|(member, ..)| *member == 3).collect();
+        let [(_, News::Joined, _, said)] = joined[..] else {
+            panic!("{joined:?}");
+        };
+        assert_eq!(said, "new");
+        assert_eq!(cast.stage.server(host).observers_of(resource), 1);
+        cast.end(id);
+        cast.run(60);
+        assert_eq!(cast.stage.server(host).observers_of(resource), 0);
+        let outcome = cast.outcome();
+        let address = outcome.members[3].address.unwrap();
+        assert_eq!(number_of(address.ip()), 74);
+    }
 }
