@@ -2,6 +2,7 @@
 
 mod actuator_control;
 mod block_wise;
+mod caching;
 mod device_discovery;
 mod group_naming;
 mod many_members;

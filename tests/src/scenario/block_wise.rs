@@ -374,7 +374,10 @@ fn block1_by_multicast_is_neither_sent_nor_put_together() {
         // Nor does it cut a body that is large by itself.
         let large = put("/log", &"x".repeat(1_100));
         let question = stage.question(large, ground.all_nodes());
-        assert_eq!(stage.collect(client, question).codes(), [(71, Code::CHANGED)]);
+        assert_eq!(
+            stage.collect(client, question).codes(),
+            [(71, Code::CHANGED)]
+        );
         let sent = stage.sent(client);
         assert_eq!(sent.len(), 1);
         assert_eq!(parse(&sent[0]).option(OptionNumber::BLOCK1), None);

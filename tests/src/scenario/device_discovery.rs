@@ -6,7 +6,9 @@ use antiphon_netsim::HostId;
 use antiphon_proto::{
     Attributes, Discoverable, EndedBy, EndpointConfig, GroupPolicy, NoSec, Resource, Security,
 };
-use antiphon_tests::stage::{CLIENT_PORT, Collected, Datagram, Diary, Ground, Stage, get, parse};
+use antiphon_tests::stage::{
+    CLIENT_PORT, Collected, Datagram, Diary, Ground, Stage, get, number_of, parse,
+};
 use antiphon_wire::{Code, OptionNumber, Type, Uri};
 
 struct Cast {
@@ -292,4 +294,60 @@ fn an_answer_with_a_foreign_token_is_not_delivered() {
         assert_eq!(counters.unmatched, 3);
         cast.goes_on();
     }
+}
+
+// Covers: GC-3.5-09, GC-3.7-04
+#[test]
+fn a_list_of_links_larger_than_an_answer_begins_with_its_first_block_and_is_completed_by_unicast() {
+    for ground in Ground::ALL {
+        let mut cast = cast(ground);
+        let large = cast.members[0];
+        for n in 0..40 {
+            let resource = Resource::at(&format!("/sensors/temperature/{n}"));
+            cast.stage.offer(
+                large,
+                resource.get(Diary::new().handler(Code::CONTENT, "0")),
+            );
+        }
+        cast.stage.forget(&cast.members.clone());
+        cast.stage.forget(&[cast.client]);
+        let found = cast.discover(None);
+        assert_eq!(found.who(), [11, 12, 13], "{ground:?}");
+        let links = &found.texts()[0].1;
+        for n in 0..40 {
+            assert!(
+                links.contains(&format!("</sensors/temperature/{n}>")),
+                "{n}: {links}"
+            );
+        }
+        // 0/1/x by the group request, and the others in order, asked of it alone.
+        let said = cast.stage.sent(large);
+        let blocks: Vec<_> = said
+            .iter()
+            .map(|bytes| block2(&parse(bytes)).unwrap())
+            .collect();
+        let size = blocks[0].2;
+        let last = links.len().div_ceil(size) as u32 - 1;
+        let expected: Vec<_> = (0..=last).map(|n| (n, n < last, size)).collect();
+        assert_eq!(blocks, expected);
+        assert_eq!(parse(&said[0]).kind(), Type::Non);
+        let sent = &cast.stage.world.node(cast.client).sent;
+        let multicast = sent.iter().filter(|(_, route, _)| route.is_multicast());
+        assert_eq!(multicast.count(), 1);
+        let in_person = sent.iter().filter(|(_, route, _)| !route.is_multicast());
+        let whom = in_person.map(|(_, route, _)| number_of(route.destination.ip()));
+        assert_eq!(whom.collect::<Vec<_>>(), vec![11; last as usize]);
+        // The others fit, and are whole.
+        for member in &cast.members[1..3] {
+            let said = cast.stage.sent(*member);
+            assert_eq!((said.len(), block2(&parse(&said[0]))), (1, None));
+        }
+        cast.goes_on();
+    }
+}
+
+fn block2(message: &antiphon_wire::Message<'_>) -> Option<(u32, bool, usize)> {
+    let value = message.option(OptionNumber::BLOCK2)?;
+    let block = antiphon_wire::BlockValue::decode(value).unwrap();
+    Some((block.num(), block.more(), block.size()))
 }

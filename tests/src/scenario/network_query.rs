@@ -471,7 +471,8 @@ fn a_large_representation_is_served_to_a_group_in_blocks() {
         stage.settle();
         let question = stage.question(get("/battery"), ground.all_nodes());
         let done = stage.collect(client, question);
-        assert_eq!(done.who(), [51, 52]);
+        let bodies = [(51, "x".repeat(64)), (52, "x".repeat(65))];
+        assert_eq!(done.texts(), bodies, "each is one whole answer");
         let [whole, cut] = [members[0], members[1]].map(|member| stage.sent(member));
         let block = antiphon_wire::OptionNumber::BLOCK2;
         let (whole, first) = (

@@ -177,3 +177,43 @@ fn two_questions_at_once_never_mix() {
         assert_eq!(lights.texts(), [links(13)]);
     }
 }
+
+// Covers: GC-3.5-09
+#[test]
+fn many_matching_links_come_in_blocks_and_the_query_goes_with_each_request_for_them() {
+    for ground in Ground::ALL {
+        let mut cast = cast(ground);
+        // A fourth server with many services of the type, and many others.
+        let many = cast.stage.member(14);
+        for n in 0..160 {
+            let kind = if n % 2 == 0 { "temp" } else { "light" };
+            let resource = Resource::at(&format!("/s/{kind}/{n}"))
+                .get(Diary::new().handler(Code::CONTENT, "0"))
+                .attributes(Attributes::new().rt(kind));
+            cast.stage.offer(many, resource);
+        }
+        cast.stage.settle();
+        cast.stage.forget(&[cast.client]);
+        let found = cast.discover("rt=temp");
+        assert_eq!(found.who(), [11, 12, 14], "{ground:?}");
+        let texts = found.texts();
+        assert_eq!(texts[..2], [links(11), links(12)]);
+        for n in 0..160 {
+            let listed = texts[2].1.contains(&format!("</s/temp/{n}>"));
+            assert_eq!(listed, n % 2 == 0, "{n}: {}", texts[2].1);
+        }
+        assert!(!texts[2].1.contains("light"));
+        let requests = cast.stage.sent(cast.client);
+        assert_eq!(requests.len(), 2, "one to the group, one to the fourth");
+        for (number, bytes) in (0..).zip(&requests) {
+            let request = parse(bytes);
+            assert_eq!(
+                request.option(OptionNumber::URI_QUERY),
+                Some(&b"rt=temp"[..])
+            );
+            let block = request.option(OptionNumber::BLOCK2);
+            let block = block.map(|value| antiphon_wire::BlockValue::decode(value).unwrap().num());
+            assert_eq!(block, (number > 0).then_some(number));
+        }
+    }
+}

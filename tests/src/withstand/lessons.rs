@@ -1,16 +1,18 @@
 //! What two other implementations taught: each of their mistakes as a test that ours does not make it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant as Clock};
 
 use antiphon_netsim::{Interface as NetInterface, Segment};
 use antiphon_proto::{
-    CollectionEvent, DedupLimits, EndpointConfig, Event, GroupPolicy, Leisure, Reliability,
-    Resource,
+    CollectionEvent, DedupLimits, EndpointConfig, Event, GroupPolicy, Incoming, Leisure, NoSec,
+    ObservationEvent, ObserveRequest, Reliability, Resource, Response, Security,
 };
 use antiphon_tests::sim::World;
 use antiphon_tests::stage::{CLIENT_PORT, Datagram, Diary, Ground, Stage, get, parse, target};
-use antiphon_wire::{Code, NoResponse, OptionNumber, Type};
+use antiphon_wire::{Code, NoResponse, OptionNumber, Token, Type};
 
 use super::bare::{Bare, group, me, request};
 
@@ -283,6 +285,180 @@ fn lesson_07_a_leisure_of_zero_answers_at_once() {
                 "only the way"
             );
         }
+    }
+}
+
+/// In another implementation each update begins the leisure anew, and what changes faster than that is never told.
+#[test]
+fn lesson_07_a_new_state_replaces_what_a_pending_notification_says_and_not_its_time() {
+    const LEISURE: Duration = Duration::from_secs(5);
+    let ground = Ground::Link;
+    let mut stage = Stage::new(ground, 7);
+    let client = stage.client();
+    let member = stage.member(11);
+    let state = Arc::new(AtomicU32::new(0));
+    let said = state.clone();
+    let resource = Resource::at("/r")
+        .get(move |_: &Incoming<'_>, r: &mut Response| {
+            let now = said.load(Ordering::Relaxed);
+            r.payload.extend_from_slice(now.to_string().as_bytes());
+        })
+        .observable()
+        .group_policy(GroupPolicy::respond().leisure(Leisure::Fixed(LEISURE)));
+    let resource = stage.offer(member, resource);
+    stage.settle();
+    let security = Security::Unsecured(NoSec::Accepted);
+    let mut request = ObserveRequest::group(get("/r"), target(ground.all_nodes()), security);
+    request.every = None;
+    let now = stage.world.now();
+    stage.world.endpoint(client).observe(now, request).unwrap();
+    stage.run(2 * LEISURE);
+    // Ten changes in each leisure period, a minute long.
+    let began = stage.world.now();
+    let mut told_at = Vec::new();
+    for change in 1..=120 {
+        state.store(change, Ordering::Relaxed);
+        let now = stage.world.now();
+        stage.world.endpoint(member).changed(now, resource);
+        stage.run(LEISURE / 10);
+        for (at, event) in std::mem::take(&mut stage.world.node(client).events) {
+            if let Event::Observation(ObservationEvent::Notification(n)) = event {
+                if at < began {
+                    continue; // the first answer
+                }
+                let text = String::from_utf8(n.response.payload).unwrap();
+                let told: u32 = text.parse().unwrap();
+                assert!(told + 1 >= change, "{told} was told when {change} held");
+                told_at.push(at);
+            }
+        }
+    }
+    assert!(
+        told_at.len() >= 6,
+        "{} notifications in a minute",
+        told_at.len()
+    );
+    let gaps = told_at.windows(2).map(|two| two[1].since(two[0]));
+    let longest = gaps.max().unwrap();
+    // One leisure period after the other, at the end of each at the latest.
+    assert!(
+        longest <= 2 * LEISURE + Duration::from_millis(500),
+        "{longest:?}"
+    );
+}
+
+/// Californium has one order for all responders, so that all but one member seem silent.
+#[test]
+fn lesson_08_each_responder_has_an_order_of_its_own() {
+    for ground in Ground::ALL {
+        let mut stage = Stage::new(ground, 8);
+        let client = stage.client();
+        let members = [91, 92, 93].map(|n| stage.stranger(n, 5683));
+        let security = Security::Unsecured(NoSec::Accepted);
+        let group = target(ground.group(1, 5683));
+        let request = ObserveRequest::group(get("/r"), group, security);
+        let now = stage.world.now();
+        stage.world.endpoint(client).observe(now, request).unwrap();
+        stage.settle();
+        let token = parse(&stage.sent(client)[0]).token();
+        let to = SocketAddr::new(ground.address(1), CLIENT_PORT);
+        let mut expected = Vec::new();
+        // Numbers of the first far above those of the others, which rise as well.
+        for round in 1..=3_u8 {
+            for (member, base) in members.into_iter().zip([0x7f_ff_00_u32, 0x10, 0x01]) {
+                let number = base + u32::from(round);
+                let bytes = number.to_be_bytes();
+                let leading = bytes.iter().take_while(|byte| **byte == 0).count();
+                let text = format!("{number}");
+                let notification = Datagram {
+                    kind: Type::Non,
+                    code: Code::CONTENT,
+                    mid: u16::from(round),
+                    token: token.as_bytes(),
+                    options: &[(OptionNumber::OBSERVE, &bytes[leading..])],
+                    payload: text.as_bytes(),
+                };
+                stage.say(member, to, notification.bytes());
+                stage.settle();
+                expected.push(number);
+            }
+        }
+        let events = std::mem::take(&mut stage.world.node(client).events);
+        let heard = events.into_iter().filter_map(|(_, event)| match event {
+            Event::Observation(ObservationEvent::Notification(n)) => n.number,
+            Event::Observation(ObservationEvent::Stale { .. }) => panic!("{ground:?}: {event:?}"),
+            _ => None,
+        });
+        assert_eq!(heard.collect::<Vec<_>>(), expected, "{ground:?}");
+    }
+}
+
+/// go-coap with three responders behind one address delivers short bodies without an error; Californium first blocks only.
+#[test]
+fn lesson_09_bodies_in_blocks_of_responders_behind_one_address_are_kept_apart() {
+    for ground in Ground::ALL {
+        let mut stage = Stage::new(ground, 9);
+        let client = stage.client();
+        let gateway = stage.stranger(91, 1_001);
+        let ports = [1_001, 1_002, 1_003];
+        for port in &ports[1..] {
+            let network = stage.world.sim.network_mut();
+            network.bind(gateway.host, *port).unwrap();
+        }
+        let question = stage.question(get("/r"), ground.group(1, 5683));
+        let id = stage.ask(client, question);
+        stage.settle();
+        let to = SocketAddr::new(ground.address(1), CLIENT_PORT);
+        let block = |port: u16, number: u8| vec![(port - 1_000) as u8 * 16 + number; 64];
+        let answer = |port, kind, mid, token: Token, number: u8| {
+            let value = number * 16 + if number < 2 { 0x0a } else { 0x02 };
+            let datagram = Datagram {
+                kind,
+                code: Code::CONTENT,
+                mid,
+                token: token.as_bytes(),
+                options: &[(OptionNumber::BLOCK2, &[value])],
+                payload: &block(port, number),
+            };
+            datagram.bytes()
+        };
+        let token = parse(&stage.sent(client)[0]).token();
+        for port in ports {
+            let from = antiphon_tests::stage::Stranger { port, ..gateway };
+            stage.say(from, to, answer(port, Type::Non, 1, token, 0));
+        }
+        let mut seen = 1;
+        for _ in 0..20 {
+            stage.run(Duration::from_millis(10));
+            let sent = stage.world.node(client).sent[seen..].to_vec();
+            seen += sent.len();
+            // The last one asked is answered first.
+            for (_, route, bytes) in sent.iter().rev() {
+                let request = parse(bytes);
+                let port = route.destination.port();
+                let number = request.option(OptionNumber::BLOCK2).unwrap()[0] >> 4;
+                let (mid, token) = (request.message_id().0, request.token());
+                // Its neighbour answers with its token before it does: that is not its answer.
+                let neighbour = 1_001 + (port - 1_000) % 3;
+                let from = antiphon_tests::stage::Stranger {
+                    port: neighbour,
+                    ..gateway
+                };
+                stage.say(from, to, answer(neighbour, Type::Non, 7, token, number));
+                let from = antiphon_tests::stage::Stranger { port, ..gateway };
+                stage.say(from, to, answer(port, Type::Ack, mid, token, number));
+            }
+        }
+        stage.run(Duration::from_secs(30));
+        let done = stage.collected(client, id);
+        let mut bodies: Vec<_> = done
+            .answers
+            .iter()
+            .map(|answer| (answer.from.peer.port(), answer.response.payload.clone()))
+            .collect();
+        bodies.sort();
+        let expected = ports.map(|port| (port, [0, 1, 2].map(|n| block(port, n)).concat()));
+        assert_eq!(bodies, expected, "{ground:?}");
     }
 }
 
