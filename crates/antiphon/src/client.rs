@@ -47,7 +47,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The socket for a destination, and what it is bound to.
-    fn socket_for(&self, destination: SocketAddr) -> Option<(SocketId, SocketAddr)> {
+    pub(crate) fn socket_for(&self, destination: SocketAddr) -> Option<(SocketId, SocketAddr)> {
         let same = |(_, local): &&(SocketId, SocketAddr)| local.is_ipv4() == destination.is_ipv4();
         self.sockets.iter().find(same).copied()
     }
@@ -64,7 +64,7 @@ pub(crate) enum Protecting<T> {
 }
 
 impl<T> Protecting<T> {
-    fn and(self, said: Self) -> Self {
+    pub(crate) fn and(self, said: Self) -> Self {
         match (self, said) {
             (Self::NotStated, said) => said,
             // To give another reason is no contradiction.

@@ -27,6 +27,7 @@
 //! - [`Server`] answers: [`Resource`]s with inline or async handlers ([`AsyncResource`]), [`Membership`]s in groups, and a [`Handle`] to
 //!   change all of it while it runs.
 //! - [`security_group`]: groups and peers with whom messages are protected, [`SecurityGroup`] and [`OscoreContext`].
+//! - [`distribution`]: one image to a whole group.
 //! - [`resolve`]: host names that stand for one or several groups. [`egress`]: by which interface a group request leaves.
 //! - [`interfaces`]: the network interfaces of this host. [`socket`]: UDP with multicast, packet information and batches.
 //! - [`store`]: the sealed file that keeps keys and sequence numbers over crashes.
@@ -41,6 +42,7 @@
 
 mod client;
 mod clock;
+pub mod distribution;
 mod driver;
 pub mod egress;
 pub mod error;

@@ -18,7 +18,7 @@ pub struct Collection {
 
 impl Collection {
     /// Begins to follow a collection that the endpoint has just taken.
-    pub(super) fn follow(driver: &mut Driver, id: CollectionId, link: WeakLink) -> Self {
+    pub(crate) fn follow(driver: &mut Driver, id: CollectionId, link: WeakLink) -> Self {
         Self {
             id,
             events: driver.follow(id),

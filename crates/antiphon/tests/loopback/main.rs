@@ -5,6 +5,7 @@
 mod action;
 mod bodies;
 mod cached;
+mod distribute;
 mod groups;
 mod life;
 mod load;

@@ -64,6 +64,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// So often at most it is doubled.
 const DOUBLED: u32 = 4;
+/// For a device that has not heard of the image the announcement is repeated, this long after the last one at the earliest.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(2);
 /// What could not be sent is tried again after this time.
 const NOT_SENT: Duration = Duration::from_secs(1);
 /// How often it is looked who has not been heard for too long.
@@ -98,6 +100,7 @@ pub struct Distributor {
     /// What was handed out and not yet reported as sent.
     outstanding: Option<Item>,
     next_announcement: Instant,
+    last_announcement: Instant,
     /// In the repair phase, an end notice follows each announcement.
     notice_due: bool,
     next_look: Instant,
@@ -178,6 +181,7 @@ impl Distributor {
             pass: 0,
             outstanding: None,
             next_announcement: Instant::ZERO,
+            last_announcement: Instant::ZERO,
             notice_due: false,
             next_look: Instant::ZERO,
             last_repair: None,
@@ -308,6 +312,7 @@ impl Distributor {
     fn announced(&mut self, now: Instant, bytes: u64) {
         let least = self.pace.time_of(bytes * u64::from(ANNOUNCE_SHARE));
         self.next_announcement = now + self.config.announce_every.max(least);
+        self.last_announcement = now;
         match &mut self.stage {
             Stage::Announcing { left, next } => {
                 if *left == self.config.announcements {
@@ -620,6 +625,10 @@ impl Distributor {
             self.changed.insert(index);
         }
         let (open, again) = (member.is_open(), member.next_ask(changed));
+        if member.waits_for_announcement() {
+            let soon = now.max(self.last_announcement + ANNOUNCE_AGAIN);
+            self.next_announcement = self.next_announcement.min(soon);
+        }
         match &mut self.stage {
             Stage::Counting { open, .. } if !counted => *open = open.saturating_sub(1),
             Stage::Passing { .. } if open => {

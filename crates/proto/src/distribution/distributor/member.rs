@@ -150,6 +150,15 @@ impl Member {
         first.saturating_mul(1 << self.again)
     }
 
+    /// It has answered and knows nothing of the image.
+    pub(super) fn waits_for_announcement(&self) -> bool {
+        self.state.is_none()
+            && self.busy_with.is_none()
+            && self.code.is_none()
+            && self.failure.is_none()
+            && self.heard.is_some()
+    }
+
     pub(super) fn lacks_everything(&self) -> bool {
         matches!(self.lacks(), Lacks::Everything)
     }

@@ -4,6 +4,9 @@ use core::time::Duration;
 
 use crate::time::Instant;
 
+/// Whoever is called so much too late may make up for it: timers of systems are late by a millisecond, at each datagram.
+const LATE: Duration = Duration::from_millis(10);
+
 /// What was sent is paid off at the rate before anything else is sent: no bursts.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -26,7 +29,7 @@ impl Pace {
 
     /// A datagram left.
     pub(super) fn sent(&mut self, now: Instant, bytes: u64) {
-        self.free = self.free.max(now) + self.time_of(bytes);
+        self.free = self.free.max(now - LATE) + self.time_of(bytes);
     }
 
     /// Nothing leaves for this long.

@@ -82,15 +82,16 @@ fn what_goes_to_the_group_keeps_to_the_rate_without_bursts() {
         ..config(40, &[])
     });
     play.run_until(DistributorEvent::PassEnded { pass: 1 });
-    let mut free = play.said[0].0;
+    let mut free = play.said[0].0 - Duration::from_millis(10);
     for ((at, said), request) in play.said.iter().zip(&play.requests) {
         assert!(*at >= free, "{said:?} is too early");
         assert!(
             at.since(free) <= Duration::from_millis(1),
             "{said:?} is late"
         );
-        // at 1,000 bytes a second, a byte takes a millisecond
-        free = *at + Duration::from_millis(config::coap_length(request) + 48);
+        // at 1,000 bytes a second, a byte takes a millisecond; the first is taken to be 10 ms late
+        free = free.max(*at - Duration::from_millis(10))
+            + Duration::from_millis(config::coap_length(request) + 48);
     }
     assert_eq!(play.distributor.progress().group_bytes, play.bytes);
     assert_eq!(play.distributor.progress().block_datagrams, 40);
@@ -336,6 +337,24 @@ fn counting_waits_for_slow_devices_and_not_for_ever() {
         play.distributor.member(0).unwrap().failure,
         Some(Failure::TimedOut)
     );
+}
+
+#[test]
+fn lateness_of_timers_is_made_up_for() {
+    let mut pace = pace::Pace::new(1_000);
+    let at = |millis: u64| Instant::from_millis(10_000 + millis);
+    pace.sent(at(0), 100);
+    assert_eq!(pace.free(), at(90), "as if it was 10 ms late");
+    pace.sent(at(95), 100);
+    assert_eq!(pace.free(), at(190), "5 ms late");
+    pace.sent(at(200), 100);
+    assert_eq!(pace.free(), at(290), "10 ms late");
+    pace.sent(at(301), 100);
+    assert_eq!(pace.free(), at(391), "11 ms late: 10 are made up for");
+    pace.pause(at(301), Duration::from_millis(50));
+    assert_eq!(pace.free(), at(391));
+    pace.pause(at(301), Duration::from_secs(1));
+    assert_eq!(pace.free(), at(1_301));
 }
 
 #[test]

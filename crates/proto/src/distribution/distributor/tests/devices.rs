@@ -298,6 +298,29 @@ fn an_idle_device_lacks_everything() {
 }
 
 #[test]
+fn for_a_device_that_has_not_heard_of_the_image_it_is_announced_again() {
+    let mut play = Play::new(DistributorConfig {
+        rate: 10_000,
+        ..config(4_000, &[1, 2])
+    })
+    .says(1, DeviceStatus::default())
+    .says(2, receiving(4_000, &[]));
+    play.run_until(DistributorEvent::PassBegun {
+        pass: 1,
+        blocks: 4_000,
+    });
+    play.tells(1, receiving(4_000, &[7]));
+    play.run(seconds(20));
+    let at = play.at_of(&Said::Announcement);
+    // after 0, 2 and 4 s as always, then for device 1, and then no more than in any case
+    assert_eq!(at.len(), 4, "{at:?}");
+    assert!(
+        at[3] >= seconds(6) && at[3] < Duration::from_millis(6_100),
+        "{at:?}"
+    );
+}
+
+#[test]
 fn a_device_that_knows_no_distributions_says_so() {
     let mut play = Play::new(config(4, &[1]));
     while play.distributor.phase() == DistributionPhase::Announcing {
