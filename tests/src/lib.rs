@@ -9,6 +9,7 @@
 //! ```
 
 mod hosts;
+pub mod images;
 pub mod kill;
 pub mod ours;
 mod peer;

@@ -12,4 +12,5 @@ mod notification;
 mod observation;
 mod rounds;
 mod service_discovery;
+mod software_update;
 mod status_request;
