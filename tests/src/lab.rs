@@ -1,5 +1,6 @@
 //! The lab itself: what the other tests rely on when they make hosts deaf, unplug them or look at their packets.
 
+mod observed;
 mod ours;
 
 use std::collections::BTreeSet;

@@ -260,6 +260,26 @@ fn a_member_that_is_missing_is_named() {
 }
 
 #[test]
+fn who_cannot_be_reached_has_a_row_with_the_reason_in_the_last_column() {
+    let place = Place::new();
+    let _member = place.play(1, 1);
+    let (one, two) = (
+        format!("one={}", place.member(1)),
+        format!("two={}", place.member(2)),
+    );
+    let args = ["observe", &place.uri(), "-e", &one, "-e", &two];
+    let output = antiphon(&[&args[..], &["--for", "1s"], &QUICK].concat());
+    let text = out(&output);
+    let column = text.find("value").unwrap();
+    let row = |name| text.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(row("one").contains("  first  "), "{text}");
+    assert_eq!(&row("one")[column..], "7 C", "{text}");
+    assert!(row("two").contains("  unreached  "), "{text}");
+    let why = &row("two")[column..];
+    assert_eq!(why, "unreachable: nobody listens on that port", "{text}");
+}
+
+#[test]
 fn one_member_is_observed_and_each_event_is_an_object() {
     let place = Place::new();
     let member = place.play(1, 9);

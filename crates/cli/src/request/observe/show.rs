@@ -111,11 +111,11 @@ impl<'a> Screen<'a> {
             },
             Form::Live { .. } => self.redraw(),
             Form::Lines { table, begun } => match (change, aside(event)) {
-                (Some((ObservedIndex(index), what)), _) => {
+                (Some((ObservedIndex(index), what, why)), _) => {
                     let Some(row) = self.rows.get(index as usize) else {
                         return Ok(());
                     };
-                    let line = table.row(&row.line(self.begun, &what));
+                    let line = table.row(&row.line(self.begun, what, &why));
                     if !core::mem::replace(begun, true) {
                         print_line(&table.header())?;
                     }
@@ -138,8 +138,8 @@ impl<'a> Screen<'a> {
         &mut self.rows[index]
     }
 
-    /// Keeps what an event says: whose row has changed, and what is new about it.
-    fn note(&mut self, event: &ObservationEvent) -> Option<(ObservedIndex, String)> {
+    /// Keeps what an event says: whose row has changed, what is new about it, and why it is no notification.
+    fn note(&mut self, event: &ObservationEvent) -> Option<(ObservedIndex, &'static str, String)> {
         match event {
             ObservationEvent::Notification(n) => {
                 let signer = n.signer().map(|signer| SignedBy::of(&signer, self.group));
@@ -154,29 +154,27 @@ impl<'a> Screen<'a> {
                 row.order = n.number;
                 row.heard = Some(Instant::now());
                 row.state = None;
-                Some((n.member, news_name(n.news).into()))
+                Some((n.member, news_name(n.news), String::new()))
             }
-            ObservationEvent::Stale { member, .. } => Some((*member, "stale".into())),
+            ObservationEvent::Stale { member, .. } => Some((*member, "stale", String::new())),
             ObservationEvent::Incomplete {
                 member, failure, ..
-            } => Some((*member, format!("incomplete: {failure}"))),
+            } => Some((*member, "incomplete", failure.to_string())),
             ObservationEvent::Silent { member, .. } => {
                 let row = self.row(*member);
                 row.missed += 1;
                 row.state = Some("silent".into());
-                Some((*member, "silent".into()))
+                Some((*member, "silent", String::new()))
             }
             ObservationEvent::Unreached {
                 member, failure, ..
             } => {
-                let text = format!("not reached: {failure}");
-                self.row(*member).state = Some(text.clone());
-                Some((*member, text))
+                self.row(*member).state = Some(format!("not reached: {failure}"));
+                Some((*member, "unreached", failure.to_string()))
             }
             ObservationEvent::MemberEnded { member, why, .. } => {
-                let text = format!("ended: {why}");
-                self.row(*member).state = Some(text.clone());
-                Some((*member, text))
+                self.row(*member).state = Some(format!("ended: {why}"));
+                Some((*member, "ended", why.to_string()))
             }
             _ => None,
         }
@@ -352,7 +350,7 @@ fn columns(names: &[String]) -> [(&'static str, Align, usize); 5] {
     [
         ("member", Align::Left, widths.max().unwrap_or(18)),
         ("after s", Align::Right, 7),
-        ("news", Align::Left, 8),
+        ("news", Align::Left, 10),
         ("order", Align::Right, 8),
         ("value", Align::Left, 0),
     ]
@@ -386,21 +384,23 @@ impl Row {
     }
 
     /// As appended line: what is new about it.
-    fn line(&self, begun: Instant, what: &str) -> [Cell; 5] {
+    fn line(&self, begun: Instant, what: &'static str, why: &str) -> [Cell; 5] {
         let heard = matches!(what, "first" | "joined" | "returned" | "update");
-        let only = |text: String| match heard {
-            true => text,
-            false => String::new(),
-        };
         [
             Cell::new(match &self.name {
                 Some(name) => terminal::line(name),
                 None => self.address.clone(),
             }),
             Cell::new(format!("{:.1}", begun.elapsed().as_secs_f64())),
-            Cell::new(terminal::line(what)),
-            Cell::new(only(self.number())),
-            Cell::new(only(self.said())),
+            Cell::new(what),
+            Cell::new(match heard {
+                true => self.number(),
+                false => String::new(),
+            }),
+            Cell::new(match heard {
+                true => self.said(),
+                false => terminal::line(why),
+            }),
         ]
     }
 
