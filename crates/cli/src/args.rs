@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 
 use crate::decode::{self, DecodeArgs};
 use crate::discover::DiscoverArgs;
+use crate::distribute::DistributeArgs;
 use crate::failure::Failure;
 use crate::oscore::OscoreArgs;
 use crate::quickstart::QuickstartArgs;
@@ -68,6 +69,9 @@ enum Command {
     Quickstart(QuickstartArgs),
     /// Find out who is here and what they offer
     Discover(DiscoverArgs),
+    /// Bring one image, such as firmware, to a whole group
+    #[command(after_help = DISTRIBUTE_EXAMPLES)]
+    Distribute(DistributeArgs),
     /// Be a member: serve resources to groups, as a file describes them
     Serve(ServeArgs),
     /// Show a datagram as text, or where it is malformed
@@ -90,6 +94,7 @@ impl Cli {
             Command::Observe(args) => args.run(),
             Command::Quickstart(args) => args.run(),
             Command::Discover(args) => args.run(),
+            Command::Distribute(args) => args.run(),
             Command::Serve(args) => args.run(),
             Command::Decode(args) => decode::run(args),
             Command::Oscore(args) => args.run(),
@@ -158,6 +163,14 @@ Examples:
     antiphon observe coap://10.0.0.7/door -u --count 3
   A part of a resource, by FETCH:
     antiphon observe coap://10.0.0.7/state --fetch '[\"level\"]' -f cbor -u";
+
+const DISTRIBUTE_EXAMPLES: &str = "\
+Examples:
+  Firmware to the lamps of a floor, under the protection of their security group:
+    antiphon distribute lamp-14.bin coap://[ff05::fd]/fw --group lamps.toml -i eth0 --members floor-3.txt --rate 20k --version 14
+  How long it takes over 6LoWPAN, without sending anything:
+    antiphon distribute lamp-14.bin coap://[ff03::fd]/fw -u --rate 640 --block-size 64 --dry-run
+Stopped by Ctrl-C, the same command goes on where it was.";
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ mod cbor;
 mod collecting;
 mod decode;
 mod discover;
+mod distribute;
 mod duration;
 mod exit;
 mod failure;

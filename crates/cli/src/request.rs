@@ -5,6 +5,7 @@ mod dry_run;
 mod observe;
 mod whom;
 
+pub(crate) use ask::endpoint_address;
 pub(crate) use observe::ObserveArgs;
 
 use std::path::PathBuf;

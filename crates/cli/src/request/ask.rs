@@ -363,7 +363,7 @@ fn id_in(message: &Message<'_>, pointer: &str) -> Option<Vec<u8>> {
     })
 }
 
-fn endpoint_address(address: &MemberAddress) -> Result<SocketAddr, Failure> {
+pub(crate) fn endpoint_address(address: &MemberAddress) -> Result<SocketAddr, Failure> {
     let port = address.port.unwrap_or(0);
     match (address.ip, &address.zone) {
         (IpAddr::V6(ip), Some(zone)) => {

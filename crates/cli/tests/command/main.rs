@@ -5,6 +5,8 @@ mod cli;
 #[cfg(target_os = "linux")]
 mod discover;
 #[cfg(target_os = "linux")]
+mod distribute;
+#[cfg(target_os = "linux")]
 mod marks;
 #[cfg(target_os = "linux")]
 mod network;

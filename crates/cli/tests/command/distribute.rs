@@ -1,0 +1,233 @@
+//! `antiphon distribute`: what it says before it begins, what it refuses, how it ends.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use super::program::{Folder, antiphon, code, command, err, free_port, lines, of_event, out};
+
+fn image(folder: &Folder, name: &str, size: usize) -> String {
+    let bytes: Vec<u8> = (0..size).map(|at| (at / 256 * 3 + at) as u8).collect();
+    let path = folder.path(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn before_it_begins_it_says_how_long_it_takes() {
+    let folder = Folder::new("distribute-dry");
+    let image = image(&folder, "lamp.bin", 100_000);
+    let dry = |more: &[&str]| {
+        let args = [
+            "distribute",
+            &image,
+            "coap://[ff05::fd]/fw",
+            "-u",
+            "--dry-run",
+        ];
+        antiphon(&[&args, more].concat())
+    };
+    let said = dry(&["--rate", "20k", "--version", "3", "-e", "10.0.0.7"]);
+    assert_eq!(code(&said), 0, "{}", err(&said));
+    assert_eq!(err(&said), "");
+    let text = out(&said);
+    let first = text.lines().next().unwrap();
+    assert!(
+        first.starts_with("lamp.bin: 100,000 bytes, version 3, id "),
+        "{text}"
+    );
+    // 98 blocks of 1,024 bytes, and 4 with their digests
+    assert!(first.ends_with(": 102 blocks of 1024 bytes"), "{text}");
+    assert!(
+        text.contains("To 1 device by coap://[ff05::fd]/fw"),
+        "{text}"
+    );
+    assert!(
+        text.contains("Takes about 5 s at 20,000 bytes a second: 106 datagrams, 1"),
+        "{text}"
+    );
+
+    let json = lines(&dry(&[
+        "--rate",
+        "20k",
+        "--json",
+        "--kind",
+        "lamp",
+        "--block-size",
+        "64",
+    ]));
+    assert_eq!(json.len(), 1);
+    assert_eq!(json[0]["event"], "plan");
+    assert_eq!(json[0]["kind"], "lamp");
+    assert_eq!(json[0]["name"], "lamp.bin");
+    assert_eq!(json[0]["blocks"], 1_563 + 49);
+    let seconds = json[0]["estimate"]["seconds"].as_f64().unwrap();
+    let bytes = json[0]["estimate"]["bytes"].as_f64().unwrap();
+    assert!((seconds - bytes / 20_000.0).abs() < 0.001, "{json:?}");
+
+    // Without a rate it is the one of RFC 7252, and that is said.
+    let slow = dry(&[]);
+    assert_eq!(code(&slow), 0);
+    assert!(out(&slow).contains("1 bytes a second"), "{}", out(&slow));
+    assert!(out(&slow).contains("Takes about 31 h"), "{}", out(&slow));
+    assert!(
+        err(&slow).contains("--rate says what it can carry"),
+        "{}",
+        err(&slow)
+    );
+}
+
+#[test]
+fn what_cannot_be_distributed_is_refused() {
+    let folder = Folder::new("distribute-refused");
+    let image = image(&folder, "lamp.bin", 1_000);
+    let empty = folder.write("empty.bin", "");
+    let refuse = |args: &[&str], exit: i32, part: &str| {
+        let said = antiphon(&[&["distribute"], args].concat());
+        assert_eq!(code(&said), exit, "{args:?}: {}", err(&said));
+        assert!(err(&said).contains(part), "{args:?}: {}", err(&said));
+        assert_eq!(out(&said), "", "{args:?}");
+    };
+    let uri = "coap://[ff05::fd]/fw";
+    refuse(&[&image, uri], 2, "anyone on the network could replace it");
+    refuse(&[&folder.path("none"), uri, "-u"], 5, "No such file");
+    refuse(
+        &["/dev/null", uri, "-u"],
+        2,
+        "no file that can be read anywhere",
+    );
+    refuse(&[&empty, uri, "-u"], 2, "1 byte at least");
+    refuse(&[&image, "coap://10.0.0.7/fw", "-u"], 2, "multicast");
+    refuse(&[&image, "coap://[ff05::fd]/fw?x=1", "-u"], 2, "no query");
+    refuse(
+        &[&image, uri, "-u", "--block-size", "100"],
+        2,
+        "power of two",
+    );
+    refuse(&[&image, uri, "-u", "--rate", "0"], 2, "bytes a second");
+    refuse(&[&image, uri, "-u", "--window", "0"], 2, "window");
+    refuse(
+        &[&image, uri, "-u", "-e", "10.0.0.7", "-e", "10.0.0.7:5683"],
+        2,
+        "named twice",
+    );
+    let manifest = folder.write("manifest", &"m".repeat(513));
+    refuse(
+        &[&image, uri, "-u", "--manifest", &manifest],
+        2,
+        "1 to 512 bytes",
+    );
+    refuse(&[&image, uri, "-u", "--sign", &image], 5, "chmod 600");
+    let members = folder.write("members.txt", "lamp-1 id=7\n");
+    refuse(&[&image, uri, "-u", "--members", &members], 2, "lamp-1");
+}
+
+#[test]
+fn an_announcement_is_signed_with_a_key_of_its_own() {
+    let folder = Folder::new("distribute-sign");
+    let image = image(&folder, "lamp.bin", 1_000);
+    let key = folder.path("images.key");
+    let made = antiphon(&["oscore", "keygen", "--out", &key]);
+    assert_eq!(code(&made), 0, "{}", err(&made));
+    let args = [
+        "distribute",
+        &image,
+        "coap://[ff05::fd]/fw",
+        "-u",
+        "--dry-run",
+        "--sign",
+        &key,
+    ];
+    let said = antiphon(&args);
+    assert_eq!(code(&said), 0, "{}", err(&said));
+    assert!(
+        out(&said).lines().next().unwrap().ends_with(", signed"),
+        "{}",
+        out(&said)
+    );
+}
+
+#[test]
+fn without_members_it_ends_when_nobody_asks_any_more() {
+    let folder = Folder::new("distribute-quiet");
+    let image = image(&folder, "lamp.bin", 5_000);
+    let uri = format!("coap://239.77.66.55:{}/fw", free_port());
+    let said = antiphon(&[
+        "distribute",
+        &image,
+        &uri,
+        "-u",
+        "-i",
+        "lo",
+        "--bind",
+        "127.0.0.1:0",
+        "--rate",
+        "1M",
+        "--window",
+        "1s",
+        "--give-up",
+        "1s",
+        "--json",
+    ]);
+    assert_eq!(code(&said), 0, "{}", err(&said));
+    let said = lines(&said);
+    let events: Vec<_> = said
+        .iter()
+        .map(|line| line["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        events,
+        [
+            "plan",
+            "announced",
+            "pass",
+            "pass-ended",
+            "repair",
+            "outcome"
+        ]
+    );
+    let outcome = of_event(&said, "outcome")[0];
+    assert_eq!(outcome["passes"], 1);
+    assert_eq!(outcome["all_activated"], false);
+    assert_eq!(
+        outcome["ended_by"],
+        "no device has asked for anything for a while"
+    );
+}
+
+#[test]
+fn ctrl_c_stops_it_and_it_says_how_to_go_on() {
+    let folder = Folder::new("distribute-stopped");
+    let image = image(&folder, "lamp.bin", 50_000);
+    let uri = format!("coap://239.77.66.56:{}/fw", free_port());
+    let mut child = command()
+        .args([
+            "distribute",
+            &image,
+            &uri,
+            "-u",
+            "-i",
+            "lo",
+            "--bind",
+            "127.0.0.1:0",
+            "--rate",
+            "1k",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    assert!(said.any(|line| line == "Announced."));
+    let interrupted = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(interrupted.success());
+    let last = said.last().unwrap();
+    assert!(
+        last.starts_with("stopped; the same command goes on where it was."),
+        "{last}"
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+}
