@@ -1,5 +1,7 @@
 //! One image to a whole group (groupcomm-bis section A.3), on real networks.
 //!
+//! [`Distribute`] brings an image to a group; [`ImageDevice`] takes it.
+//!
 //! ```no_run
 //! use antiphon::distribution::Distribute;
 //! use antiphon::NoSec;
@@ -29,12 +31,18 @@
 //!
 //! What goes over the network, and why, stands in [`antiphon_proto::distribution`].
 
+mod device;
 mod sender;
 mod source;
+mod storage;
 
 pub use antiphon_proto::distribution::{
-    Announcement, AnnouncementError, DeviceReport, DeviceState, DistributionEnd, DistributionPhase,
-    DistributionProgress, DistributorConfig, DistributorEvent, Estimate, ImageId, ImageSurvey,
+    ActivationError, Announcement, AnnouncementError, Contention, DeviceConfig, DeviceCounters,
+    DeviceEvent, DeviceFailure, DeviceReport, DeviceState, DeviceStatus, DistributionEnd,
+    DistributionPhase, DistributionProgress, DistributorConfig, DistributorEvent, Estimate,
+    ImageId, ImageSurvey, Installation, ReadAt, Refusal, Storage, StorageError,
 };
+pub use device::{DeviceWatch, ImageDevice, OpenDevice};
 pub use sender::{Distribute, DistributeError, Distributed, Distribution, PreparedDistribution};
 pub use source::ImageSource;
+pub use storage::{FileStorage, copy_image};

@@ -57,6 +57,7 @@ pub use contents::{Contents, Unreadable};
 pub use disk::{Area, Disk};
 pub use error::{Mismatch, StoreError};
 pub use file_disk::FileDisk;
+pub(crate) use file_disk::sync_folder_of;
 pub use flash::{Flash, FlashDisk, Geometry, Layout};
 pub use key::{KeyFileError, SealKey};
 pub use shared::Store;

@@ -247,6 +247,11 @@ impl Handle {
         self.link.call(|driver, _| Counted::of(driver)).await
     }
 
+    /// Waits until the server is gone.
+    pub(crate) async fn ended(&self) {
+        self.link.ended().await;
+    }
+
     /// Shuts the server down, as the `stop` of [`Server::run`](super::Server::run) does, and waits until it has ended.
     pub async fn stop(&self) {
         if self.link.call(|driver, now| driver.stop(now)).await.is_ok() {

@@ -101,7 +101,7 @@ fn refuse_links(path: &Path) -> io::Result<()> {
 }
 
 /// Makes the names in the folder of `path` durable.
-pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     // Windows has no such thing: a rename is in the journal of its file system.
     #[cfg(unix)]
     {

@@ -6,6 +6,7 @@ mod action;
 mod bodies;
 mod cached;
 mod distribute;
+mod distribution;
 mod groups;
 mod life;
 mod load;

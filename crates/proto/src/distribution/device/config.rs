@@ -8,6 +8,7 @@ use antiphon_wire::Code;
 use crate::distribution::announcement::ImageId;
 use crate::distribution::request::repair_request;
 use crate::distribution::storage::{ActivationError, Refusal};
+use crate::identity::Sender;
 use crate::message::Request;
 
 /// What happens when another image is announced while one is received.
@@ -79,7 +80,7 @@ pub struct RepairId(pub(super) u64);
 
 /// A request for a block that is missing, confirmable, to the distributor. Other ways to ask, for several blocks at once by
 /// Q-Block2 (RFC 9177), would be further fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Repair {
     /// Names the request; its result is given back with it.
@@ -88,6 +89,8 @@ pub struct Repair {
     pub to: SocketAddr,
     /// Index of the interface by which the distributor is heard; 0 when unknown.
     pub interface: u32,
+    /// Who the distributor is proven to be; only an answer of the same counts.
+    pub sender: Sender,
     /// The image.
     pub id: ImageId,
     /// The block.

@@ -31,6 +31,7 @@ impl Device {
             repair,
             to: from.peer,
             interface: from.interface,
+            sender: from.sender.clone(),
             id: current.id,
             block,
         })

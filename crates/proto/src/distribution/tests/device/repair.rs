@@ -220,12 +220,12 @@ fn the_answer_to_an_older_request_counts_for_nothing() {
     rig.announce(&content);
     rig.end(&content, 1);
     let old = rig.next_repair().unwrap();
-    rig.answer(old, None);
+    rig.answer(old.clone(), None);
     let new = rig.next_repair().unwrap();
     assert_ne!(old.repair, new.repair);
     rig.answer(old, Some(&block_response(&content, 0)));
     assert_eq!(rig.device.status().have, 0);
-    rig.answer(new, Some(&block_response(&content, 0)));
+    rig.answer(new.clone(), Some(&block_response(&content, 0)));
     assert_eq!(rig.device.status().have, 1);
     rig.answer(new, Some(&block_response(&content, 0)));
     assert_eq!(rig.device.counters().duplicate, 0);
