@@ -361,6 +361,9 @@ fn further(first: &Question, request: Request) -> GroupRequest {
         keep_answers: false,
         blocks: FurtherBlocks::Unicast,
         caching: None,
-        limits: AnswerLimits::default(), // what a body may have is counted where it is put together
+        limits: AnswerLimits {
+            response_bytes: first.response_bytes,
+            ..AnswerLimits::default()
+        },
     }
 }

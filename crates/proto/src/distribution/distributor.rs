@@ -66,6 +66,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(15);
 const DOUBLED: u32 = 4;
 /// For a device that has not heard of the image the announcement is repeated, this long after the last one at the earliest.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(2);
+/// Announcements of a long repair phase are this far apart at most, unless the rate is very low.
+const SELDOM: Duration = Duration::from_secs(300);
 /// What could not be sent is tried again after this time.
 const NOT_SENT: Duration = Duration::from_secs(1);
 /// How often it is looked who has not been heard for too long.
@@ -311,7 +313,12 @@ impl Distributor {
 
     fn announced(&mut self, now: Instant, bytes: u64) {
         let least = self.pace.time_of(bytes * u64::from(ANNOUNCE_SHARE));
-        self.next_announcement = now + self.config.announce_every.max(least);
+        let mut every = self.config.announce_every.max(least);
+        if let Stage::Repairing { since } = self.stage {
+            // the longer repairs take, the fewer devices are still to be told
+            every = every.max((now.since(since) / 10).min(SELDOM));
+        }
+        self.next_announcement = now + every;
         self.last_announcement = now;
         match &mut self.stage {
             Stage::Announcing { left, next } => {

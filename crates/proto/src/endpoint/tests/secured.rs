@@ -12,7 +12,6 @@ mod member;
 mod notify;
 mod observe;
 mod outer;
-mod repeated;
 mod upkeep;
 
 use std::collections::VecDeque;

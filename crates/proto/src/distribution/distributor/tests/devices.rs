@@ -231,6 +231,29 @@ fn late_joiners_hear_the_announcement_and_the_end_in_the_repair_phase() {
 }
 
 #[test]
+fn the_longer_repairs_take_the_less_often_the_image_is_announced() {
+    let mut play = Play::new(DistributorConfig {
+        passes: 1,
+        give_up: seconds(20_000),
+        rate: 100_000,
+        ..config(5, &[])
+    });
+    play.run_until(DistributorEvent::RepairBegun {
+        window: seconds(10),
+    });
+    play.said.clear();
+    play.run(seconds(10_000));
+    let at = play.at_of(&Said::Announcement);
+    let gaps: Vec<_> = at
+        .windows(2)
+        .map(|two| (two[1] - two[0]).as_secs())
+        .collect();
+    assert_eq!(gaps[..9], [30; 9]);
+    assert!(gaps.is_sorted() && gaps.len() < 70, "{gaps:?}");
+    assert_eq!(gaps.last(), Some(&300));
+}
+
+#[test]
 fn during_a_pass_questions_take_a_fiftieth_of_the_rate() {
     let mut play = Play::new(DistributorConfig {
         rate: 10_000,
