@@ -3,6 +3,7 @@
 //! `cargo run --release -p antiphon-bench -- all` prints everything; `bench/README.md` keeps a table of one run.
 
 mod codec;
+mod distribution;
 mod group;
 mod latency;
 mod load;
@@ -16,7 +17,7 @@ mod server;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: antiphon-bench [codec | oscore | seam | server | group | members | latency | observers | icount WHAT N | all]
+const USAGE: &str = "usage: antiphon-bench [codec | oscore | seam | server | group | members | latency | observers | distribution | icount WHAT N | all]
 
   codec     parse and serialize against a minimal hand-written codec and against coap-lite
   oscore    protecting and opening against the signature or the cipher alone; memory of 10,000 peers
@@ -26,6 +27,7 @@ const USAGE: &str = "usage: antiphon-bench [codec | oscore | seam | server | gro
   members   up to 10,000 simulated members: completeness, time and memory of the client
   latency   how closely together 100 members act, and how their answers spread
   observers one change told to 10,000 observers, and how unrelated requests fare meanwhile
+  distribution  1 MiB to 100 simulated devices at 20 % loss: bytes on the air
   icount    does one thing N times and nothing else, for an instruction counter: parse, serialize, server,
             pairwise-protect, pairwise-both, oscore-open
   all       every measurement but icount";
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["members"] => return report(members::run()),
         ["latency"] => return report(latency::run().map_err(|error| error.to_string())),
         ["observers"] => return report(observers::run()),
+        ["distribution"] => return report(distribution::run()),
         ["all"] => {
             codec::run();
             let each = members::run()
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
                 .and_then(|()| seam::run())
                 .and_then(|()| latency::run().map_err(|error| error.to_string()))
                 .and_then(|()| observers::run())
+                .and_then(|()| distribution::run())
                 .and_then(|()| group::run())
                 .and_then(|()| server::run());
             return report(each);
