@@ -10,7 +10,6 @@ mod forgery;
 mod group;
 mod install;
 mod manager;
-mod meanwhile;
 mod members;
 mod messages;
 mod modes;

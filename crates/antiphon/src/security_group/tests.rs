@@ -1,6 +1,5 @@
 mod changes;
 mod crashes;
-mod heard;
 mod used;
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

@@ -229,7 +229,6 @@ impl Contexts {
     ) -> Result<Opened, Reason> {
         self.count_unknown(now, true);
         let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
-        group.is_still_member(serial, incoming.kid)?;
         let inner = Inner::parse(&scratch.body, Direction::Request);
         group.undecryptable = 0;
         let latest = group.current.serial == serial;
@@ -238,11 +237,7 @@ impl Contexts {
             .ok_or(Reason::Superseded)?;
         let kid = incoming.kid;
         let can_challenge = context.can_challenge();
-        let context_has_pairwise = context.has_mode(Mode::Pairwise);
         let peer = context.recipients.get_mut(kid).ok_or(Reason::Superseded)?;
-        // By multicast, or in a mode that others open as well, it proves nothing (draft section 9).
-        let proves =
-            !incoming.multicast && (incoming.mode == Mode::Pairwise || !context_has_pairwise);
         let echo = inner.as_ref().ok().and_then(|inner| inner.echo);
         let gate = Gate {
             window: &mut peer.window,
@@ -254,7 +249,7 @@ impl Contexts {
                 .installed_at
                 .is_some_and(|at| now.saturating_sub(at) < settings.fresh_within),
         };
-        let verdict = gate.admit(now, kid, incoming.piv, echo.filter(|_| proves))?;
+        let verdict = gate.admit(now, kid, incoming.piv, echo.filter(|_| !incoming.multicast))?;
         peer.verified(now);
         let sender = Member::new(&group.name, peer.credential.bytes(), kid);
         let own = context.sender.as_ref();
