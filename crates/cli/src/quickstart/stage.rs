@@ -104,11 +104,14 @@ async fn server(
     let mut builder = Server::builder()
         .unicast(member.address)
         .interface("127.0.0.1")
-        .discoverable(Discoverable::Groups)
-        .seed(plan.seed_of(index));
+        .discoverable(Discoverable::Groups);
     builder = match group {
+        // Its Echo values are nobody's to foretell.
         Some(group) => builder.secure(group),
-        None => builder.unsecured(NoSec::Accepted),
+        None => {
+            let builder = builder.seed(plan.seed_of(index));
+            builder.unsecured(NoSec::Accepted)
+        }
     };
     builder = builder
         .resource(lamp(light, leisure).access(access.clone()))
