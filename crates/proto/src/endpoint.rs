@@ -584,7 +584,7 @@ impl Endpoint {
             self.server
                 .handle_request_of(now, &path, standing, message, &mut response);
         let asker = Asker {
-            observing: self.observing(&path, standing.sender, message),
+            observing: self.registered(now),
             ..asker
         };
         match disposition {

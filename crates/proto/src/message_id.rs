@@ -24,6 +24,8 @@ const GROUPS: u16 = 0xc000;
 const OWN_COUNT: u32 = 0xa000;
 const SHARED_COUNT: u32 = 0x2000;
 const GROUP_COUNT: u16 = 0x4000;
+/// An eighth of a destination's own values.
+const LEAP: u64 = 0xa000 / 8;
 /// The group values are watched over in this many blocks.
 const BLOCKS: usize = 16;
 const BLOCK_LEN: u16 = GROUP_COUNT / 16;
@@ -84,24 +86,45 @@ impl MessageIds {
     /// within EXCHANGE_LIFETIME (165 a second for 247 s with the defaults) reuses values early, which is
     /// counted by [`early_reuses`](Self::early_reuses).
     pub fn next(&mut self, now: Instant, rng: &mut Rng, destination: SocketAddr) -> MessageId {
+        self.next_after(now, rng, destination, 0)
+    }
+
+    /// As [`next`](Self::next), but passing over up to an eighth of the values, drawn at random: who knows the last one does
+    /// not know this one.
+    pub(crate) fn next_unforeseen(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        destination: SocketAddr,
+    ) -> MessageId {
+        let passed = rng.up_to(LEAP);
+        self.next_after(now, rng, destination, passed)
+    }
+
+    /// `leap`: so many 40,960ths of the values are passed over.
+    fn next_after(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        destination: SocketAddr,
+        leap: u64,
+    ) -> MessageId {
         let lifetime = self.exchange_lifetime;
         if self.destinations.len() >= self.limit && !self.destinations.contains_key(&destination) {
             self.sweep(now);
         }
         let room = self.destinations.len() < self.limit;
-        let sequence = match self.destinations.entry(destination) {
-            hashbrown::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+        let (first, count, sequence) = match self.destinations.entry(destination) {
+            hashbrown::hash_map::Entry::Occupied(entry) => (0, OWN_COUNT, entry.into_mut()),
             hashbrown::hash_map::Entry::Vacant(entry) if room => {
-                entry.insert(Sequence::new(OWN_COUNT, rng))
+                (0, OWN_COUNT, entry.insert(Sequence::new(OWN_COUNT, rng)))
             }
-            hashbrown::hash_map::Entry::Vacant(_) => {
-                let offset = self
-                    .shared
-                    .next(now, lifetime, SHARED_COUNT, &mut self.early_reuses);
-                return MessageId(SHARED + offset);
-            }
+            hashbrown::hash_map::Entry::Vacant(_) => (SHARED, SHARED_COUNT, &mut self.shared),
         };
-        MessageId(sequence.next(now, lifetime, OWN_COUNT, &mut self.early_reuses))
+        let passed = u32::try_from(leap * u64::from(count) / u64::from(OWN_COUNT));
+        let passed = passed.unwrap_or_default();
+        let offset = sequence.next(now, lifetime, count, passed, &mut self.early_reuses);
+        MessageId(first + offset)
     }
 
     /// The Message ID for the next message to groups. The same one may go to several groups: to a
@@ -174,8 +197,15 @@ impl Sequence {
         }
     }
 
-    /// The next value below `count`.
-    fn next(&mut self, now: Instant, lifetime: Duration, count: u32, early: &mut u64) -> u16 {
+    /// The next value below `count`, or if so many are passed over one of those behind it.
+    fn next(
+        &mut self,
+        now: Instant,
+        lifetime: Duration,
+        count: u32,
+        passed: u32,
+        early: &mut u64,
+    ) -> u16 {
         if self.used == count {
             self.used = 0;
             if now < self.lap_began + lifetime {
@@ -185,6 +215,7 @@ impl Sequence {
         if self.used == 0 {
             self.lap_began = now;
         }
+        self.used = self.used.saturating_add(passed).min(count - 1);
         let value = (u32::from(self.start) + self.used) % count;
         self.used += 1;
         self.last_used = now;
@@ -313,6 +344,33 @@ mod tests {
             ids.next(almost + SWEEP_EVERY, &mut rng, destination(2)).0 < 0xa000,
             "searched again"
         );
+    }
+
+    #[test]
+    fn what_must_not_be_foreseen_lies_up_to_an_eighth_further_on_and_comes_once_all_the_same() {
+        for (limit, first, count) in [(4, 0, OWN_COUNT), (0, SHARED, SHARED_COUNT)] {
+            let (mut ids, mut rng) = ids(limit);
+            let mut last = ids.next(Instant::ZERO, &mut rng, destination(1)).0 - first;
+            let mut steps = HashSet::new();
+            let mut way = 0;
+            while way < count * 7 / 8 - 2 {
+                let next = ids.next_unforeseen(Instant::ZERO, &mut rng, destination(1));
+                let next = next.0 - first;
+                let step = (u32::from(next) + count - u32::from(last)) % count;
+                assert!((1..=count / 8 + 1).contains(&step), "{step} of {count}");
+                assert!(steps.insert(step), "{step} came twice");
+                (last, way) = (next, way + step);
+            }
+            assert!((8..40).contains(&steps.len()), "{steps:?}");
+            assert_eq!(ids.early_reuses(), 0, "one lap");
+            let next = ids.next(Instant::ZERO, &mut rng, destination(1)).0 - first;
+            assert_eq!(u32::from(next), (u32::from(last) + 1) % count);
+            // Where a leap would lead beyond the lap, its last value comes, and then a new lap begins.
+            for _ in 0..20 {
+                ids.next_unforeseen(Instant::ZERO, &mut rng, destination(1));
+            }
+            assert!(ids.early_reuses() >= 1);
+        }
     }
 
     #[test]

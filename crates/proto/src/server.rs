@@ -284,7 +284,11 @@ impl Server {
         let disposition = match self.route(now, path, standing, message, response, None) {
             Outcome::Processed(context) => {
                 let known = KnownBy::Request(Part::of(path, standing, message));
-                self.conclude(now, &context, &known, response)
+                let disposition = self.conclude(now, &context, &known, response);
+                if context.observer.is_none() && !is_success(response) {
+                    self.not_registered(path, standing.sender, message);
+                }
+                disposition
             }
             Outcome::Challenge(context) => self.challenge(&context, response),
             Outcome::Silence(reason) => Disposition::Silence(reason),

@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use antiphon_wire::{Message, MessageId, Type};
@@ -212,7 +213,7 @@ impl Endpoint {
     /// Sends a notification that needs no protection.
     fn send_notification(&mut self, now: Instant, asker: &Asker, turn: Turn, response: &Response) {
         let mut bytes = Vec::new();
-        let mid = self.fresh_mid(now, asker);
+        let mid = self.fresh_mid(now, asker, turn);
         let (limit, kind) = (self.config.limits.datagram, kind_of(&turn));
         if !append(&mut bytes, limit, kind, mid, asker.origin.token, response) {
             // An error stands in its place, and is the last that the client hears.
@@ -222,9 +223,14 @@ impl Endpoint {
         self.send_notified(now, asker, turn, mid, bytes);
     }
 
-    fn fresh_mid(&mut self, now: Instant, asker: &Asker) -> MessageId {
+    /// Whoever has registered in the name of somebody else must not be able to acknowledge for that one
+    /// (groupcomm-bis-18 section 6.3).
+    fn fresh_mid(&mut self, now: Instant, asker: &Asker, turn: Turn) -> MessageId {
         let peer = asker.origin.path.peer;
-        self.message_ids.next(now, &mut self.rng, peer)
+        match turn.stranger {
+            true => self.message_ids.next_unforeseen(now, &mut self.rng, peer),
+            false => self.message_ids.next(now, &mut self.rng, peer),
+        }
     }
 
     fn send_notified(
@@ -259,7 +265,7 @@ impl Endpoint {
         turn: Turn,
         mut bytes: Vec<u8>,
     ) {
-        let mid = self.fresh_mid(now, &asker);
+        let mid = self.fresh_mid(now, &asker, turn);
         super::protect::set_head(&mut bytes, kind_of(&turn), mid);
         let way = Asker::from(asker.origin);
         self.put_back(asker);
@@ -374,9 +380,13 @@ impl Endpoint {
 
     /// Takes an observer off the list. What was to be sent again to it is not.
     fn remove_observer(&mut self, now: Instant, observer: ObserverId) {
-        let Some((peer, mid)) = self.server.observers_mut().remove(observer) else {
-            return;
-        };
+        if let Some((peer, mid)) = self.server.observers_mut().remove(observer) {
+            self.settle_notification(now, peer, mid);
+        }
+    }
+
+    /// A Confirmable notification is not sent again.
+    fn settle_notification(&mut self, now: Instant, peer: SocketAddr, mid: MessageId) {
         if let Some(Sent::Response(Separate::Notification(turn))) =
             self.confirmables.settle(peer, mid)
         {
@@ -402,20 +412,14 @@ impl Endpoint {
         }
     }
 
-    /// What the answer to this request has to do with an observation.
-    pub(super) fn observing(
-        &self,
-        path: &Path,
-        sender: &Sender,
-        message: &Message<'_>,
-    ) -> Observing {
-        let observers = self.server.observers();
-        if observers.len() == 0 || observe_of(message).is_none() {
-            return Observing::No;
+    /// What the answer to the request that was just processed has to do with an observation.
+    pub(super) fn registered(&mut self, now: Instant) -> Observing {
+        let observers = self.server.observers_mut();
+        let admitted = observers.take_admitted();
+        if let Some((peer, mid)) = observers.take_settled() {
+            self.settle_notification(now, peer, mid);
         }
-        observers
-            .find(path.peer, message.token(), sender)
-            .map_or(Observing::No, Observing::First)
+        admitted.map_or(Observing::No, Observing::First)
     }
 
     /// A Confirmable notification was acknowledged.
@@ -426,7 +430,7 @@ impl Endpoint {
     }
 
     /// A Confirmable notification was rejected, or nobody has acknowledged it: the observation ends, and with an endpoint
-    /// that is not there all its observations (RFC 7641 section 4.5).
+    /// that is not there all that it observes as the same sender (RFC 7641 section 4.5).
     pub(super) fn notification_failed(&mut self, now: Instant, turn: &Turn, failure: Failure) {
         let observers = self.server.observers_mut();
         let ended = match failure {

@@ -44,8 +44,12 @@ pub(crate) use table::Taken;
 pub struct ObserveConfig {
     /// Observers of all resources together. Default 1024; about 300 bytes each. Who finds no place is answered once,
     /// without an Observe option.
+    ///
+    /// Of this limit, and of [`per_resource`](Self::per_resource), strangers have at most half: observers whose request
+    /// was not verified, and who have neither sent an Echo value nor acknowledged a notification. Where there is no
+    /// place left, the one of them that is there for longest gives way to whoever is no stranger.
     pub observers: usize,
-    /// Observers of one resource. Default 1024.
+    /// Observers of one resource. Default 768, so that there is room for those of others.
     pub per_resource: usize,
     /// Observers at one address, in IPv6 one /64 prefix (but each link-local address). Default 64.
     pub per_address: usize,
@@ -53,12 +57,13 @@ pub struct ObserveConfig {
     pub request: usize,
     /// At least every so many notifications one is Confirmable, and nothing more follows until it is acknowledged.
     /// Default 8; 1 makes all Confirmable. The first notification to an address that is not proven to be the
-    /// observer's is Confirmable in any case.
+    /// observer's is Confirmable in any case, and a stranger gets it within two minutes even if nothing has changed.
     pub confirm_every: u8,
     /// At least one notification in this time is Confirmable, even if nothing has changed. Default 24 h
     /// (RFC 7641 section 4.5), which is the longest time as well.
     pub confirm_within: Duration,
-    /// Confirmable notifications that wait for their acknowledgement at a time. Default 256; others wait.
+    /// Confirmable notifications that wait for their acknowledgement at a time, of these a quarter to strangers.
+    /// Default 256; others wait, strangers until nobody else does.
     pub unacknowledged: usize,
     /// The shortest time between two Non-confirmable notifications to one client whose round trip time is not known.
     /// Default 3 s (RFC 7641 section 4.5.1).
@@ -69,7 +74,7 @@ impl Default for ObserveConfig {
     fn default() -> Self {
         Self {
             observers: 1_024,
-            per_resource: 1_024,
+            per_resource: 768,
             per_address: 64,
             request: 512,
             confirm_every: 8,
@@ -82,10 +87,17 @@ impl Default for ObserveConfig {
 
 impl ObserveConfig {
     const DAY: Duration = Duration::from_secs(24 * 3_600);
+    /// A stranger is asked whether it is there as soon as this is over.
+    const STRANGE: Duration = Duration::from_secs(60);
 
     /// How often it is looked whether a Confirmable notification is due by time.
     fn look_every(&self) -> Duration {
         (self.confirm_within.min(Self::DAY) / 24).max(Duration::from_millis(1))
+    }
+
+    /// Of so many places strangers have so many.
+    const fn of_strangers(places: usize) -> usize {
+        places.div_ceil(2)
     }
 
     /// The memory for all observers and their requests, at most.
@@ -118,6 +130,8 @@ pub struct ObserverCounters {
     pub renewed: u64,
     /// Registrations that found no place; they were answered once.
     pub refused: u64,
+    /// Strangers that gave way to others: observers of whom nothing had shown that they were there.
+    pub gave_way: u64,
     /// Observers that deregistered.
     pub deregistered: u64,
     /// Notifications sent.
@@ -148,20 +162,31 @@ pub(crate) struct Observers {
     shares: Shares,
     ways: Vec<Way>,
     watched: BTreeMap<ResourceId, Watched>,
+    /// How many strangers there are.
+    strangers: usize,
+    /// Whom the request that is being processed has put on the list.
+    admitted: Option<ObserverId>,
+    /// The Confirmable notification of an observation that this request has replaced or ended: the client was heard of.
+    settled: Option<(SocketAddr, MessageId)>,
     /// Resources that have changed and whose observers were not all told that it is their turn.
     walks: VecDeque<ResourceId>,
-    /// Until when the leisure of the last notifications, or first answers, through each CoAP group lasts.
-    leisures: BTreeMap<SocketAddr, Instant>,
+    /// The leisure period of the last notifications, or first answers, through each CoAP group: from when, and until when.
+    leisures: BTreeMap<SocketAddr, (Instant, Instant)>,
     /// Observers to be notified later, by place.
     timers: BTreeSet<(Instant, u32)>,
     /// Observers whose turn it is, as soon as pace and limits allow.
     ready: VecDeque<ObserverId>,
-    /// Those that wait for a place among the Confirmable notifications.
+    /// Those that wait for a place among the Confirmable notifications, and the strangers that do.
     crowded: VecDeque<ObserverId>,
+    crowded_strangers: VecDeque<ObserverId>,
     unacknowledged: usize,
+    /// Of these, to strangers.
+    unacknowledged_by_strangers: usize,
     round_ends: Instant,
     in_round: usize,
     look_at: Instant,
+    /// The place that is looked at next, while the list is looked through.
+    looking: Option<u32>,
     counters: ObserverCounters,
 }
 
@@ -174,6 +199,8 @@ struct Watched {
     observers: Vec<u32>,
     /// Of these, so many were not told of the last change yet: the first ones.
     untold: usize,
+    /// Of these, so many are strangers.
+    strangers: u32,
     periods: Vec<Period>,
 }
 
@@ -200,7 +227,9 @@ struct Peer {
     /// The measured round trip time in microseconds; 0: not known.
     round_trip: u32,
     /// Confirmable notifications on their way.
-    outstanding: u32,
+    outstanding: u16,
+    /// Those to strangers at this address. They are counted apart: who registers in its name takes nothing from it.
+    outstanding_to_strangers: u16,
     /// The first of its observers, by place.
     first: u32,
 }
@@ -229,6 +258,8 @@ struct Observer {
     /// The change that it was told of.
     version: u32,
     way: u16,
+    /// The way whose CoAP group it came through first; `NO_GROUP` if through none.
+    group: u16,
     /// The Message ID of the last notification.
     mid: u16,
     state: State,
@@ -242,6 +273,16 @@ struct Observer {
     notified: bool,
     /// Its address is proven to be its own.
     reachable: bool,
+}
+
+/// In place of a way.
+const NO_GROUP: u16 = u16::MAX;
+
+impl Observer {
+    /// Nothing shows that anyone is there: the request was not verified, and the address not proven.
+    const fn is_stranger(&self) -> bool {
+        self.who == 0 && !self.reachable
+    }
 }
 
 /// What protects the notifications of an observation.
@@ -274,6 +315,8 @@ pub(crate) struct Turn {
     pub(crate) observer: ObserverId,
     peer: ObserverId,
     pub(crate) confirm: bool,
+    /// It is the turn of a stranger.
+    pub(crate) stranger: bool,
 }
 
 /// What a request wants of the list of observers.
@@ -312,6 +355,11 @@ impl<'a, 'm> Asks<'a, 'm> {
             message,
             resource,
         }
+    }
+
+    /// Nothing shows that it comes from its source address.
+    fn is_strange(&self) -> bool {
+        !self.sender.is_proven() && !self.reachable
     }
 }
 
@@ -399,6 +447,14 @@ impl Server {
             Outcome::Challenge(_) => Disposition::Silence(SilenceReason::NotPermitted),
             Outcome::Silence(reason) => Disposition::Silence(reason),
             Outcome::Deferred(deferred) => Disposition::Deferred(deferred),
+        }
+    }
+
+    /// A registration that was refused ends what the client has registered before under this token: the answer says that it
+    /// is no observer (RFC 7641 section 4.1).
+    pub(super) fn not_registered(&mut self, path: &Path, sender: &Sender, message: &Message<'_>) {
+        if self.observers.len() > 0 && observe_of(message) == Some(REGISTER) {
+            self.observers.supersede(path.peer, message.token(), sender);
         }
     }
 

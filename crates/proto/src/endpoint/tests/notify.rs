@@ -580,6 +580,43 @@ fn an_error_is_the_last_that_an_observer_hears() {
 }
 
 #[test]
+fn a_registration_that_is_refused_ends_the_one_before() {
+    let mut o = observed();
+    o.register(client(1), b"t");
+    o.register(client(1), b"u");
+    o.register(client(2), b"t");
+    let options = [
+        (OptionNumber::OBSERVE, REGISTER),
+        (OptionNumber::URI_PATH, RESOURCE.as_bytes()),
+        (OptionNumber(65_001), b"critical".as_slice()),
+    ];
+    // Without Observe it says nothing of observations.
+    let notes = o.ask_with(
+        false,
+        client(1),
+        Type::Con,
+        b"t",
+        Code::GET,
+        &options[1..],
+        b"",
+    );
+    assert_eq!((only(&notes).code, o.observers()), (Code::BAD_OPTION, 3));
+    let notes = o.ask_with(false, client(1), Type::Con, b"t", Code::GET, &options, b"");
+    assert_eq!(
+        (only(&notes).code, only(&notes).number),
+        (Code::BAD_OPTION, None)
+    );
+    assert_eq!((o.observers(), o.counters().ended), (2, 1));
+    let notes = o.change(1);
+    let mut told: Vec<_> = notes
+        .iter()
+        .map(|note| (note.to, note.token.as_slice()))
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, [(client(1), b"u".as_slice()), (client(2), b"t")]);
+}
+
+#[test]
 fn when_a_resource_is_removed_its_observers_are_told() {
     let mut o = observed();
     o.register(client(1), b"t");

@@ -111,6 +111,11 @@ impl<T> Slab<T> {
         })
     }
 
+    /// How many places there are: things have smaller indices.
+    pub(super) fn places(&self) -> usize {
+        self.pieces.len() * PIECE
+    }
+
     /// All that is there.
     pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
         let all = self.pieces.iter().flatten().zip(0..);

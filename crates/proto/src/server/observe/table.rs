@@ -5,6 +5,7 @@ use core::hash::{BuildHasher, Hasher};
 
 use super::*;
 use crate::path::{peer_key, same_peer};
+use crate::shares::Holder;
 
 /// No place.
 const NONE: u32 = u32::MAX;
@@ -16,6 +17,16 @@ pub(crate) struct Taken {
     pub(crate) kept: Option<Box<Kept>>,
     pub(crate) secured: bool,
     pub(crate) reachable: bool,
+}
+
+/// What an entry leaves to the one that replaces it.
+#[derive(Clone, Copy)]
+struct Left {
+    number: u64,
+    unconfirmed: u8,
+    acknowledged: Instant,
+    group: u16,
+    leisure: u32,
 }
 
 impl Taken {
@@ -38,15 +49,21 @@ impl Observers {
             shares: Shares::new(config.per_address, rng),
             ways: Vec::new(),
             watched: BTreeMap::new(),
+            strangers: 0,
+            admitted: None,
+            settled: None,
             walks: VecDeque::new(),
             leisures: BTreeMap::new(),
             timers: BTreeSet::new(),
             ready: VecDeque::new(),
             crowded: VecDeque::new(),
+            crowded_strangers: VecDeque::new(),
             unacknowledged: 0,
+            unacknowledged_by_strangers: 0,
             round_ends: Instant::ZERO,
             in_round: 0,
             look_at: Instant::ZERO,
+            looking: None,
             counters: ObserverCounters::default(),
             config,
         }
@@ -158,63 +175,77 @@ impl Observers {
         leisure: Duration,
     ) -> Option<ObserverId> {
         let (path, message) = (asks.path, asks.message);
-        let request = message.as_bytes();
         let old = self.find(path.peer, message.token(), asks.sender);
-        let stays = old.is_some_and(|old| self.is_of(old, asks.resource));
-        let fits = request.len() <= self.config.request
-            && (old.is_some() || self.table.len() < self.config.observers)
-            && (stays || self.of(asks.resource) < self.config.per_resource);
-        // An entry that gives way leaves its share to the new one.
-        let way = match fits && (old.is_some() || self.shares.take(path.peer)) {
-            true => self.way(path),
-            false => None,
-        };
-        let Some(way) = way else {
+        let Some(way) = self.find_place(asks, old) else {
             self.counters.refused += 1;
             // The answer says that the client is no observer, so it is none.
-            if let Some(old) = old {
-                self.remove(old);
-            } else if fits && self.ways.len() >= ObserveConfig::WAYS {
-                self.shares.give_back(path.peer);
-            }
+            self.supersede(path.peer, message.token(), asks.sender);
             return None;
         };
         let peer = self.enter_peer(path.peer)?;
+        let strange = asks.is_strange();
         if self.table.len() == 0 {
             self.look_at = now + self.config.look_every();
         }
-        let before = old.and_then(|old| self.take_over(old));
-        let (number, unconfirmed, acknowledged) = before.unwrap_or_else(|| {
-            // Nobody has heard yet whether anyone is there: the first notification asks.
-            let sure = if asks.reachable { 0 } else { u8::MAX };
-            (0, sure, now)
+        if strange {
+            self.look_at = self.look_at.min(now + ObserveConfig::STRANGE);
+        }
+        let group = match path.is_multicast() {
+            true => way,
+            false => NO_GROUP,
+        };
+        let before = old.and_then(|old| self.take_over(now, old, asks));
+        // Nobody has heard yet whether anyone is there: the first notification asks.
+        let sure = if asks.reachable { 0 } else { u8::MAX };
+        let left = before.unwrap_or(Left {
+            number: 0,
+            unconfirmed: sure,
+            acknowledged: now,
+            group: NO_GROUP,
+            leisure: 0,
         });
+        // Who asks in person once more stays one of those that the group is answered with.
+        let (group, leisure) = match group {
+            NO_GROUP => (left.group, left.leisure),
+            group => (
+                group,
+                u32::try_from(leisure.as_millis()).unwrap_or(u32::MAX),
+            ),
+        };
+        self.use_way(way);
+        self.use_way(group);
+        if left.group != NO_GROUP {
+            self.leave_way(left.group); // what `take_over` has held
+        }
         let watched = self.watched.entry(asks.resource).or_default();
+        watched.strangers += u32::from(strange);
         let version = watched.version;
         let place = u32::try_from(watched.observers.len()).unwrap_or(NONE);
         let first = self.peers.get(peer).map_or(NONE, |peer| peer.first);
         let id = self.table.insert(Observer {
-            request: request.into(),
+            request: message.as_bytes().into(),
             kept: None,
             who: self.who(asks.sender),
             resource: asks.resource,
-            number,
+            number: left.number,
             due: now,
-            acknowledged,
-            leisure: u32::try_from(leisure.as_millis()).unwrap_or(u32::MAX),
+            acknowledged: left.acknowledged,
+            leisure,
             peer,
             next: first,
             place,
             version,
             way,
+            group,
             mid: 0,
             state: State::Underway,
-            unconfirmed,
+            unconfirmed: left.unconfirmed,
             changed: false,
             outstanding: false,
             notified: false,
             reachable: asks.reachable,
         })?;
+        self.strangers += usize::from(strange);
         if let Some(watched) = self.watched.get_mut(&asks.resource) {
             watched.observers.push(id.index);
         }
@@ -225,19 +256,109 @@ impl Observers {
             Some(_) => self.counters.renewed += 1,
             None => self.counters.registered += 1,
         }
+        self.admitted = Some(id);
         Some(id)
     }
 
+    /// Finds room in the list, a share of it and a way, or takes nothing.
+    fn find_place(&mut self, asks: &Asks<'_, '_>, old: Option<ObserverId>) -> Option<u16> {
+        let peer = asks.path.peer;
+        if asks.message.as_bytes().len() > self.config.request {
+            return None;
+        }
+        // An entry that is replaced leaves its share to the new one.
+        if old.is_none() && !self.take_share(asks) {
+            return None;
+        }
+        let way = match self.make_room(asks, old) {
+            true => self.way(asks.path),
+            false => None,
+        };
+        if way.is_none() && old.is_none() {
+            self.shares.give_back(peer);
+        }
+        way
+    }
+
+    /// Takes a share of the address. A stranger there gives way to somebody else.
+    fn take_share(&mut self, asks: &Asks<'_, '_>) -> bool {
+        let peer = asks.path.peer;
+        if self.shares.take(peer) {
+            return true;
+        }
+        let holder = Holder::of(peer.ip());
+        !asks.is_strange()
+            && self.give_way(|all, other| {
+                let other = all.peers.get(other.peer);
+                other.is_some_and(|other| Holder::of(other.address.ip()) == holder)
+            })
+            && self.shares.take(peer)
+    }
+
+    /// Is there room for one more, or for one in place of the old one? If not, a stranger gives way to whoever is none.
+    fn make_room(&mut self, asks: &Asks<'_, '_>, old: Option<ObserverId>) -> bool {
+        let resource = asks.resource;
+        let stays = old.is_some_and(|old| self.is_of(old, resource));
+        if stays {
+            return true;
+        }
+        let all = self.table.len() - usize::from(old.is_some());
+        let (places, of_one) = (self.config.observers, self.config.per_resource);
+        if asks.is_strange() {
+            let watched = self.watched.get(&resource);
+            let of_resource = watched.map_or(0, |watched| watched.strangers as usize);
+            return all < places
+                && self.of(resource) < of_one
+                && self.strangers < ObserveConfig::of_strangers(places)
+                && of_resource < ObserveConfig::of_strangers(of_one);
+        }
+        if self.of(resource) >= of_one {
+            return self.give_way(|_, other| other.resource == resource);
+        }
+        all < places || self.give_way(|_, _| true)
+    }
+
+    /// Of these strangers, the one that is there for longest gives way; false if there is none.
+    fn give_way(&mut self, which: impl Fn(&Self, &Observer) -> bool) -> bool {
+        if self.strangers == 0 {
+            return false;
+        }
+        let strangers = self.table.keys().filter_map(|id| {
+            let observer = self.table.get(id)?;
+            let gives = observer.is_stranger() && which(self, observer);
+            gives.then_some((observer.acknowledged, id))
+        });
+        let Some((_, id)) = strangers.min_by_key(|(since, _)| *since) else {
+            return false;
+        };
+        self.counters.gave_way += 1;
+        self.remove(id);
+        true
+    }
+
     /// What an entry leaves to the one that replaces it: a client does not become more trustworthy by asking again.
-    fn take_over(&mut self, old: ObserverId) -> Option<(u64, u8, Instant)> {
+    fn take_over(&mut self, now: Instant, old: ObserverId, asks: &Asks<'_, '_>) -> Option<Left> {
         let observer = self.table.get(old)?;
-        let left = (observer.number, observer.unconfirmed, observer.acknowledged);
-        let peer = observer.peer;
+        let (peer, group) = (observer.peer, observer.group);
+        let same = observer.resource == asks.resource;
+        let left = Left {
+            number: observer.number,
+            unconfirmed: observer.unconfirmed,
+            acknowledged: match asks.is_strange() {
+                true => observer.acknowledged,
+                false => now,
+            },
+            group: if same { group } else { NO_GROUP },
+            leisure: observer.leisure,
+        };
+        self.use_way(left.group); // so that it stays
         let address = self.peers.get_mut(peer).map(|peer| {
             peer.outstanding += 1; // so that it stays
             peer.address
         });
-        self.remove(old);
+        let on_its_way = self.remove(old);
+        // Who is known to be there need not say so to the old one any more.
+        self.settled = on_its_way.filter(|_| !asks.is_strange());
         if let (Some(peer), Some(address)) = (self.peers.get_mut(peer), address) {
             peer.outstanding -= 1;
             // The share stays with the new entry.
@@ -246,6 +367,37 @@ impl Observers {
         Some(left)
     }
 
+    /// Ends what this sender has registered under this token.
+    pub(super) fn supersede(&mut self, peer: SocketAddr, token: Token, sender: &Sender) {
+        if let Some(old) = self.find(peer, token, sender) {
+            let stranger = self.table.get(old).is_some_and(Observer::is_stranger);
+            self.settled = self.end(old).filter(|_| !stranger);
+        }
+    }
+
+    /// Whom the last request has put on the list.
+    pub(crate) fn take_admitted(&mut self) -> Option<ObserverId> {
+        self.admitted.take().filter(|id| self.contains(*id))
+    }
+
+    /// The Confirmable notification that need not be acknowledged any more since the last request.
+    pub(crate) fn take_settled(&mut self) -> Option<(SocketAddr, MessageId)> {
+        self.settled.take()
+    }
+
+    fn use_way(&mut self, at: u16) {
+        if let Some(way) = self.ways.get_mut(usize::from(at)) {
+            way.users += 1;
+        }
+    }
+
+    fn leave_way(&mut self, at: u16) {
+        if let Some(way) = self.ways.get_mut(usize::from(at)) {
+            way.users = way.users.saturating_sub(1);
+        }
+    }
+
+    /// The way of this path. It is free again unless somebody uses it.
     fn way(&mut self, path: &Path) -> Option<u16> {
         let same = |way: &Way| {
             way.users > 0
@@ -269,7 +421,6 @@ impl Observers {
             Some(_) => {}
             None => self.ways.push(fresh),
         }
-        self.ways.get_mut(at)?.users += 1;
         u16::try_from(at).ok()
     }
 
@@ -282,6 +433,7 @@ impl Observers {
             held_until: Instant::ZERO,
             round_trip: 0,
             outstanding: 0,
+            outstanding_to_strangers: 0,
             first: NONE,
         })?;
         let (hash, peers) = (&self.hash, &self.peers);
@@ -302,19 +454,29 @@ impl Observers {
             State::Due => {
                 self.timers.remove(&(observer.due, id.index));
             }
-            State::Ready => self.ready.retain(|other| *other != id),
-            State::Crowded => self.crowded.retain(|other| *other != id),
+            State::Ready => self.thin(|all| &mut all.ready),
+            State::Crowded if observer.is_stranger() => self.thin(|all| &mut all.crowded_strangers),
+            State::Crowded => self.thin(|all| &mut all.crowded),
             State::Quiet | State::Waiting | State::Underway => {}
         }
-        if let Some(way) = self.ways.get_mut(usize::from(observer.way)) {
-            way.users -= 1;
-        }
+        self.leave_way(observer.way);
+        self.leave_way(observer.group);
+        self.strangers -= usize::from(observer.is_stranger());
         self.unwatch(&observer);
         let address = self.unlink(&observer, id.index)?;
         self.shares.give_back(address);
         observer
             .outstanding
             .then_some((address, MessageId(observer.mid)))
+    }
+
+    /// Whoever is gone is passed over when its turn comes. Only when they are many they are taken out of a queue.
+    fn thin(&mut self, queue: impl Fn(&mut Self) -> &mut VecDeque<ObserverId>) {
+        let mut ids = core::mem::take(queue(self));
+        if ids.len() > 2 * self.table.len() {
+            ids.retain(|id| self.contains(*id));
+        }
+        *queue(self) = ids;
     }
 
     /// Takes an observer off the list of its resource, where the last takes its place.
@@ -327,6 +489,7 @@ impl Observers {
             watched.observers.swap_remove(place);
         }
         watched.untold = watched.untold.min(watched.observers.len());
+        watched.strangers -= u32::from(observer.is_stranger());
         let moved = watched.observers.get(place).copied();
         if watched.observers.is_empty() {
             self.watched.remove(&observer.resource);
@@ -361,7 +524,7 @@ impl Observers {
         let Some(peer) = self.peers.get(id) else {
             return;
         };
-        if peer.first != NONE || peer.outstanding > 0 {
+        if peer.first != NONE || peer.outstanding > 0 || peer.outstanding_to_strangers > 0 {
             return;
         }
         let hash = Self::address_hash(&self.hash, peer.address);
@@ -377,9 +540,18 @@ impl Observers {
         self.remove(id)
     }
 
-    /// Every observer of the endpoint whose turn this was.
+    /// Whose observations end when the notification of this turn was not acknowledged: those of the endpoint that were made
+    /// by the same sender. What a stranger has asked for says nothing of anyone else.
     pub(crate) fn all_of(&self, turn: &Turn) -> Vec<ObserverId> {
-        self.of_peer(turn.peer).map(|(id, _)| id).collect()
+        // In place of an entry that was replaced meanwhile stands another stranger, or somebody who was heard of since.
+        let who = match self.table.get(turn.observer) {
+            Some(observer) if !turn.stranger => Some(observer.who),
+            _ => None,
+        };
+        self.of_peer(turn.peer)
+            .filter(|(_, observer)| observer.is_stranger() || who == Some(observer.who))
+            .map(|(id, _)| id)
+            .collect()
     }
 
     /// Takes what is kept of an observer, to ask its request again.

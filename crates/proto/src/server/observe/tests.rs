@@ -178,6 +178,7 @@ fn so_many_ways_are_told_apart() {
         observer: id,
         peer: all.table.get(id).unwrap().peer,
         confirm: false,
+        stranger: false,
     });
     assert_eq!(taken.unwrap().path, other);
 }
@@ -207,6 +208,7 @@ fn the_round_trip_time_is_a_mean_that_follows_by_an_eighth() {
         held_until: Instant::ZERO,
         round_trip: 0,
         outstanding: 0,
+        outstanding_to_strangers: 0,
         first: 0,
     };
     let unknown = Duration::from_secs(3);
@@ -340,4 +342,309 @@ fn delays_are_spread_over_the_whole_limit_and_not_beyond() {
     assert!(drawn.iter().all(|n| (60..140).contains(n)), "{drawn:?}");
     assert_eq!(all.draw(Duration::ZERO), Duration::ZERO);
     let _any = all.draw(Duration::MAX);
+}
+
+fn member(n: u8) -> Sender {
+    Sender::Proven(Identity(alloc::vec![n; 9]))
+}
+
+fn stranger(all: &mut Observers, now: Instant, path: &Path, token: u8) -> Option<ObserverId> {
+    admit_as(all, now, path, token, &nobody(), false)
+}
+
+#[test]
+fn strangers_have_half_of_the_list_and_give_way_to_members() {
+    let mut all = observers(|config| {
+        config.observers = 6;
+        config.per_resource = 6;
+    });
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        ids.push(stranger(&mut all, seconds(n), &way(0, n as u8), 1));
+    }
+    assert_eq!(ids.iter().flatten().count(), 3, "{ids:?}");
+    assert_eq!((all.len(), all.strangers, all.counters.refused), (3, 3, 2));
+    for n in 10..13 {
+        assert!(admit_as(&mut all, seconds(9), &way(0, n), 1, &member(n), false).is_some());
+    }
+    assert_eq!((all.len(), all.counters.gave_way), (6, 0));
+    // The list is full: the one that is there for longest goes, until there is none.
+    for n in 13..16 {
+        assert!(admit_as(&mut all, seconds(9), &way(0, n), 1, &member(n), false).is_some());
+        let there = ids.iter().flatten().filter(|id| all.contains(**id));
+        assert_eq!(there.count(), usize::from(15 - n));
+        assert_eq!((all.len(), all.strangers), (6, usize::from(15 - n)));
+        assert_eq!(all.contains(ids[2].unwrap()), n < 15);
+    }
+    assert_eq!(all.counters.gave_way, 3);
+    assert!(admit_as(&mut all, seconds(9), &way(0, 16), 1, &member(16), true).is_none());
+    assert_eq!(stranger(&mut all, seconds(9), &way(0, 1), 1), None);
+    assert_eq!(all.watched[&RESOURCE].strangers, 0);
+}
+
+#[test]
+fn strangers_have_half_of_the_places_of_one_resource_and_give_way_there() {
+    let mut all = observers(|config| config.per_resource = 3);
+    let first = stranger(&mut all, seconds(1), &way(0, 1), 1);
+    assert!(first.is_some());
+    assert!(stranger(&mut all, seconds(1), &way(0, 2), 1).is_some());
+    assert_eq!(stranger(&mut all, seconds(1), &way(0, 3), 1), None);
+    assert!(
+        stranger(&mut all, seconds(2), &way(0, 2), 1).is_some(),
+        "who is there may stay"
+    );
+    assert!(admit(&mut all, seconds(3), &way(0, 4), 1).is_some());
+    assert!(admit(&mut all, seconds(3), &way(0, 5), 1).is_some());
+    assert!(!all.contains(first.unwrap()));
+    assert_eq!((all.of(RESOURCE), all.counters.gave_way), (3, 1));
+    // One that has sent an Echo value since is no stranger.
+    assert!(admit(&mut all, seconds(3), &way(0, 2), 1).is_some());
+    assert_eq!(all.strangers, 0);
+    assert_eq!(admit(&mut all, seconds(4), &way(0, 6), 1), None);
+}
+
+#[test]
+fn strangers_at_the_address_of_a_member_give_way_to_it() {
+    let mut all = observers(|config| config.per_address = 2);
+    let other = stranger(&mut all, seconds(0), &way(0, 2), 9).unwrap();
+    let first = stranger(&mut all, seconds(1), &way(0, 1), 1).unwrap();
+    let second = stranger(&mut all, seconds(2), &way(0, 1), 2).unwrap();
+    assert_eq!(stranger(&mut all, seconds(3), &way(0, 1), 3), None);
+    assert!(admit_as(&mut all, seconds(4), &way(0, 1), 1, &member(1), false).is_some());
+    let there = [other, first, second].map(|id| all.contains(id));
+    assert_eq!(there, [true, false, true]);
+    assert!(admit_as(&mut all, seconds(4), &way(0, 1), 2, &member(1), false).is_some());
+    assert!(admit_as(&mut all, seconds(4), &way(0, 1), 3, &member(1), false).is_none());
+    assert_eq!((all.len(), all.counters.gave_way), (3, 2));
+}
+
+#[test]
+fn who_acknowledges_is_a_stranger_no_more() {
+    let mut all = observers(|config| config.per_resource = 2);
+    let id = stranger(&mut all, seconds(0), &way(0, 1), 1).unwrap();
+    assert_eq!(stranger(&mut all, seconds(0), &way(0, 2), 1), None);
+    all.changed(RESOURCE);
+    let turn = all.poll(seconds(1), 1).unwrap();
+    assert!(turn.confirm && turn.stranger);
+    all.sent(seconds(1), &turn, MessageId(5));
+    all.acknowledged(seconds(1), &turn, Duration::from_secs(2));
+    assert_eq!((all.strangers, all.watched[&RESOURCE].strangers), (0, 0));
+    assert_eq!(all.unacknowledged_by_strangers, 0);
+    assert!(stranger(&mut all, seconds(1), &way(0, 2), 1).is_some());
+    assert_eq!(
+        admit(&mut all, seconds(1), &way(0, 3), 1).map(|_| all.contains(id)),
+        Some(true)
+    );
+    // It is one again when it asks once more without proof; nothing of that puts a question off.
+    assert!(stranger(&mut all, seconds(90), &way(0, 1), 1).is_some());
+    assert_eq!(all.strangers, 1);
+    let turn = all.poll(seconds(91), 1);
+    assert!(
+        turn.is_some_and(|turn| turn.confirm && turn.stranger),
+        "{turn:?}"
+    );
+}
+
+#[test]
+fn what_a_stranger_leaves_unacknowledged_ends_nothing_of_a_member_at_its_address() {
+    let mut all = observers(|_| {});
+    let path = way(0, 1);
+    let kept = admit_as(&mut all, seconds(0), &path, 1, &member(1), false).unwrap();
+    all.rest(seconds(0), kept);
+    let echoed = admit(&mut all, seconds(0), &path, 2).unwrap();
+    let forged = stranger(&mut all, seconds(0), &path, 3).unwrap();
+    let other = stranger(&mut all, seconds(0), &path, 4).unwrap();
+    all.changed(RESOURCE);
+    let turns: Vec<_> = core::iter::from_fn(|| all.poll(seconds(1), 1)).collect();
+    let of = |id| turns.iter().find(|turn| turn.observer == id).copied();
+    let strange = of(other).or(of(forged)).unwrap();
+    assert!(strange.confirm && strange.stranger);
+    // Both have their one Confirmable notification under way (NSTART).
+    let proven = of(kept).unwrap();
+    assert!(proven.confirm && !proven.stranger);
+    assert!(of(echoed).is_some_and(|turn| !turn.confirm));
+    assert_eq!(turns.len(), 3);
+    for turn in &turns {
+        all.sent(seconds(1), turn, MessageId(9));
+    }
+    let sorted = |mut ids: Vec<ObserverId>| {
+        ids.sort_unstable_by_key(|id| id.index);
+        ids
+    };
+    assert_eq!(sorted(all.all_of(&strange)), [forged, other]);
+    assert_eq!(sorted(all.all_of(&proven)), [kept, forged, other]);
+    // The other stranger waits for the first, and not for the member.
+    all.release(seconds(2), &proven);
+    assert_eq!(all.poll(seconds(2), 1), None);
+    all.release(seconds(2), &strange);
+    assert!(all.poll(seconds(2), 1).is_some_and(|turn| turn.stranger));
+}
+
+#[test]
+fn a_member_that_registers_again_is_not_ended_by_what_it_has_missed() {
+    let mut all = observers(|_| {});
+    let path = way(0, 1);
+    for (sender, reachable) in [(member(1), false), (nobody(), true), (nobody(), false)] {
+        let known = reachable || sender.is_proven();
+        let first = admit_as(&mut all, seconds(0), &path, 1, &sender, reachable).unwrap();
+        all.rest(seconds(0), first);
+        all.table.get_mut(first).unwrap().unconfirmed = 7;
+        all.changed(RESOURCE);
+        let turn = all.poll(seconds(1), 1).unwrap();
+        assert!(turn.confirm);
+        all.sent(seconds(1), &turn, MessageId(77));
+        let again = admit_as(&mut all, seconds(50), &path, 1, &sender, reachable).unwrap();
+        assert_eq!(all.take_admitted(), Some(again));
+        assert_eq!(all.take_admitted(), None);
+        let settled = known.then_some((path.peer, MessageId(77)));
+        assert_eq!(all.take_settled(), settled, "its retransmissions");
+        let ended = if known {
+            alloc::vec![]
+        } else {
+            alloc::vec![again]
+        };
+        assert_eq!(all.all_of(&turn), ended, "{sender:?}");
+        let heard = all.table.get(again).unwrap().acknowledged;
+        assert_eq!(heard, seconds(if known { 50 } else { 0 }));
+        all.release(seconds(60), &turn);
+        all.remove(again);
+        assert_eq!((all.peers.len(), all.unacknowledged), (0, 0));
+    }
+}
+
+#[test]
+fn strangers_have_a_quarter_of_the_places_for_what_is_not_acknowledged() {
+    let mut all = observers(|config| config.unacknowledged = 8);
+    for n in 0..5 {
+        stranger(&mut all, seconds(0), &way(0, n), 1).unwrap();
+    }
+    all.changed(RESOURCE);
+    let mut strange: Vec<_> = core::iter::from_fn(|| all.poll(seconds(1), 1)).collect();
+    assert_eq!((strange.len(), all.crowded_strangers.len()), (2, 3));
+    let mut ids = Vec::new();
+    for n in 10..20 {
+        let id = admit_as(&mut all, seconds(2), &way(0, n), 1, &member(n), false).unwrap();
+        all.rest(seconds(2), id);
+        ids.push(id);
+    }
+    all.changed(RESOURCE);
+    let mut known: Vec<_> = core::iter::from_fn(|| all.poll(seconds(2), 1)).collect();
+    assert_eq!((known.len(), all.crowded.len()), (6, 4));
+    assert!(known.iter().all(|turn| !turn.stranger));
+    // A place that comes free is a member's; the strangers' turn comes when no member waits.
+    for turn in strange.split_off(1) {
+        all.release(seconds(3), &turn);
+        let next = all.poll(seconds(3), 1).unwrap();
+        assert!(!next.stranger);
+        known.push(next);
+    }
+    assert_eq!((all.unacknowledged, all.crowded.len()), (8, 3));
+    while let Some(turn) = known.pop() {
+        all.release(seconds(4), &turn);
+        known.extend(core::iter::from_fn(|| all.poll(seconds(4), 1)).filter(|turn| !turn.stranger));
+        assert!(all.crowded.is_empty() || all.unacknowledged_by_strangers == 1);
+        assert!(all.unacknowledged_by_strangers <= 2);
+    }
+    assert!(all.crowded.is_empty());
+    assert_eq!(all.unacknowledged_by_strangers, 2);
+}
+
+#[test]
+fn whoever_is_gone_is_passed_over_in_the_queues_and_they_do_not_grow() {
+    let mut all = observers(|config| config.unacknowledged = 4);
+    for n in 0..3 {
+        stranger(&mut all, seconds(0), &way(0, n), 1).unwrap();
+    }
+    all.changed(RESOURCE);
+    let first = all.poll(seconds(1), 1).unwrap();
+    assert_eq!(all.poll(seconds(1), 1), None);
+    for round in 0..100 {
+        for n in 0..3 {
+            if let Some(id) = all.find(way(0, n).peer, Token::new(&[1]).unwrap(), &nobody()) {
+                all.remove(id);
+            }
+            stranger(&mut all, seconds(2), &way(0, n), 1).unwrap();
+        }
+        all.changed(RESOURCE);
+        assert_eq!(
+            all.poll(seconds(3 + round), 1),
+            None,
+            "one place, and it is taken"
+        );
+        assert!(all.crowded_strangers.len() <= 7, "{round}");
+    }
+    all.release(seconds(200), &first);
+    assert!(all.poll(seconds(200), 1).is_some());
+}
+
+#[test]
+fn a_share_is_given_back_only_if_it_was_taken() {
+    let mut all = observers(|config| config.per_address = 3);
+    // All ways are in use, by others than the address that is refused.
+    for n in 0..256 {
+        let peer = way(n, 10 + (n / 3) as u8);
+        assert!(admit(&mut all, Instant::ZERO, &peer, (n % 3) as u8).is_some());
+    }
+    for token in 0..3 {
+        assert!(admit(&mut all, Instant::ZERO, &way(0, 1), token).is_some());
+    }
+    for _ in 0..5 {
+        assert_eq!(admit(&mut all, Instant::ZERO, &way(999, 1), 9), None);
+    }
+    assert_eq!(
+        admit(&mut all, Instant::ZERO, &way(0, 1), 9),
+        None,
+        "three at one address"
+    );
+    // A refusal for want of a way keeps no share.
+    for _ in 0..5 {
+        assert_eq!(admit(&mut all, Instant::ZERO, &way(999, 2), 9), None);
+    }
+    assert!(admit(&mut all, Instant::ZERO, &way(0, 2), 9).is_some());
+}
+
+#[test]
+fn only_what_was_being_made_comes_to_rest() {
+    let mut all = observers(|_| {});
+    let id = admit(&mut all, Instant::ZERO, &way(0, 1), 1).unwrap();
+    all.changed(RESOURCE);
+    let turn = all.poll(Instant::ZERO, 1).unwrap();
+    all.unsent(Instant::ZERO, &turn, Some(Duration::from_secs(5)));
+    all.rest(seconds(1), id);
+    assert_eq!(all.table.get(id).unwrap().state, State::Due);
+    assert_eq!(all.poll(seconds(4), 1), None);
+    assert_eq!(all.poll(seconds(5), 1).map(|turn| turn.observer), Some(id));
+    assert!(all.timers.is_empty());
+}
+
+#[test]
+fn the_list_is_looked_through_in_steps() {
+    let mut all = observers(|config| {
+        config.observers = 10_000;
+        config.per_resource = 10_000;
+    });
+    for n in 0..5_000u32 {
+        let [high, low] = (n as u16).to_be_bytes();
+        let path = Path {
+            peer: ([10, 1, high, low], 40_000).into(),
+            ..way(0, 1)
+        };
+        stranger(&mut all, Instant::ZERO, &path, 1).unwrap();
+    }
+    let now = seconds(60);
+    assert_eq!(all.next_timeout(), Some(now));
+    assert!(!all.has_turns(now - Duration::from_micros(1)));
+    // 128 steps at a time: one to look at 32 places, one for each that is found there.
+    let turns: Vec<_> = core::iter::from_fn(|| all.poll(now, 1)).collect();
+    assert_eq!(turns.len(), 64, "a quarter of 256");
+    let mut rounds = 1;
+    let mut at = now;
+    while all.looking.is_some() || !all.ready.is_empty() {
+        at = at + Duration::from_millis(1);
+        assert_eq!(all.poll(at, 1), None);
+        rounds += 1;
+        assert!(rounds < 100);
+    }
+    assert!((39..=43).contains(&rounds), "{rounds}");
+    assert_eq!(all.crowded_strangers.len(), 5_000 - 64);
 }

@@ -6,6 +6,8 @@ use super::*;
 const AT_ONCE: usize = 128;
 /// A round is followed by the next one after this long.
 const ROUND: Duration = Duration::from_millis(1);
+/// So many places are looked at in one step.
+const LOOK_AT: u32 = 32;
 /// An answer that has been on its way for this long has been lost.
 const LOST: Duration = Duration::from_secs(3_600);
 
@@ -39,9 +41,12 @@ impl Observers {
         let Some(observer) = self.table.get(id) else {
             return;
         };
-        if let Some(group) = self.group_of(observer) {
+        let way = self.ways.get(usize::from(observer.way));
+        if let Some(group) = way.map(|way| way.local)
+            && crate::path::is_group_address(group.ip())
+        {
             let end = now + leisure_of(observer);
-            let until = self.leisures.entry(group).or_insert(end);
+            let (_, until) = self.leisures.entry(group).or_insert((now, end));
             *until = (*until).max(end);
         }
         // A protected answer is not made yet: what protects it comes back when it is.
@@ -55,16 +60,19 @@ impl Observers {
         let Some(observer) = self.table.get_mut(id) else {
             return;
         };
+        if observer.state != State::Underway {
+            return;
+        }
         observer.state = State::Quiet;
         if observer.changed {
             self.schedule(now, id);
         }
     }
 
-    /// The CoAP group that an observer came through.
+    /// The CoAP group that an observer came through, also if it has asked once more in person since.
     fn group_of(&self, observer: &Observer) -> Option<SocketAddr> {
-        let way = self.ways.get(usize::from(observer.way))?;
-        crate::path::is_group_address(way.local.ip()).then_some(way.local)
+        let way = self.ways.get(usize::from(observer.group))?;
+        Some(way.local)
     }
 
     /// A quiet observer has something to be told.
@@ -89,7 +97,8 @@ impl Observers {
     }
 
     /// When an observer that came through a group is notified of the last change: somewhere in the leisure period of that
-    /// change, which begins when that of the last other change of the group is over (groupcomm-bis-18 section 3.7).
+    /// change, which begins when that of the last other change of the group is over (groupcomm-bis-18 section 3.7). All
+    /// changes until then share it, so that nobody waits for more than two periods.
     fn due_in_group(
         &mut self,
         now: Instant,
@@ -106,8 +115,12 @@ impl Observers {
         let start = match watched.periods.iter().find(of_change) {
             Some(period) => period.start,
             None => {
-                self.leisures.retain(|_, until| *until > now);
-                let start = self.leisures.get(&group).map_or(now, |until| *until);
+                self.leisures.retain(|_, (_, until)| *until > now);
+                let start = match self.leisures.get(&group) {
+                    Some((start, _)) if *start > now => *start,
+                    Some((_, until)) => *until,
+                    None => now,
+                };
                 watched.periods.retain(|period| period.group != group);
                 watched.periods.push(Period {
                     group,
@@ -118,8 +131,8 @@ impl Observers {
             }
         };
         let end = start + leisure;
-        let until = self.leisures.entry(group).or_insert(end);
-        *until = (*until).max(end);
+        let (last, until) = self.leisures.entry(group).or_insert((start, end));
+        (*last, *until) = ((*last).max(start), (*until).max(end));
         let from = start.max(now);
         from + self.draw(end.since(from))
     }
@@ -168,7 +181,8 @@ impl Observers {
             true => Instant::ZERO,
             false => self.round_ends,
         };
-        let at_once = (!self.ready.is_empty() || !self.walks.is_empty()).then_some(earliest);
+        let busy = !self.ready.is_empty() || !self.walks.is_empty() || self.looking.is_some();
+        let at_once = busy.then_some(earliest);
         let timer = self.timers.first().map(|(due, _)| (*due).max(earliest));
         let look = Some(self.look_at.max(earliest));
         [at_once, timer, look].into_iter().flatten().min()
@@ -180,12 +194,13 @@ impl Observers {
             self.in_round = 0;
         }
         if self.table.len() > 0 && now >= self.look_at {
-            self.look(now);
+            self.looking = Some(0);
+            self.look_at = now + self.look_again();
         }
         while self.in_round < AT_ONCE {
             let candidate = self.next_candidate(now);
-            if candidate.is_none() {
-                self.tell_next(now)?;
+            if candidate.is_none() && !self.tell_next(now) && !self.look(now) {
+                return None;
             }
             if self.in_round == 0 {
                 self.round_ends = now + ROUND;
@@ -213,10 +228,12 @@ impl Observers {
         self.table.key(index)
     }
 
-    /// Tells one more observer that its resource has changed; `None` if all know.
-    fn tell_next(&mut self, now: Instant) -> Option<()> {
+    /// Tells one more observer that its resource has changed; false if all know.
+    fn tell_next(&mut self, now: Instant) -> bool {
         loop {
-            let resource = *self.walks.front()?;
+            let Some(resource) = self.walks.front().copied() else {
+                return false;
+            };
             let next = self.watched.get_mut(&resource).and_then(|watched| {
                 watched.untold = watched.untold.checked_sub(1)?;
                 let index = *watched.observers.get(watched.untold)?;
@@ -236,7 +253,7 @@ impl Observers {
                     self.schedule(now, id);
                 }
             }
-            return Some(());
+            return true;
         }
     }
 
@@ -244,6 +261,8 @@ impl Observers {
     fn begin(&mut self, now: Instant, id: ObserverId, nstart: usize) -> Option<Turn> {
         let within = self.config.confirm_within.min(ObserveConfig::DAY);
         let look_every = self.config.look_every();
+        let stranger = self.table.get(id)?.is_stranger();
+        let crowded = self.is_crowded(stranger);
         let observer = self.table.get_mut(id)?;
         if !observer.changed {
             observer.state = State::Quiet; // it has registered anew meanwhile
@@ -252,20 +271,24 @@ impl Observers {
         let many = observer.unconfirmed.saturating_add(1) >= self.config.confirm_every;
         let long = now + look_every >= observer.acknowledged + within;
         let peer = self.peers.get_mut(observer.peer)?;
-        let confirm = many || long;
-        let busy = usize::try_from(peer.outstanding).unwrap_or(usize::MAX) >= nstart;
+        let confirm = many || long || stranger;
+        let busy = usize::from(*peer.outstanding(stranger)) >= nstart;
         if observer.outstanding || (confirm && busy) {
             observer.state = State::Waiting;
             return None;
         }
         if confirm {
-            if self.unacknowledged >= self.config.unacknowledged.max(1) {
+            if crowded {
                 observer.state = State::Crowded;
-                self.crowded.push_back(id);
+                match stranger {
+                    true => self.crowded_strangers.push_back(id),
+                    false => self.crowded.push_back(id),
+                }
                 return None;
             }
+            *peer.outstanding(stranger) += 1;
             self.unacknowledged += 1;
-            peer.outstanding += 1;
+            self.unacknowledged_by_strangers += usize::from(stranger);
         } else {
             let held_until = peer.held_until;
             if held_until > now {
@@ -281,7 +304,15 @@ impl Observers {
             observer: id,
             peer: observer.peer,
             confirm,
+            stranger,
         })
+    }
+
+    /// Are there so many Confirmable notifications on their way that another one to somebody, or to a stranger, waits?
+    fn is_crowded(&self, stranger: bool) -> bool {
+        let places = self.config.unacknowledged.max(1);
+        self.unacknowledged >= places
+            || (stranger && self.unacknowledged_by_strangers >= places.div_ceil(4))
     }
 
     /// The last notification of an observer is Confirmable if that is possible: there is no next one.
@@ -293,10 +324,13 @@ impl Observers {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        let busy = usize::try_from(peer.outstanding).unwrap_or(usize::MAX) >= nstart;
-        if !turn.confirm && !busy && self.unacknowledged < self.config.unacknowledged {
+        let busy = usize::from(*peer.outstanding(turn.stranger)) >= nstart;
+        if !turn.confirm && !busy && !self.is_crowded(turn.stranger) {
             self.unacknowledged += 1;
-            peer.outstanding += 1;
+            self.unacknowledged_by_strangers += usize::from(turn.stranger);
+            if let Some(peer) = self.peers.get_mut(id) {
+                *peer.outstanding(turn.stranger) += 1;
+            }
             turn.peer = id;
             turn.confirm = true;
         }
@@ -340,13 +374,15 @@ impl Observers {
             return;
         }
         self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        self.unacknowledged_by_strangers -= usize::from(turn.stranger);
         if let Some(peer) = self.peers.get_mut(turn.peer) {
-            peer.outstanding = peer.outstanding.saturating_sub(1);
+            let outstanding = peer.outstanding(turn.stranger);
+            *outstanding = outstanding.saturating_sub(1);
         }
         if let Some(observer) = self.table.get_mut(turn.observer) {
             observer.outstanding = false;
         }
-        if let Some(id) = self.crowded.pop_front() {
+        if let Some(id) = self.next_crowded() {
             self.make_ready(id);
         }
         let waiting: Vec<ObserverId> = self
@@ -363,13 +399,36 @@ impl Observers {
         self.leave(turn.peer);
     }
 
+    /// Whoever is to have the place that came free: strangers when nobody else waits for it.
+    fn next_crowded(&mut self) -> Option<ObserverId> {
+        while let Some(id) = self.crowded.pop_front() {
+            if self.contains(id) {
+                return Some(id);
+            }
+        }
+        while !self.is_crowded(true) {
+            let id = self.crowded_strangers.pop_front()?;
+            if self.contains(id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
     /// A Confirmable notification was acknowledged.
     pub(crate) fn acknowledged(&mut self, now: Instant, turn: &Turn, ack_timeout: Duration) {
         self.counters.acknowledged += 1;
         if let Some(observer) = self.table.get_mut(turn.observer) {
             observer.unconfirmed = 0;
             observer.acknowledged = now;
-            // Whoever acknowledges a message that went there has received it.
+            // Whoever acknowledges a message that went there has received it, or has guessed its Message ID: that of one to
+            // a stranger cannot be foreseen.
+            if observer.is_stranger() {
+                self.strangers -= 1;
+                if let Some(watched) = self.watched.get_mut(&observer.resource) {
+                    watched.strangers -= 1;
+                }
+            }
             observer.reachable = true;
             // One that may have been sent twice measures nothing (RFC 6298 section 3).
             let taken = now.since(observer.due);
@@ -382,17 +441,34 @@ impl Observers {
         self.release(now, turn);
     }
 
-    /// Looks for observers that have not been heard of for long.
-    fn look(&mut self, now: Instant) {
+    /// How soon it is looked again whether anybody has not been heard of for long: sooner for strangers.
+    fn look_again(&self) -> Duration {
+        let every = self.config.look_every();
+        match self.strangers {
+            0 => every,
+            _ => every.min(ObserveConfig::STRANGE),
+        }
+    }
+
+    /// Looks at some more places for observers that have not been heard of for long; false if all were looked at.
+    fn look(&mut self, now: Instant) -> bool {
+        let Some(from) = self.looking else {
+            return false;
+        };
+        let to = from.saturating_add(LOOK_AT);
+        self.looking = ((to as usize) < self.table.places()).then_some(to);
         let every = self.config.look_every();
         let within = self.config.confirm_within.min(ObserveConfig::DAY);
-        self.look_at = now + every;
-        let all: Vec<ObserverId> = self.table.keys().collect();
-        for id in all {
+        for index in from..to {
+            let Some(id) = self.table.key(index) else {
+                continue;
+            };
             let Some(observer) = self.table.get_mut(id) else {
                 continue;
             };
-            let long = now + every >= observer.acknowledged + within;
+            let long = now + every >= observer.acknowledged + within
+                || (observer.is_stranger()
+                    && now >= observer.acknowledged + ObserveConfig::STRANGE);
             match observer.state {
                 State::Quiet if long && !observer.outstanding => {
                     observer.changed = true;
@@ -404,10 +480,19 @@ impl Observers {
                 _ => {}
             }
         }
+        true
     }
 }
 
 impl Peer {
+    /// How many Confirmable notifications to a stranger at this address, or to others there, are on their way.
+    pub(super) fn outstanding(&mut self, stranger: bool) -> &mut u16 {
+        match stranger {
+            true => &mut self.outstanding_to_strangers,
+            false => &mut self.outstanding,
+        }
+    }
+
     /// The shortest time between two Non-confirmable notifications.
     pub(super) fn pause(&self, unknown: Duration) -> Duration {
         match self.round_trip {

@@ -134,14 +134,7 @@ fn members_without_the_resource_answer_with_an_error_or_not_at_all() {
 #[test]
 fn every_notification_has_its_leisure() {
     let mut o = observed();
-    for n in 0..50 {
-        o.ask(true, client(n), Type::Non, b"t", Some(REGISTER));
-    }
-    assert_eq!(o.run(LEISURE).len(), 50);
-    for value in 1..4 {
-        let began = o.bench.now;
-        assert!(o.change(value).is_empty());
-        let sent = o.run_acknowledged(LEISURE);
+    let spread = |began: Instant, sent: &[(Instant, Note)]| {
         assert_eq!(sent.len(), 50, "all within one leisure period");
         let after: Vec<f64> = sent
             .iter()
@@ -150,8 +143,43 @@ fn every_notification_has_its_leisure() {
         let mean = after.iter().sum::<f64>() / 50.0;
         assert!((1.0..3.0).contains(&mean), "spread over 4 s, not {mean}");
         assert!(after.iter().any(|after| *after < 0.5) && after.iter().any(|after| *after > 3.5));
+    };
+    let began = o.bench.now;
+    for n in 0..50 {
+        o.ask(true, client(n), Type::Non, b"t", Some(REGISTER));
+    }
+    spread(began, &o.run(LEISURE));
+    for value in 1..4 {
+        let began = o.bench.now;
+        assert!(o.change(value).is_empty());
+        let sent = o.run_acknowledged(LEISURE);
+        spread(began, &sent);
         for (_, note) in &sent {
             assert_eq!(note.payload, alloc::format!("{value}"));
+        }
+    }
+}
+
+// Covers: GN-3.7-04
+#[test]
+fn what_is_sent_again_to_an_observer_of_a_group_has_no_leisure() {
+    for seed in 0..10 {
+        let mut o = observed();
+        o.bench.now = Instant::from_millis(seed);
+        join(&mut o, client(1));
+        o.change(1);
+        let sent = o.run(Duration::from_secs(110));
+        let times: Vec<u128> = sent
+            .iter()
+            .map(|(at, _)| at.since(sent[0].0).as_millis())
+            .collect();
+        // ACK_TIMEOUT to 1.5 ACK_TIMEOUT, then twice that each time; a leisure of 4 s would show.
+        let [0, first, second, third, fourth] = times.as_slice() else {
+            panic!("{times:?}")
+        };
+        assert!((2_000..=3_000).contains(first), "{first}");
+        for (time, factor) in [(second, 3), (third, 7), (fourth, 15)] {
+            assert!(time.abs_diff(first * factor) <= factor, "{times:?}");
         }
     }
 }
@@ -286,15 +314,83 @@ fn one_request_to_the_group_deregisters_wherever_it_arrives() {
 }
 
 #[test]
-fn a_client_that_follows_up_in_person_is_one_observer_without_leisure() {
+fn a_client_that_follows_up_in_person_is_one_observer_and_keeps_the_leisure_of_the_group() {
+    let mut waited = Duration::ZERO;
+    for seed in 0..10 {
+        let mut o = observed();
+        o.bench.now = Instant::from_millis(seed);
+        let first = join(&mut o, client(1));
+        let answer = o.register(client(1), b"grp");
+        assert_eq!((answer.kind, o.observers()), (Type::Ack, 1));
+        assert!(answer.number > first.number);
+        assert_eq!(o.counters().renewed, 1);
+        let again = o.register(client(1), b"grp");
+        assert!(again.number > answer.number);
+        let began = o.bench.now;
+        assert!(o.change(1).is_empty(), "not at once");
+        let sent = o.run_acknowledged(LEISURE);
+        let [(at, note)] = sent.as_slice() else {
+            panic!("{sent:?}")
+        };
+        assert_eq!((note.to, note.payload.as_str()), (client(1), "1"));
+        waited += at.since(began);
+        // Who leaves and comes back in person has not come through the group.
+        o.ask(false, client(1), Type::Con, b"grp", Some(DEREGISTER));
+        o.register(client(1), b"grp");
+        assert_eq!(o.change(2).len(), 1);
+    }
+    assert!((LEISURE..9 * LEISURE).contains(&waited), "{waited:?}");
+}
+
+#[test]
+fn what_changes_while_a_leisure_period_lasts_shares_the_next_one() {
     let mut o = observed();
-    let first = join(&mut o, client(1));
-    let answer = o.register(client(1), b"grp");
-    assert_eq!((answer.kind, o.observers()), (Type::Ack, 1));
-    assert!(answer.number > first.number);
-    let notes = o.change(1);
-    assert_eq!(only(&notes).to, client(1));
-    assert_eq!(o.counters().renewed, 1);
+    let mut all = alloc::vec![(o.id, b"o")];
+    for at in ["p", "q", "r"] {
+        let other = Resource::at(at)
+            .get(|_, response| response.set_payload(ContentFormat::TEXT, b"p"))
+            .access(Access::Unsecured)
+            .group_policy(GroupPolicy::respond().leisure(Leisure::Fixed(LEISURE)))
+            .observable();
+        let id = o.bench.endpoint.server_mut().add(other).unwrap();
+        let token = at.as_bytes().try_into().unwrap();
+        all.push((id, token));
+        let options = [
+            (OptionNumber::OBSERVE, REGISTER),
+            (OptionNumber::URI_PATH, at.as_bytes()),
+        ];
+        o.ask_with(true, client(1), Type::Non, token, Code::GET, &options, b"");
+    }
+    o.ask(true, client(1), Type::Non, b"o", Some(REGISTER));
+    o.run(2 * LEISURE);
+    for _ in 0..5 {
+        let began = o.bench.now;
+        for (id, _) in &all {
+            o.bench.endpoint.changed(began, *id);
+        }
+        let sent = o.run_acknowledged(2 * LEISURE);
+        assert_eq!(sent.len(), 4);
+        for (at, note) in &sent {
+            let first = note.token == b"o";
+            assert_eq!(at.since(began) <= LEISURE, first, "{note:?}");
+        }
+        // In the middle of the second period another change waits for its end, and no longer.
+        let began = o.bench.now;
+        o.bench.endpoint.changed(began, o.id);
+        o.run_acknowledged(LEISURE / 2);
+        o.bench.endpoint.changed(o.bench.now, all[1].0);
+        o.run_acknowledged(LEISURE);
+        let middle = o.bench.now;
+        for (id, _) in &all[2..] {
+            o.bench.endpoint.changed(middle, *id);
+        }
+        let sent = o.run_acknowledged(2 * LEISURE);
+        let late = sent.iter().filter(|(_, note)| note.token != b"p");
+        for (at, _) in late {
+            let after = at.since(began);
+            assert!(after >= 2 * LEISURE && after <= 3 * LEISURE, "{after:?}");
+        }
+    }
 }
 
 // Covers: GC-3.6-05
@@ -388,22 +484,28 @@ fn an_error_is_told_to_an_observer_of_a_group_too() {
 #[test]
 fn each_member_has_its_own_sequence_under_the_one_token() {
     let mut members = [observed(), observed()];
-    members[1].bench.now = Instant::from_millis(777);
-    let mut numbers = Vec::new();
-    for o in &mut members {
-        let first = join(o, client(1));
-        o.change(23);
+    members[1].bench.now = Instant::from_micros(16 * 500_000);
+    let firsts = members.each_mut().map(|o| join(o, client(1)));
+    let numbers = firsts.each_ref().map(|first| first.number);
+    assert_eq!(numbers, [Some(1), Some(500_000)], "the time of each");
+    let mut notify = |of: usize, value| {
+        let o = &mut members[of];
+        o.change(value);
         let sent = o.run_acknowledged(LEISURE);
-        let (_, later) = &sent[0];
+        let (at, later) = &sent[0];
+        let (first, time) = (&firsts[of], at.as_micros() / 16);
         assert_eq!(
-            (&later.token, later.token.as_slice()),
-            (&first.token, b"grp".as_slice())
+            (later.token.as_slice(), &later.token),
+            (b"grp".as_slice(), &first.token)
         );
         assert_ne!(later.mid, first.mid);
         assert!(later.number > first.number);
-        numbers.push(first.number);
+        assert_eq!(later.number.map(u64::from), Some(time));
+    };
+    // However much one has said, the sequence of the other goes its own way.
+    for (of, value) in [(0, 1), (0, 2), (0, 3), (1, 1), (0, 4), (1, 2)] {
+        notify(of, value);
     }
-    assert!(numbers[0].is_some() && numbers[1].is_some() && numbers[0] != numbers[1]);
 }
 
 #[test]

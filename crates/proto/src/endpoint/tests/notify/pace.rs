@@ -84,8 +84,15 @@ fn how_often_is_a_matter_of_configuration() {
 // Covers: GC-3.6-13
 #[test]
 fn once_a_day_a_confirmable_notification_asks_whether_anyone_is_there() {
+    for profile in [crate::Profile::Current, crate::Profile::Seed03] {
+        let mut config = EndpointConfig::default();
+        config.server.profile = profile;
+        once_a_day(observed_with(config));
+    }
+}
+
+fn once_a_day(mut o: Observed) {
     const HOUR: Duration = Duration::from_secs(3_600);
-    let mut o = observed();
     o.register(client(1), b"t");
     let began = o.bench.now;
     let note = change_acknowledged(&mut o, 1);
@@ -107,14 +114,12 @@ fn once_a_day_a_confirmable_notification_asks_whether_anyone_is_there() {
 
     // One that answers stays, and is asked again a day later.
     o.register(client(1), b"t");
+    change_acknowledged(&mut o, 1);
     let mut asked = 0;
     for _ in 0..24 * 8 {
-        let sent = o.run(HOUR / 2);
-        for (_, note) in &sent {
-            assert_eq!(note.kind, Type::Con);
-            asked += 1;
-            o.reply(Type::Ack, note);
-        }
+        let sent = o.run_acknowledged(HOUR / 2);
+        assert!(sent.iter().all(|(_, note)| note.kind == Type::Con));
+        asked += sent.len();
     }
     assert_eq!((asked, o.observers()), (4, 1), "in four days");
 }
@@ -149,7 +154,6 @@ fn one_that_was_heard_of_lately_is_not_asked() {
     );
 }
 
-// Covers: GN-3.7-04
 #[test]
 fn while_a_confirmable_notification_is_under_way_changes_wait_and_the_last_one_counts() {
     let mut o = observed();
@@ -319,6 +323,15 @@ fn more_may_be_outstanding_where_nstart_says_so() {
         "the first once more, and the third"
     );
     assert!(next.iter().all(|note| note.payload == "2"));
+    for note in [&notes[1], &next[1]] {
+        o.reply(Type::Ack, note);
+    }
+    o.run(Duration::from_secs(10));
+    // All have answered once. Later nobody does.
+    while o.bench.endpoint.load().confirmables == 0 {
+        o.change(3);
+        o.run(Duration::from_secs(4));
+    }
     let silent = o.run(Duration::from_secs(100));
     assert!(!silent.is_empty());
     assert_eq!(
@@ -333,21 +346,117 @@ fn more_may_be_outstanding_where_nstart_says_so() {
 fn so_many_confirmable_notifications_are_outstanding_in_all() {
     let mut config = EndpointConfig::default();
     config.server.observe.unacknowledged = 3;
+    config.server.observe.confirm_every = 1;
     let mut o = observed_with(config);
     for n in 0..10 {
         o.register(client(n), b"t");
     }
-    let mut notes = o.change(1);
-    assert_eq!((notes.len(), o.bench.endpoint.load().confirmables), (3, 3));
-    let mut told = notes.len();
-    while let Some(note) = notes.pop() {
-        let more = o.reply(Type::Ack, &note);
-        assert!(more.len() <= 1);
-        told += more.len();
-        notes.extend(more);
+    // The first time they are strangers, who have a quarter of the places.
+    for (value, places) in [(1, 1), (2, 3), (3, 3)] {
+        let mut notes = o.change(value);
+        assert_eq!(notes.len(), places);
+        assert_eq!(o.bench.endpoint.load().confirmables, places);
+        let mut told = notes.len();
+        while let Some(note) = notes.pop() {
+            let more = o.reply(Type::Ack, &note);
+            assert!(more.len() <= 1);
+            told += more.len();
+            notes.extend(more);
+        }
+        assert_eq!(
+            (told, o.counters().acknowledged),
+            (10, 10 * u64::from(value))
+        );
+        assert_eq!(o.bench.endpoint.load().confirmables, 0);
     }
-    assert_eq!((told, o.counters().acknowledged), (10, 10));
-    assert_eq!(o.bench.endpoint.load().confirmables, 0);
+}
+
+#[test]
+fn strangers_that_do_not_answer_keep_nobody_else_waiting() {
+    let mut config = EndpointConfig::default();
+    config.server.observe.confirm_every = 1;
+    let mut o = observed_with(config);
+    for n in 0..10 {
+        o.register(client(n), b"t");
+    }
+    for note in o.change(1) {
+        o.reply(Type::Ack, &note);
+    }
+    for n in 100..400 {
+        o.ask(false, client(n), Type::Non, b"forged", Some(REGISTER));
+    }
+    assert_eq!(o.observers(), 310);
+    for value in 2..6 {
+        let mut notes = o.change(value);
+        let later = o.run(Duration::from_millis(100));
+        notes.extend(later.into_iter().map(|(_, note)| note));
+        let mut told = 0;
+        for note in &notes {
+            assert_eq!(note.kind, Type::Con);
+            if note.token == b"t" {
+                told += 1;
+                assert_eq!(note.payload, alloc::format!("{value}"));
+                o.reply(Type::Ack, note);
+            }
+        }
+        assert_eq!(told, 10, "all of them, at once");
+        o.run(Duration::from_secs(10));
+    }
+    assert_eq!(o.observers(), 310);
+    assert!(o.bench.endpoint.load().confirmables <= 64);
+}
+
+#[test]
+fn a_stranger_is_asked_within_two_minutes_although_nothing_has_changed() {
+    let mut o = observed();
+    o.ask(false, client(1), Type::Non, b"forged", Some(REGISTER));
+    o.run(Duration::from_secs(20));
+    o.register(client(2), b"t");
+    let asked = o.run(Duration::from_secs(60));
+    assert!(
+        asked.iter().all(|(_, note)| note.to == client(1)),
+        "one after 60 s"
+    );
+    assert!(!asked.is_empty());
+    let asked = o.run_acknowledged(Duration::from_secs(40));
+    let to_second = asked.iter().find(|(_, note)| note.to == client(2));
+    let (at, note) = to_second.expect("the other at the next look");
+    assert_eq!((note.kind, note.payload.as_str()), (Type::Con, "0"));
+    assert!(*at > Instant::from_millis(80_000) && *at <= Instant::from_millis(120_000));
+    // Of two strangers the one that has answered stays, and is left in peace.
+    assert_eq!(o.observers(), 2);
+    let mut forged = observed();
+    for token in [b"a", b"b"] {
+        forged.ask(false, client(1), Type::Non, token, Some(REGISTER));
+    }
+    forged.run(Duration::from_secs(220));
+    assert_eq!((forged.observers(), forged.counters().unanswered), (0, 1));
+    assert!(o.run(Duration::from_secs(20 * 3_600)).is_empty());
+    assert_eq!(o.observers(), 2);
+}
+
+#[test]
+fn the_message_id_of_what_a_stranger_is_to_acknowledge_cannot_be_foreseen() {
+    let mut steps = std::collections::BTreeSet::new();
+    let mut o = observed();
+    for n in 0..20 {
+        o.bench.now = o.bench.now + SECOND;
+        let plain = o.ask(false, client(n), Type::Non, b"p", None);
+        let mid = only(&plain).mid;
+        o.register(client(n), b"t");
+        let notes = o.change(1);
+        let note = notes.iter().find(|note| note.to == client(n)).unwrap();
+        steps.insert((u32::from(note.mid) + 0xa000 - u32::from(mid)) % 0xa000);
+        // Afterwards they follow each other: an answer in between is counted with them.
+        let sure = note.clone();
+        for note in notes.iter().filter(|note| note.kind == Type::Con) {
+            o.reply(Type::Ack, note);
+        }
+        let plain = o.ask(false, client(n), Type::Non, b"q", None);
+        assert_eq!(only(&plain).mid, (sure.mid + 1) % 0xa000);
+    }
+    assert!(steps.iter().all(|step| (1..=0xa000 / 8 + 1).contains(step)));
+    assert!(steps.len() > 15, "{steps:?}");
 }
 
 #[test]
@@ -384,9 +493,9 @@ fn a_place_comes_free_when_an_observer_leaves_or_does_not_answer() {
 #[test]
 fn many_observers_are_notified_in_rounds_so_that_others_are_served_between_them() {
     let mut config = EndpointConfig::default();
-    config.server.observe.unacknowledged = 1_000;
-    config.server.observe.observers = 2_000;
-    config.server.observe.per_resource = 2_000;
+    config.server.observe.unacknowledged = 4_000;
+    config.server.observe.observers = 2_002;
+    config.server.observe.per_resource = 2_002;
     let mut o = observed_with(config);
     for n in 0..1_000 {
         o.register(client(n), b"t");
@@ -476,6 +585,41 @@ fn a_proven_address_is_not_asked_at_once() {
     }
     o.bench.now = o.bench.now + SECOND * 4;
     assert_eq!(only(&o.change(9)).kind, Type::Con);
+}
+
+#[test]
+fn who_comes_back_and_registers_again_stays_although_nobody_has_acknowledged_before() {
+    let mut config = EndpointConfig::default();
+    config.server.unproven_reachability = crate::server::Reachability::Required;
+    config.server.observe.confirm_every = 1;
+    let mut o = observed_with(config);
+    let path = o.path(false, client(1));
+    let sent = o.bench.hear(path, &get_observe(1));
+    let challenge = Message::parse(&sent[0].1).unwrap();
+    let echo = challenge.option(OptionNumber::ECHO).unwrap().to_vec();
+    let options = [
+        (OptionNumber::OBSERVE, REGISTER),
+        (OptionNumber::URI_PATH, RESOURCE.as_bytes()),
+        (OptionNumber::ECHO, echo.as_slice()),
+    ];
+    let register = |o: &mut Observed| {
+        let notes = o.ask_with(false, client(1), Type::Con, b"t", Code::GET, &options, b"");
+        assert!(only(&notes).number.is_some());
+    };
+    register(&mut o);
+    assert_eq!(only(&o.change(1)).kind, Type::Con);
+    // It is off for a while, and back before the last repetition has been waited for.
+    assert_eq!(o.run(Duration::from_secs(50)).len(), 4);
+    register(&mut o);
+    let notes = o.change(2);
+    assert_eq!(
+        (only(&notes).kind, only(&notes).payload.as_str()),
+        (Type::Con, "2")
+    );
+    assert!(o.reply(Type::Ack, only(&notes)).is_empty());
+    assert!(o.run(Duration::from_secs(100)).is_empty());
+    assert_eq!((o.observers(), o.counters().unanswered), (1, 0));
+    assert_eq!(o.bench.endpoint.load().confirmables, 0);
 }
 
 fn get_observe(mid: u16) -> Vec<u8> {
