@@ -130,6 +130,9 @@ pub struct ServerBlocks {
     /// The largest body of a request in bytes; default 1 MiB. A larger one is refused with 4.13 and Size1.
     pub body: usize,
     /// Bodies of requests that are not complete yet; default 64. Beyond that a new one is refused with 5.03 and Max-Age.
+    ///
+    /// Those of senders that prove nothing have half of these places and three quarters of the bytes, and give way to
+    /// others; the oldest of which only the first block has come gives way to any.
     pub incomplete: usize,
     /// Of these, bodies from one address; default 8.
     pub incomplete_per_address: usize,
@@ -139,6 +142,7 @@ pub struct ServerBlocks {
     pub incomplete_for: Duration,
     /// Representations that are kept so that all blocks which a client fetches are from the same one; default 64. Without
     /// room the handler is asked for each block anew, and the entity tag tells the client if the representation changed.
+    /// What has answered a POST or the like cannot be made anew: it takes the place of what can.
     pub kept: usize,
     /// Of these, representations for one address; default 8.
     pub kept_per_address: usize,

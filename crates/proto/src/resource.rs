@@ -145,6 +145,10 @@ impl<F: FnMut(&Incoming<'_>, &mut Response) + Send> Handler for F {
 }
 
 /// An entity tag: 1 to 8 bytes that identify one representation (RFC 7252 section 5.10.6).
+///
+/// A tag that a handler gives is sent as it is. Where groups may ask for the resource it must differ from those of other
+/// servers with high probability (groupcomm-bis section 3.2.2.1): a counter of versions alone does not, since the
+/// second version is `2` everywhere. [`Resource::tagged`] makes tags that do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ETag {
     bytes: [u8; 8],

@@ -610,7 +610,9 @@ impl Server {
         if encoded_len(context.token_length, response) > context.largest {
             return match (context.wish, context.challenge) {
                 (Wish::Notification, _) => {
-                    response.reset(Code::SERVICE_UNAVAILABLE); // who registers again is challenged
+                    // Who registers again is challenged; in person at once.
+                    response.reset(Code::SERVICE_UNAVAILABLE);
+                    response.options.push_uint(OptionNumber::MAX_AGE, 0);
                     self.respond(context)
                 }
                 (_, true) => self.challenge(context, response),

@@ -25,6 +25,8 @@ struct Incomplete {
     data: Vec<u8>,
     /// The first block had If-None-Match, which later ones must not have (RFC 7959 section 2.10).
     if_none_match: bool,
+    /// Only the first block is there.
+    begun: bool,
     expires: Instant,
 }
 
@@ -32,6 +34,15 @@ impl Incomplete {
     fn footprint(&self) -> usize {
         self.data.len() + self.key.footprint()
     }
+}
+
+/// What there is not enough of.
+#[derive(Clone, Copy)]
+enum Lack {
+    /// Of what one address may have.
+    Share,
+    /// Of what there is for all, or for all who prove nothing.
+    Room,
 }
 
 /// What became of a block.
@@ -106,7 +117,7 @@ impl IncompleteBodies {
         let Some(index) = known else {
             return Taken::Incomplete;
         };
-        self.append(now, index, peer, payload, block)
+        self.append(now, index, payload, block)
     }
 
     /// Forgets what nobody has completed in time.
@@ -147,28 +158,16 @@ impl IncompleteBodies {
             key: OperationKey::of(peer, sender, message),
             data: payload.to_vec(),
             if_none_match: message.option(OptionNumber::IF_NONE_MATCH).is_some(),
+            begun: true,
             expires: now + self.limits.incomplete_for,
         };
-        let footprint = body.footprint();
-        let crowded = self.bodies.len() >= self.limits.incomplete
-            || self.of(peer).count() >= self.limits.incomplete_per_address
-            || !self.has_room(peer, footprint);
-        if crowded {
-            return Taken::NoRoom(self.room_in(now));
+        match self.keep(body) {
+            true => self.go_on(block),
+            false => Taken::NoRoom(self.room_in(now)),
         }
-        self.bytes += footprint;
-        self.bodies.push(body);
-        self.go_on(block)
     }
 
-    fn append(
-        &mut self,
-        now: Instant,
-        index: usize,
-        peer: SocketAddr,
-        payload: &[u8],
-        block: BlockValue,
-    ) -> Taken {
+    fn append(&mut self, now: Instant, index: usize, payload: &[u8], block: BlockValue) -> Taken {
         let there = self.bodies.get(index).map_or(0, |body| body.data.len());
         let end = block.start().saturating_add(payload.len());
         if block.start() < there {
@@ -190,24 +189,20 @@ impl IncompleteBodies {
             self.remove(index);
             return Taken::TooLarge(self.limits.body);
         }
+        let mut body = self.remove(index);
+        body.data.extend_from_slice(payload);
         if !block.more() {
-            let mut body = self.remove(index);
-            body.data.extend_from_slice(payload);
             return Taken::Complete {
                 body: body.data,
                 if_none_match: body.if_none_match,
             };
         }
-        if !self.has_room(peer, payload.len()) {
-            self.remove(index);
-            return Taken::NoRoom(self.room_in(now));
+        body.begun = false;
+        body.expires = now + self.limits.incomplete_for;
+        match self.keep(body) {
+            true => self.go_on(block),
+            false => Taken::NoRoom(self.room_in(now)),
         }
-        self.bytes += payload.len();
-        if let Some(body) = self.bodies.get_mut(index) {
-            body.data.extend_from_slice(payload);
-            body.expires = now + self.limits.incomplete_for;
-        }
-        self.go_on(block)
     }
 
     /// The block is acknowledged, with the size that is wanted from now on.
@@ -217,18 +212,59 @@ impl IncompleteBodies {
         Taken::Continue(acknowledged.unwrap_or(block))
     }
 
-    /// The bodies of one address.
-    fn of(&self, peer: SocketAddr) -> impl Iterator<Item = &Incomplete> {
-        let holder = Holder::of(peer.ip());
-        self.bodies
-            .iter()
-            .filter(move |body| Holder::of(body.key.peer().ip()) == holder)
+    /// Keeps a body if there is room for it, or others give way.
+    fn keep(&mut self, body: Incomplete) -> bool {
+        while let Some(lack) = self.lack(&body) {
+            match self.who_gives_way(&body, lack) {
+                Some(index) => self.remove(index),
+                None => return false,
+            };
+        }
+        self.bytes += body.footprint();
+        self.bodies.push(body);
+        true
     }
 
-    fn has_room(&self, peer: SocketAddr, bytes: usize) -> bool {
-        let of_peer: usize = self.of(peer).map(Incomplete::footprint).sum();
-        self.bytes + bytes <= self.limits.incomplete_bytes
-            && of_peer + bytes <= self.limits.incomplete_bytes / 2
+    /// What there is not enough of for a body. One address has a share; those who prove nothing have half of the places and
+    /// three quarters of the bytes.
+    fn lack(&self, body: &Incomplete) -> Option<Lack> {
+        let (places, bytes) = (self.limits.incomplete, self.limits.incomplete_bytes);
+        let holder = Holder::of(body.key.peer().ip());
+        let of_address = |other: &Incomplete| Holder::of(other.key.peer().ip()) == holder;
+        let exceeds = |which: &dyn Fn(&Incomplete) -> bool, places: usize, bytes: usize| {
+            let others = self.bodies.iter().filter(|other| which(other));
+            let (count, taken) = others.fold((0, 0), |(count, taken), other| {
+                (count + 1, taken + other.footprint())
+            });
+            count >= places || taken + body.footprint() > bytes
+        };
+        if exceeds(&of_address, self.limits.incomplete_per_address, bytes / 2) {
+            return Some(Lack::Share);
+        }
+        let unproven = |other: &Incomplete| !other.key.is_proven();
+        let full = exceeds(&|_| true, places, bytes)
+            || (unproven(body) && exceeds(&unproven, places.div_ceil(2), bytes - bytes / 4));
+        full.then_some(Lack::Room)
+    }
+
+    /// Of those who prove nothing, one gives way to a proven sender; the oldest of those who have begun and not gone on gives
+    /// way to anybody.
+    fn who_gives_way(&self, body: &Incomplete, lack: Lack) -> Option<usize> {
+        let holder = Holder::of(body.key.peer().ip());
+        let proven = body.key.is_proven();
+        let gives = |other: &Incomplete| {
+            let there = match lack {
+                Lack::Share => proven && Holder::of(other.key.peer().ip()) == holder,
+                Lack::Room => true,
+            };
+            there && !other.key.is_proven() && (proven || other.begun)
+        };
+        self.bodies
+            .iter()
+            .enumerate()
+            .filter(|(_, other)| gives(other))
+            .min_by_key(|(_, other)| (!other.begun, other.expires))
+            .map(|(index, _)| index)
     }
 
     /// After how many seconds something is forgotten, at the latest.

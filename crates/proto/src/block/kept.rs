@@ -34,6 +34,17 @@ struct Kept {
 }
 
 impl Kept {
+    /// What can be made again is worth less than what was done and cannot, and what somebody who proves nothing has asked
+    /// for less than the same for a proven sender.
+    fn worth(&self) -> (bool, bool) {
+        (self.is_done(), self.key.is_proven())
+    }
+
+    /// The request has changed something: it must not be processed again.
+    fn is_done(&self) -> bool {
+        !matches!(self.key.method(), Code::GET | Code::FETCH)
+    }
+
     fn footprint(&self) -> usize {
         // Twelve bytes for each option beside its value, as `Options` keeps them.
         let options: usize = self.options.iter().map(|(_, value)| value.len() + 12).sum();
@@ -76,7 +87,8 @@ impl KeptBodies {
         };
         let bytes = body.footprint();
         let holder = Holder::of(body.key.peer().ip());
-        // Whoever asks for more than its share loses what it asked for first, and nobody else does.
+        // Whoever asks for more than its share loses what it asked for first. Others lose by it only what is worth less, or
+        // the oldest of what is worth the same if this cannot be made again.
         loop {
             let of_peer = |other: &Kept| Holder::of(other.key.peer().ip()) == holder;
             let (count, taken) = self
@@ -86,19 +98,26 @@ impl KeptBodies {
                 .fold((0, 0), |(count, taken), other| {
                     (count + 1, taken + other.footprint())
                 });
-            let fits = count < self.limits.kept_per_address
-                && taken + bytes <= self.limits.kept_bytes / 2
-                && self.bodies.len() < self.limits.kept
+            let shared =
+                count < self.limits.kept_per_address && taken + bytes <= self.limits.kept_bytes / 2;
+            let fits = self.bodies.len() < self.limits.kept
                 && self.bytes + bytes <= self.limits.kept_bytes;
-            if fits {
+            if shared && fits {
                 break;
             }
+            let gives = |other: &Kept| match of_peer(other) {
+                true => other.worth() <= body.worth(),
+                false => {
+                    let same = body.is_done() && other.worth() == body.worth();
+                    shared && (same || other.worth() < body.worth())
+                }
+            };
             let oldest = self
                 .bodies
                 .iter()
                 .enumerate()
-                .filter(|(_, other)| of_peer(other))
-                .min_by_key(|(_, other)| other.expires)
+                .filter(|(_, other)| gives(other))
+                .min_by_key(|(_, other)| (!of_peer(other), other.worth(), other.expires))
                 .map(|(index, _)| index);
             match oldest {
                 Some(index) => self.remove(index),

@@ -62,6 +62,11 @@ impl OperationKey {
         self.method
     }
 
+    /// Is the peer verified to be this sender?
+    pub(crate) fn is_proven(&self) -> bool {
+        self.sender.is_proven()
+    }
+
     /// The memory that it takes beside itself.
     pub(crate) fn footprint(&self) -> usize {
         let sender = match &self.sender {

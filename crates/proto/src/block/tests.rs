@@ -67,3 +67,191 @@ fn the_stated_memory_follows_from_the_limits() {
         6 * IncompleteBodies::PLACE + 10 * KeptBodies::PLACE
     );
 }
+
+mod room {
+    use alloc::vec::Vec;
+    use core::time::Duration;
+
+    use antiphon_wire::{BlockValue, Code, Message, MessageId, OptionNumber, Token, Type, Writer};
+
+    use crate::block::{IncompleteBodies, KeptBodies, OperationKey, ServerBlocks, Taken};
+    use crate::identity::{Identity, Sender};
+    use crate::message::Response;
+    use crate::rng::Rng;
+    use crate::time::Instant;
+
+    const NOBODY: Sender = Sender::Unauthenticated;
+
+    fn member(n: u8) -> Sender {
+        Sender::Proven(Identity(alloc::vec![n; 9]))
+    }
+
+    fn request(method: Code, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = [0; 200];
+        let mut writer =
+            Writer::new(&mut bytes, Type::Con, method, MessageId(1), Token::EMPTY).unwrap();
+        writer.option(OptionNumber::URI_PATH, b"r").unwrap();
+        if !payload.is_empty() {
+            writer.payload(payload).unwrap();
+        }
+        let len = writer.finish();
+        bytes[..len].to_vec()
+    }
+
+    fn peer(n: u8, port: u16) -> core::net::SocketAddr {
+        ([10, 0, 0, n], port).into()
+    }
+
+    struct Uploads(IncompleteBodies);
+
+    impl Uploads {
+        fn new(limits: ServerBlocks) -> Self {
+            Self(IncompleteBodies::new(limits))
+        }
+
+        /// A block of 64 bytes; false if there is no room.
+        fn block(&mut self, at: u64, from: core::net::SocketAddr, who: &Sender, num: u32) -> bool {
+            let bytes = request(Code::PUT, &[7; 64]);
+            let message = Message::parse(&bytes).unwrap();
+            let block = BlockValue::new(num, true, 2).unwrap();
+            let taken = self
+                .0
+                .take(Instant::from_millis(at), from, who, &message, block);
+            match taken {
+                Taken::Continue(_) => true,
+                Taken::NoRoom(_) | Taken::Incomplete => false,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn uploads_of_those_who_prove_nothing_give_way_to_those_of_members() {
+        let mut all = Uploads::new(ServerBlocks {
+            incomplete: 4,
+            ..ServerBlocks::default()
+        });
+        // Half of the places, once they have gone on.
+        for n in 0..2 {
+            assert!(all.block(u64::from(n), peer(n, 1), &NOBODY, 0));
+            assert!(all.block(u64::from(n), peer(n, 1), &NOBODY, 1));
+        }
+        assert!(!all.block(2, peer(2, 1), &NOBODY, 0));
+        for n in 10..14 {
+            assert!(all.block(3, peer(n, 1), &member(n), 0), "{n}");
+        }
+        assert_eq!(all.0.len(), 4);
+        assert!(
+            !all.block(4, peer(0, 1), &NOBODY, 2),
+            "the first has given way"
+        );
+        assert!(!all.block(4, peer(14, 1), &member(14), 0), "members do not");
+        assert!(!all.block(4, peer(2, 1), &NOBODY, 0));
+        for n in 10..14 {
+            assert!(all.block(5, peer(n, 1), &member(n), 1), "{n}");
+        }
+    }
+
+    #[test]
+    fn uploads_in_the_name_of_a_member_take_nothing_of_its_share() {
+        let mut all = Uploads::new(ServerBlocks {
+            incomplete_per_address: 2,
+            ..ServerBlocks::default()
+        });
+        for port in 1..3 {
+            assert!(all.block(u64::from(port), peer(1, port), &NOBODY, 0));
+        }
+        assert!(!all.block(3, peer(1, 3), &NOBODY, 0));
+        assert!(all.block(4, peer(1, 1), &member(1), 0));
+        assert!(
+            !all.block(4, peer(1, 1), &NOBODY, 1),
+            "the oldest has given way"
+        );
+        assert!(all.block(4, peer(1, 2), &NOBODY, 1));
+        assert!(all.block(4, peer(1, 2), &member(1), 0));
+        assert!(!all.block(4, peer(1, 3), &member(1), 0));
+    }
+
+    #[test]
+    fn bytes_are_kept_for_members_as_well() {
+        // 64 bytes and 5 of the key for each, then 64 more for each block.
+        let limits = ServerBlocks {
+            incomplete_bytes: 4 * 69,
+            ..ServerBlocks::default()
+        };
+        let mut all = Uploads::new(limits);
+        for n in 0..3 {
+            assert!(all.block(u64::from(n), peer(n, 1), &NOBODY, 0));
+        }
+        assert_eq!(all.0.len(), 3, "three quarters");
+        assert!(all.block(3, peer(3, 1), &NOBODY, 0), "for the first");
+        assert_eq!(all.0.len(), 3);
+        assert!(all.block(4, peer(1, 1), &NOBODY, 1), "for the third");
+        assert_eq!(all.0.len(), 2);
+        // The key of a member takes 9 bytes more.
+        assert!(all.block(5, peer(9, 1), &member(9), 0), "for the fourth");
+        assert_eq!(all.0.len(), 2);
+        assert!(all.block(5, peer(8, 1), &member(8), 0), "for the second");
+        assert_eq!(all.0.len(), 2);
+        assert!(!all.block(5, peer(1, 1), &NOBODY, 2));
+    }
+
+    #[test]
+    fn what_was_done_for_a_member_is_kept_before_what_can_be_made_again() {
+        let limits = ServerBlocks {
+            kept: 3,
+            ..ServerBlocks::default()
+        };
+        let mut rng = Rng::from_seed([4; 32]);
+        let mut kept = KeptBodies::new(limits, [(); 2].map(|()| rng.keyed_hash()));
+        let mut at = 0;
+        let mut keep = |kept: &mut KeptBodies, n: u8, who: &Sender, method: Code| {
+            let bytes = request(method, b"");
+            let message = Message::parse(&bytes).unwrap();
+            let mut response = Response::new(Code::CONTENT);
+            response.payload = alloc::vec![1; 100];
+            at += 1;
+            let key = OperationKey::of(peer(n, 1), who, &message);
+            kept.keep(Instant::from_millis(at), key, None, &response)
+        };
+        let has = |kept: &mut KeptBodies, n: u8, who: &Sender, method: Code| {
+            let bytes = request(method, b"");
+            let message = Message::parse(&bytes).unwrap();
+            let block = BlockValue::new(1, false, 2).unwrap();
+            let mut response = Response::new(Code::CONTENT);
+            let now = Instant::ZERO + Duration::from_millis(50);
+            kept.write(now, peer(n, 1), who, &message, block, &mut response)
+        };
+        let (get, post) = (Code::GET, Code::POST);
+        for n in 0..3 {
+            assert!(keep(&mut kept, n, &NOBODY, get));
+        }
+        assert!(
+            !keep(&mut kept, 3, &NOBODY, get),
+            "worth the same, and made again"
+        );
+        assert!(keep(&mut kept, 4, &member(4), get));
+        assert!(
+            !has(&mut kept, 0, &NOBODY, get),
+            "the oldest of the least worth"
+        );
+        assert!(keep(&mut kept, 5, &NOBODY, post));
+        assert!(keep(&mut kept, 6, &member(6), post));
+        assert!(
+            keep(&mut kept, 7, &member(7), post),
+            "in place of the member's GET"
+        );
+        assert!(!has(&mut kept, 4, &member(4), get));
+        assert!(
+            keep(&mut kept, 8, &member(8), post),
+            "in place of nobody's POST"
+        );
+        assert!(!has(&mut kept, 5, &NOBODY, post));
+        assert!(!keep(&mut kept, 9, &NOBODY, post), "members' POSTs stay");
+        assert!(!keep(&mut kept, 9, &member(9), get));
+        assert!(keep(&mut kept, 9, &member(9), post), "but for each other");
+        assert!(!has(&mut kept, 6, &member(6), post));
+        assert!(has(&mut kept, 8, &member(8), post));
+        assert_eq!(kept.len(), 3);
+    }
+}

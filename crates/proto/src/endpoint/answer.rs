@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use antiphon_wire::{Code, Message, MessageId, Token, Type, Writer};
+use antiphon_wire::{Code, Message, MessageId, OptionNumber, Token, Type, Writer};
 
 use super::notify::Observing;
 use super::{Endpoint, Incoming, Origin, Received, Separate, SocketInfo};
@@ -58,6 +58,9 @@ impl From<Origin> for Asker {
     }
 }
 
+/// Who finds no place is told to try again after so many seconds.
+const BUSY: u32 = 5;
+
 /// A group answer that waits for its leisure.
 pub(super) struct Pending {
     pub(super) asker: Asker,
@@ -73,6 +76,7 @@ impl Endpoint {
         message: &Message<'_>,
     ) {
         if self.incoming.len() >= self.config.limits.incoming
+            || self.are_many_notifications(&asker)
             || !self.incoming_shares.take(asker.origin.path.peer)
         {
             self.counters.deferred_dropped += 1;
@@ -80,7 +84,7 @@ impl Endpoint {
                 return self.put_off(now, asker, turn);
             }
             self.end_of(now, &asker);
-            return self.refuse(now, asker, Code::SERVICE_UNAVAILABLE);
+            return self.refuse_now(now, asker);
         }
         self.serial += 1;
         let id = IncomingId(self.serial);
@@ -102,6 +106,18 @@ impl Endpoint {
             request: Request::from(assembled.as_ref().unwrap_or(message)),
             arrival: deferred.arrival,
         });
+    }
+
+    /// Half of the places are left to requests: a notification can wait, and they are refused.
+    fn are_many_notifications(&self, asker: &Asker) -> bool {
+        let is_one = |asker: &Asker| matches!(asker.observing, Observing::Notification(_));
+        is_one(asker)
+            && self
+                .incoming
+                .values()
+                .filter(|other| is_one(&other.asker))
+                .count()
+                >= self.config.limits.incoming.div_ceil(2)
     }
 
     pub(super) fn forget_incoming(&mut self, id: IncomingId) -> Option<Incoming> {
@@ -174,13 +190,15 @@ impl Endpoint {
         }
     }
 
-    /// An error of our own making: silence for a group.
-    pub(super) fn refuse(&mut self, now: Instant, asker: Asker, code: Code) {
+    /// There is no place for a request now: an error of our own making, and silence for a group.
+    fn refuse_now(&mut self, now: Instant, asker: Asker) {
         if asker.origin.path.is_multicast() {
             self.counters.silenced += 1;
             return;
         }
-        self.answer(now, asker, None, &Response::new(code));
+        let mut response = Response::new(Code::SERVICE_UNAVAILABLE);
+        response.options.push_uint(OptionNumber::MAX_AGE, BUSY);
+        self.answer(now, asker, None, &response);
     }
 
     pub(super) fn answer_group(

@@ -42,6 +42,7 @@ struct Note {
     code: Code,
     token: Vec<u8>,
     number: Option<u32>,
+    max_age: Option<u32>,
     payload: String,
     route: Route,
 }
@@ -55,6 +56,7 @@ fn note((route, bytes): &(Route, Vec<u8>)) -> Note {
         code: message.code(),
         token: message.token().as_bytes().to_vec(),
         number: message.uint(OptionNumber::OBSERVE),
+        max_age: message.uint(OptionNumber::MAX_AGE),
         payload: String::from_utf8(message.payload().to_vec()).unwrap(),
         route: *route,
     }
@@ -713,6 +715,70 @@ fn a_deferred_handler_makes_first_answers_and_notifications() {
         (Code::FORBIDDEN, None)
     );
     assert_eq!(o.bench.endpoint.load().observers, 0);
+}
+
+#[test]
+fn notifications_that_are_being_made_leave_half_of_the_places_to_requests() {
+    let mut config = EndpointConfig::default();
+    config.limits.incoming = 4;
+    let mut o = observed_with(config);
+    let deferred = Resource::at("d")
+        .deferred(Methods::GET)
+        .access(Access::Unsecured)
+        .observable();
+    let id = o.bench.endpoint.server_mut().add(deferred).unwrap();
+    let options = [
+        (OptionNumber::OBSERVE, REGISTER),
+        (OptionNumber::URI_PATH, b"d"),
+    ];
+    let text = |text: &[u8]| {
+        let mut response = Response::new(Code::CONTENT);
+        response.set_payload(ContentFormat::TEXT, text);
+        response
+    };
+    for n in 0..5 {
+        o.ask_with(false, client(n), Type::Con, b"t", Code::GET, &options, b"");
+        let incoming = o.bench.request_event();
+        o.bench
+            .endpoint
+            .respond(o.bench.now, incoming, text(b"first"));
+        assert_eq!(o.sent().len(), 1);
+    }
+    o.bench.endpoint.changed(o.bench.now, id);
+    let notified = [(); 2].map(|()| o.bench.request_event());
+    assert!(
+        o.bench.endpoint.poll_event().is_none(),
+        "two of four places"
+    );
+    for n in [10, 11] {
+        let notes = o.ask_with(
+            false,
+            client(n),
+            Type::Con,
+            b"p",
+            Code::GET,
+            &options[1..],
+            b"",
+        );
+        assert!(notes.is_empty());
+        o.bench.request_event();
+    }
+    let path = o.path(false, client(12));
+    let bytes = asks(Type::Con, Code::GET, 9, b"p", &options[1..], b"");
+    let sent = o.bench.hear(path, &bytes);
+    let refused = Message::parse(&sent[0].1).unwrap();
+    assert_eq!(refused.code(), Code::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.uint(OptionNumber::MAX_AGE), Some(5));
+    for incoming in notified {
+        o.bench
+            .endpoint
+            .respond(o.bench.now, incoming, text(b"second"));
+    }
+    assert_eq!(o.run(Duration::from_millis(200)).len(), 2);
+    for _ in 0..2 {
+        o.bench.request_event(); // the next two
+    }
+    assert!(o.bench.endpoint.poll_event().is_none());
 }
 
 #[test]

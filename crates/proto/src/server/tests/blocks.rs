@@ -257,15 +257,29 @@ fn one_address_gets_its_share_of_what_is_kept_and_no_other_loses_by_it() {
         assert_eq!(block2(&server.ask(&get("/r").from(peer))), (0, true, 1_024));
     }
     assert_eq!(server.bodies().1, 2);
-    // A third address finds no room: GET goes on without, POST cannot.
+    // A third address finds no room: GET goes on without, POST takes that of what can be made again.
     let third = get("/r").from("10.0.0.3:1");
     assert_eq!(block2(&server.ask(&third)), (0, true, 1_024));
-    let third = ask(Code::POST, "/r").from("10.0.0.3:1");
-    assert_eq!(server.ask(&third).code(), Code::INTERNAL_SERVER_ERROR);
-    assert_eq!(server.bodies().1, 2);
+    for n in 3..9 {
+        let done = ask(Code::POST, "/r").from(&std::format!("10.0.0.{n}:1"));
+        let first = server.ask(&done);
+        assert_eq!(
+            (first.code(), block2(&first)),
+            (Code::CHANGED, (0, true, 1_024))
+        );
+        let rest = done.option(OptionNumber::BLOCK2, &block(1, false, 6));
+        assert_eq!(block2(&server.ask(&rest)), (1, false, 1_024));
+        assert_eq!(server.bodies().1, 2);
+    }
+    // What is larger than anyone's share is not sent.
+    let large = |_: &Incoming<'_>, response: &mut Response| response.payload = body(2_300);
+    let resource = Resource::at("/l").post(large).access(Access::Unsecured);
+    server.add(resource).unwrap();
+    let reply = server.ask(&ask(Code::POST, "/l").from("10.0.0.3:2"));
+    assert_eq!(reply.code(), Code::INTERNAL_SERVER_ERROR);
 }
 
-// Covers: GC-3.7-04, GN-3.8-03, GC-3.5-08
+// Covers: GC-3.7-04, GN-3.8-03
 #[test]
 fn a_large_answer_to_a_group_starts_block_wise_by_itself() {
     let (mut server, count) = holding(100, open_policy());
@@ -573,14 +587,15 @@ fn bodies_beyond_the_limit_are_refused_with_the_size_that_is_allowed() {
 #[test]
 fn nobody_takes_all_the_room_for_incomplete_bodies_and_time_makes_room_again() {
     let limits = ServerBlocks {
-        incomplete: 3,
+        incomplete: 6, // of these 3 for those who prove nothing
         incomplete_per_address: 2,
         incomplete_for: Duration::from_secs(10),
         ..ServerBlocks::default()
     };
     let (mut server, _) = taking_with(limits);
-    let whole = body(100);
+    let whole = body(300);
     let first = |peer: &str| send(Code::PUT, &whole, 0, 2).from(peer);
+    let second = |peer: &str| send(Code::PUT, &whole, 1, 2).from(peer);
     let no_room = |reply: &Reply, seconds: u8| {
         assert_eq!(reply.code(), Code::SERVICE_UNAVAILABLE);
         let age = reply.response().options.get(OptionNumber::MAX_AGE);
@@ -588,9 +603,17 @@ fn nobody_takes_all_the_room_for_incomplete_bodies_and_time_makes_room_again() {
     };
     for peer in ["10.0.0.1:1", "10.0.0.1:2"] {
         assert_eq!(server.ask(&first(peer)).code(), Code::CONTINUE);
+        assert_eq!(server.ask(&second(peer)).code(), Code::CONTINUE);
     }
     no_room(&server.ask(&first("10.0.0.1:3")), 10);
-    assert_eq!(server.ask(&first("10.0.0.2:1")).code(), Code::CONTINUE);
+    // Whoever has only begun gives way to the next one that does.
+    for peer in ["10.0.0.4:1", "10.0.0.5:1", "10.0.0.2:1"] {
+        assert_eq!(server.ask(&first(peer)).code(), Code::CONTINUE);
+        assert_eq!(server.bodies().0, 3);
+    }
+    let lost = server.ask(&second("10.0.0.4:1"));
+    assert_eq!(lost.code(), Code::REQUEST_ENTITY_INCOMPLETE);
+    assert_eq!(server.ask(&second("10.0.0.2:1")).code(), Code::CONTINUE);
     let later = NOW + Duration::from_secs(4);
     no_room(&server.ask_at(later, &first("10.0.0.3:1")), 6);
     // One of them goes on: it stays longer.
@@ -600,7 +623,7 @@ fn nobody_takes_all_the_room_for_incomplete_bodies_and_time_makes_room_again() {
     assert_eq!(server.ask_at(later, &going(1)).code(), Code::CONTINUE);
     let end = NOW + Duration::from_secs(10);
     assert_eq!(server.next_timeout(), Some(end));
-    let reply = server.ask_at(end, &send(Code::PUT, &whole, 1, 2).from("10.0.0.1:1"));
+    let reply = server.ask_at(end, &send(Code::PUT, &whole, 2, 2).from("10.0.0.1:1"));
     assert_eq!(reply.code(), Code::REQUEST_ENTITY_INCOMPLETE);
     assert_eq!(server.bodies().0, 1);
     assert_eq!(server.ask_at(end, &going(2)).code(), Code::CONTINUE);

@@ -16,6 +16,11 @@ fn tagged(seed: u8) -> Server {
         response.options.push(OptionNumber::ETAG, b"tag");
         response.set_payload(ContentFormat::TEXT, b"body");
     };
+    // 2.05 is what a GET is answered with.
+    let read = move |request: &Incoming<'_>, response: &mut Response| {
+        response.code = Code::CONTENT;
+        own(request, response);
+    };
     let bare = |request: &Incoming<'_>, response: &mut Response| {
         response.set_payload(ContentFormat::TEXT, request.message.payload());
     };
@@ -25,7 +30,7 @@ fn tagged(seed: u8) -> Server {
             .group_policy(GroupPolicy::respond().amplification(Amplification::Unlimited))
     };
     for resource in [
-        Resource::at("/a").get(own).fetch(own).put(own),
+        Resource::at("/a").get(own).fetch(own).put(own).post(read),
         Resource::at("/made")
             .get(bare)
             .fetch(bare)
@@ -130,8 +135,12 @@ fn tags_that_do_not_count_are_as_if_they_were_not_there() {
         .option(OptionNumber::MULTI_ETAG, &short)
         .multi(OWN, &[b"tag"]);
     assert_eq!(server.ask(&both).code(), Code::VALID);
-    let put = ask(Code::PUT, "/a").to(GROUP).multi(OWN, &[b"tag"]);
-    assert_eq!(server.ask(&put).code(), Code::CHANGED);
+    // In methods that are neither GET nor FETCH, also where the answer looks like that to a GET.
+    for (method, code) in [(Code::PUT, Code::CHANGED), (Code::POST, Code::CONTENT)] {
+        let request = ask(method, "/a").to(GROUP).multi(OWN, &[b"tag"]);
+        let reply = server.ask(&request);
+        assert_eq!((reply.code(), reply.text()), (code, "body"));
+    }
 }
 
 // Covers: GN-3.2.2-06

@@ -198,6 +198,7 @@ fn servers_start_block_wise_by_themselves_and_differ_in_size() {
     }
 }
 
+// Covers: GC-3.5-08
 #[test]
 fn discovery_of_many_links_is_completed() {
     let mut net = Net::new(2);
@@ -216,6 +217,9 @@ fn discovery_of_many_links_is_completed() {
         panic!("{:?}", net.answers());
     };
     assert!(from == address(1) && length > 2_400, "{length}");
+    let first = net.sent.iter().find(|d| d.from == 1).unwrap();
+    assert_eq!(first.block(OptionNumber::BLOCK2), Some((0, true, 1_024)));
+    assert_eq!(first.message().payload().len(), 1_024);
 }
 
 #[test]

@@ -580,6 +580,7 @@ fn to_an_address_that_has_acknowledged_nothing_a_notification_is_no_larger_than_
                 (Type::Con, Code::SERVICE_UNAVAILABLE)
             );
             assert_eq!((note.payload.as_str(), note.number), ("", None));
+            assert_eq!(note.max_age, Some(0), "at once, in person");
             assert_eq!(o.bench.endpoint.load().observers, 0);
             continue;
         };
