@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use antiphon::{
-    Access, Amplification, BodyProgress, Code, ContentFormat, Failure, GroupPolicy, Incoming,
-    Membership, NoSec, OneError, Resource, Response, proto,
+    Access, Amplification, BodyProgress, Code, ContentFormat, Failure, FurtherBlocks, GroupPolicy,
+    Incoming, Membership, NoSec, Observing, OneError, Resource, Response, proto,
 };
+use tokio::time::timeout;
 
 use crate::place::{PATIENCE, Place, quick};
 
@@ -91,6 +92,70 @@ async fn each_member_of_a_group_gives_its_whole_body_as_one_answer() {
     let outcome = answers.finish().await.unwrap();
     assert!(outcome.is_complete());
     assert_eq!(outcome.answers, 2);
+}
+
+#[tokio::test]
+async fn further_blocks_are_asked_of_the_group_where_that_is_chosen() {
+    let place = Place::new();
+    let mut members = Vec::new();
+    for n in 1..=2 {
+        let mut config = quick();
+        config.server.group_answer_limit = Some(1_024);
+        let server = place.server(n).endpoint(config).resource(file());
+        let server = server.join(Membership::new(place.group(1)).unsecured());
+        members.push(server.build().await.unwrap().spawn());
+    }
+    let client = place.client().build().await.unwrap();
+    let call = client.group(&place.group_uri(1, "/file")).unwrap().get();
+    let mut answers = call
+        .unsecured(NoSec::Accepted)
+        .expect(place.expected(1..=2))
+        .further_blocks(FurtherBlocks::Group)
+        .send()
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let answer = answers.answer().await.unwrap();
+        assert_eq!(answer.response.payload, body(5_000));
+    }
+    let outcome = answers.finish().await.unwrap();
+    assert!(outcome.is_complete());
+    assert_eq!((outcome.answers, outcome.transmissions), (2, 5));
+}
+
+#[tokio::test]
+async fn large_notifications_come_whole_and_serve_later_calls() {
+    let place = Place::new();
+    let shown = Arc::new(Mutex::new(body(3_000)));
+    let state = Arc::clone(&shown);
+    let log = Resource::at("/log")
+        .access(Access::Unsecured)
+        .observable()
+        .get(move |_: &Incoming<'_>, response: &mut Response| {
+            response.set_payload(ContentFormat::OCTETS, &state.lock().unwrap());
+        });
+    let server = place.server(1).resource(log).build().await.unwrap();
+    let resource = server.resource("/log").unwrap();
+    let running = server.spawn();
+    let client = place.client().build().await.unwrap();
+    let one = || {
+        let call = client.one(&place.member_uri(1, "/log")).unwrap();
+        call.get().unsecured(NoSec::Accepted)
+    };
+    let observing = Observing::new().once().cached();
+    let mut observation = one().observe(observing).await.unwrap();
+    let first = timeout(PATIENCE, observation.notification()).await.unwrap();
+    assert_eq!(first.unwrap().response.payload, body(3_000));
+    let changed = body(2_000);
+    shown.lock().unwrap().clone_from(&changed);
+    resource.notify().unwrap();
+    let next = timeout(PATIENCE, observation.notification()).await.unwrap();
+    assert_eq!(next.unwrap().response.payload, changed);
+    // What the last notification has said is given without asking.
+    running.stop().await;
+    let reply = one().cached().timeout(PATIENCE).send().await.unwrap();
+    assert_eq!(reply.response.payload, changed);
+    assert!(reply.cached.is_some());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use antiphon::{CacheConfig, Caching, EndedBy, How, NoSec};
+use antiphon::{CacheConfig, Caching, EndedBy, How, Member, NoSec, StaticMembers};
 
 use crate::place::{PATIENCE, Place};
 
@@ -67,6 +67,44 @@ async fn what_members_have_said_stands_in_for_them_and_serves_calls_to_one() {
     let gone = client.one(&place.member_uri(2, "/status")).unwrap();
     let gone = gone.unsecured(NoSec::Accepted).cached();
     assert!(gone.timeout(short).send().await.is_err());
+}
+
+#[tokio::test]
+async fn who_the_current_members_are_is_said_by_the_application() {
+    let place = Place::new();
+    let one = place.status_server(1).build().await.unwrap().spawn();
+    let two = place.status_server(2).build().await.unwrap().spawn();
+    let client = place.client().build().await.unwrap();
+    let call = || {
+        let call = client.group(&place.group_uri(1, "/status")).unwrap();
+        let caching = Caching {
+            alone: true,
+            ..Caching::default()
+        };
+        call.unsecured(NoSec::Accepted)
+            .expect_current()
+            .caching(caching)
+    };
+    let members = |all: core::ops::RangeInclusive<u8>| {
+        let member = |n: u8| Member::named(format!("m{n}")).at(place.member(n));
+        StaticMembers::new().group(place.group(1), all.map(member))
+    };
+    client.set_membership_oracle(members(1..=2)).await.unwrap();
+    let outcome = call().send().await.unwrap().finish().await.unwrap();
+    assert_eq!(outcome.ended_by, EndedBy::AllExpected);
+    assert_eq!((outcome.transmissions, outcome.answers), (1, 2));
+    let outcome = call().send().await.unwrap().finish().await.unwrap();
+    assert_eq!((outcome.transmissions, outcome.answers), (0, 2));
+    // A third one has joined, of which nothing is known.
+    client.set_membership_oracle(members(1..=3)).await.unwrap();
+    let short = Duration::from_millis(300);
+    let asked = call().collect_for(short).send().await.unwrap();
+    let outcome = asked.finish().await.unwrap();
+    assert_eq!(outcome.transmissions, 1);
+    let missing: Vec<_> = outcome.missing().map(|(name, _)| name).collect();
+    assert_eq!(missing, ["m3"]);
+    one.stop().await;
+    two.stop().await;
 }
 
 #[tokio::test]
