@@ -1,6 +1,7 @@
 //! `antiphon serve`: a member of groups, described by a TOML file.
 
 mod config;
+mod images;
 mod observe;
 mod report;
 mod run;

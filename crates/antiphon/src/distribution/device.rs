@@ -10,7 +10,7 @@ use antiphon_proto::distribution::{
 };
 use antiphon_proto::{
     Access, Attributes, GroupPolicy, Incoming, Instant, Methods, NoSec, Resource, ResourceId,
-    Response, Sender, WorkId,
+    Response, SecurityGroupName, Sender, WorkId,
 };
 use antiphon_wire::{Code, ContentFormat, OptionNumber};
 use tokio::sync::Notify;
@@ -168,6 +168,11 @@ impl ImageDevice {
             offer: Offer {
                 base: self.base,
                 access,
+                secured_by: self
+                    .group
+                    .as_ref()
+                    .filter(|_| !self.unsecured)
+                    .and_then(|group| SecurityGroupName::new(group.name()).ok()),
                 application: self.application,
             },
             tools: Arc::new(Mutex::new(self.tools)),
@@ -240,14 +245,19 @@ fn base_of(incoming: &Incoming<'_>, below: usize) -> String {
 struct Offer {
     base: String,
     access: Access,
+    /// Requests are accepted under this security group.
+    secured_by: Option<SecurityGroupName>,
     application: Option<String>,
 }
 
 impl Offer {
     fn at(&self, path: &str) -> Resource {
-        let resource = Resource::at(path)
+        let mut resource = Resource::at(path)
             .access(self.access.clone())
             .group_policy(GroupPolicy::respond());
+        if let Some(name) = &self.secured_by {
+            resource = resource.secured(name.clone());
+        }
         match &self.application {
             Some(group) => resource.in_group(group),
             None => resource,

@@ -1,6 +1,7 @@
 //! The configuration of a member: strict, and every complaint names its line.
 
 mod access;
+mod images;
 mod raw;
 mod resource;
 mod security;
@@ -23,6 +24,7 @@ use crate::failure::Failure;
 use crate::members::line_of;
 use crate::terminal::quoted;
 pub(crate) use access::{Access, Allow, net_access};
+pub(crate) use images::Images;
 use raw::{RawApplication, RawConfig, RawGroup, RawNaming, RawServer};
 use resource::resource;
 pub(crate) use security::SecurityFile;
@@ -36,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) groups: Vec<Group>,
     pub(crate) applications: Vec<Application>,
     pub(crate) resources: Vec<Resource>,
+    /// What takes images that are brought to a whole group.
+    pub(crate) images: Vec<Images>,
 }
 
 /// What holds for the whole member.
@@ -343,7 +347,31 @@ fn parse(text: &str, folder: &Path) -> Result<Config, ConfigError> {
         }
         resources.push(resource);
     }
-    if resources.is_empty() {
+    let mut all_images: Vec<Images> = Vec::new();
+    for entry in raw.images {
+        let at = entry.span().start;
+        let images = images::images(
+            entry.into_inner(),
+            at,
+            &applications,
+            &members,
+            folder,
+            lines,
+        )?;
+        if images.access == Access::Unsecured && !server.unsecured {
+            return lines.fail(
+                at,
+                "images would be taken from anyone: state unsecured = true in [server], or leave access at \"verified\"",
+            );
+        }
+        let key = (images.application, images.path.clone());
+        if paths.insert(key, line_of(text, at)).is_some() {
+            let path = quoted(&images.path);
+            return lines.fail(at, format!("{path} is the path of a resource already"));
+        }
+        all_images.push(images);
+    }
+    if resources.is_empty() && all_images.is_empty() {
         return lines.fail(text.len(), "no [[resource]]: there is nothing to serve");
     }
     Ok(Config {
@@ -352,6 +380,7 @@ fn parse(text: &str, folder: &Path) -> Result<Config, ConfigError> {
         groups,
         applications,
         resources,
+        images: all_images,
     })
 }
 
@@ -612,9 +641,12 @@ pub(crate) fn class_name(class: Class) -> &'static str {
 impl Config {
     /// The path of a resource with the segments that name its application group.
     pub(crate) fn full_path(&self, resource: &Resource) -> String {
-        let application = resource
-            .application
-            .and_then(|index| self.applications.get(index));
+        self.path_in(resource.application, &resource.path)
+    }
+
+    /// A path with the segments that name an application group.
+    pub(crate) fn path_in(&self, application: Option<usize>, path: &str) -> String {
+        let application = application.and_then(|index| self.applications.get(index));
         match application {
             Some(Application {
                 name,
@@ -626,9 +658,9 @@ impl Config {
                     .chain(delimiter)
                     .map(|segment| format!("/{segment}"))
                     .collect();
-                format!("{before}/{name}{}", resource.path)
+                format!("{before}/{name}{path}")
             }
-            _ => resource.path.clone(),
+            _ => path.to_owned(),
         }
     }
 }

@@ -95,7 +95,9 @@ mod tests {
         );
         let config = parse_for_test(&text);
         let (log, _lines) = tokio::sync::mpsc::channel(64);
-        let server = super::super::run::build(&config, &[], &log).await.unwrap();
+        let server = super::super::run::build(&config, &[], &log, &[])
+            .await
+            .unwrap();
         watch(&config, &server);
         let at = server.addresses()[0];
         let running = server.spawn();

@@ -24,10 +24,23 @@ pub(crate) fn remarks(config: &Config) -> Vec<String> {
     for resource in &config.resources {
         resource_remarks(config, resource, &mut remarks);
     }
-    let some_support = config
-        .resources
-        .iter()
-        .any(|r| r.on_group != OnGroup::Ignore);
+    for images in &config.images {
+        let path = terminal::line(&config.path_in(images.application, &images.path));
+        if images.access == Access::Unsecured {
+            remarks.push(match images.trusted_key {
+                Some(_) => format!("{path} takes blocks of images from anyone on the network: anyone can spoil one on its way"),
+                None => format!("{path} takes images from anyone on the network"),
+            });
+        }
+        if images.kind.is_none() {
+            remarks.push(format!("{path} takes images for any kind of device"));
+        }
+    }
+    let some_support = !config.images.is_empty()
+        || config
+            .resources
+            .iter()
+            .any(|r| r.on_group != OnGroup::Ignore);
     if !config.groups.is_empty() && !some_support {
         remarks.push(
             "no resource takes requests through a group (on-group): only discovery answers there"
@@ -297,6 +310,25 @@ pub(crate) fn as_text(config: &Config, style: Style) -> String {
         ("through a group", Align::Left, 0),
         ("from", Align::Left, 0),
     ];
+    let images = config.images.iter().map(|images| {
+        let tone = match images.access {
+            Access::Verified => Tone::Good,
+            Access::Public | Access::Unsecured => Tone::Warn,
+        };
+        let kind = images
+            .kind
+            .as_ref()
+            .map(|kind| format!(" for {}", terminal::line(kind)));
+        [
+            Cell::new(terminal::line(
+                &config.path_in(images.application, &images.path),
+            )),
+            Cell::toned(access_name(images.access), tone),
+            Cell::new("GET POST, PUT below"),
+            Cell::new("takes images"),
+            Cell::new(format!("images{}", kind.unwrap_or_default())),
+        ]
+    });
     let rows: Vec<[Cell; 5]> = config
         .resources
         .iter()
@@ -313,6 +345,7 @@ pub(crate) fn as_text(config: &Config, style: Style) -> String {
                 Cell::new(source_name(&resource.source)),
             ]
         })
+        .chain(images)
         .collect();
     out.push('\n');
     out.push_str(&Table::new(&columns, style, None).whole(0, &rows));
@@ -377,6 +410,10 @@ pub(crate) fn as_json(config: &Config) -> serde_json::Value {
         "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "groups": config.groups.iter().map(|g| json!({"name": g.name, "address": g.address.to_string(), "interfaces": g.interfaces})).collect::<Vec<_>>(),
         "resources": resources,
+        "images": config.images.iter().map(|images| json!({
+            "path": config.path_in(images.application, &images.path), "access": access_name(images.access), "kind": images.kind,
+            "max_size": images.max_size, "signed": images.trusted_key.is_some(),
+        })).collect::<Vec<_>>(),
         "remarks": remarks(config),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use antiphon::distribution::OpenDevice;
 use antiphon::proto::{GroupPolicy, Profile as ProtoProfile};
 use antiphon::security_group::NewsReceiver;
 use antiphon::{
@@ -17,7 +18,7 @@ use super::config::{
     Profile, Resource, Source, net_access,
 };
 use super::value::{self, PATIENCE, Reply, Stored};
-use super::{observe, report};
+use super::{images, observe, report};
 use crate::collecting::print_line;
 use crate::decode::code_name;
 use crate::exit;
@@ -56,7 +57,8 @@ async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
             );
         }
     }
-    let server = build(config, &keys, &log).await?;
+    let devices = images::open(config, &keys, json)?;
+    let server = build(config, &keys, &log, &devices).await?;
     drop(log);
     if json {
         let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
@@ -96,6 +98,9 @@ async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
     }
     let handle = server.handle();
     observe::watch(config, &server);
+    for device in devices {
+        tokio::spawn(device.run(&server));
+    }
     let mut counted = None;
     server
         .run(async {
@@ -162,6 +167,7 @@ pub(super) async fn build(
     config: &Config,
     keys: &[Keys],
     log: &mpsc::Sender<Served>,
+    devices: &[OpenDevice],
 ) -> Result<Server, Failure> {
     let mut builder = Server::builder().endpoint(endpoint_config(config));
     for keys in keys {
@@ -221,6 +227,9 @@ pub(super) async fn build(
     let programs = Arc::new(tokio::sync::Semaphore::new(PROGRAMS));
     for resource in &config.resources {
         builder = builder.resource(provided(config, resource, log, &programs));
+    }
+    for device in devices {
+        builder = builder.resource(device.resource());
     }
     builder.build().await.map_err(|error| {
         let text = terminal::line(&error.to_string());

@@ -20,6 +20,8 @@ pub(super) struct RawConfig {
     pub(super) member: Vec<Spanned<RawMember>>,
     #[serde(default)]
     pub(super) resource: Vec<Spanned<RawResource>>,
+    #[serde(default)]
+    pub(super) images: Vec<Spanned<RawImages>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -139,6 +141,26 @@ pub(super) struct RawResource {
     #[serde(default)]
     pub(super) observable: bool,
     pub(super) notify_every: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawImages {
+    pub(super) path: Spanned<String>,
+    pub(super) folder: PathBuf,
+    pub(super) kind: Option<String>,
+    pub(super) max_size: Option<u64>,
+    pub(super) activate: Option<Spanned<Vec<String>>>,
+    pub(super) activate_timeout: Option<Spanned<String>>,
+    pub(super) trusted_key: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) access: Access,
+    #[serde(default)]
+    pub(super) allow: Vec<Spanned<RawAllow>>,
+    pub(super) secured_by: Option<Spanned<String>>,
+    pub(super) application_group: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) newer_wins: bool,
 }
 
 /// One file or several.

@@ -659,3 +659,89 @@ fn every_complaint_names_its_line() {
         assert_eq!(error.line, line, "{text:?}: {error}");
     }
 }
+
+#[test]
+fn images_are_taken_as_the_file_says() {
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"; // RFC 8032 section 7.1
+    let text = format!(
+        r#"
+[[images]]
+path = "/fw"
+folder = "receiving"
+kind = "lamp"
+max-size = 1000000
+activate = ["install", "--now"]
+activate-timeout = "90s"
+trusted-key = "{key}"
+secured-by = "lights"
+newer-wins = true
+[[images]]
+path = "/maps/town"
+folder = "/var/maps"
+"#
+    );
+    let config = parse(&text, Path::new("/etc/lamp")).unwrap();
+    let [first, second] = config.images.as_slice() else {
+        panic!("two of them");
+    };
+    assert_eq!(first.path, "/fw");
+    assert_eq!(first.folder, Path::new("/etc/lamp/receiving"));
+    assert_eq!(first.kind.as_deref(), Some("lamp"));
+    assert_eq!(first.max_size, 1_000_000);
+    assert_eq!(first.activate, ["install", "--now"]);
+    assert_eq!(first.timeout, Duration::from_secs(90));
+    let trusted = first.trusted_key.as_ref().unwrap().to_bytes();
+    assert_eq!(hex::plain(&trusted), key);
+    let group = first.secured_by.as_ref().map(SecurityGroupName::as_str);
+    assert_eq!(group, Some("lights"));
+    assert!(first.newer_wins && first.access == Access::Verified);
+    assert_eq!(second.folder, Path::new("/var/maps"));
+    assert_eq!((second.kind.as_deref(), second.max_size), (None, 16 << 20));
+    assert_eq!(second.timeout, Duration::from_secs(300));
+    assert!(second.activate.is_empty() && second.trusted_key.is_none());
+    assert!(second.secured_by.is_none() && !second.newer_wins);
+}
+
+#[test]
+fn images_that_cannot_be_taken_are_refused_with_their_line() {
+    let cases = [
+        ("path = \"fw\"", 2, "is no path for images"),
+        ("path = \"/\"", 2, "is no path for images"),
+        ("path = \"/a b\"", 2, "is no path for images"),
+        ("path = \"/a//b\"", 2, "a path segment is empty"),
+        ("path = \"/a/..\"", 2, "a path segment is empty"),
+        (
+            "path = \"/a\"\naccess = \"public\"",
+            1,
+            "by anyone (\"unsecured\")",
+        ),
+        (
+            "path = \"/a\"\naccess = \"unsecured\"",
+            1,
+            "state unsecured = true",
+        ),
+        ("path = \"/a\"\nactivate = []", 3, "names no program"),
+        ("path = \"/a\"\nactivate-timeout = \"soon\"", 3, "soon"),
+        (
+            "path = \"/a\"\ntrusted-key = \"00\"",
+            3,
+            "no Ed25519 public key",
+        ),
+        (
+            "path = \"/a\"\napplication-group = \"x\"",
+            3,
+            "no application group",
+        ),
+        ("path = \"/a\"\nfolders = \"x\"", 3, "unknown field"),
+    ];
+    for (keys, line, what) in cases {
+        let text = format!("[[images]]\n{keys}\nfolder = \"f\"\n");
+        let error = parse(&text, Path::new("")).unwrap_err();
+        assert_eq!(error.line, line, "{keys}: {error}");
+        assert!(error.what.contains(what), "{keys}: {error}");
+    }
+    let twice =
+        "[[resource]]\npath = \"/a\"\nvalue = \"x\"\n[[images]]\npath = \"/a\"\nfolder = \"f\"\n";
+    let error = parse(twice, Path::new("")).unwrap_err();
+    assert_eq!(error.line, 4);
+}
