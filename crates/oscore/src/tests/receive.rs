@@ -368,6 +368,25 @@ fn the_error_map_is_that_of_the_documents() {
     }
 }
 
+#[test]
+fn what_may_be_opened_a_little_later_is_told_apart_from_what_never_will() {
+    let group = GroupId(1);
+    for (reason, passing) in [
+        (Reason::NoContext, true),
+        (Reason::NoCredential { group, kid: kid(1) }, true),
+        (Reason::Installing, true),
+        (Reason::Superseded, true),
+        (Reason::KeyFailure, true),
+        (Reason::Malformed, false),
+        (Reason::Replayed, false),
+        (Reason::NotVerified, false),
+        (Reason::OwnKid, false),
+        (Reason::Content, false),
+    ] {
+        assert_eq!(reason.is_passing(), passing, "{reason:?}");
+    }
+}
+
 // Covers: GO-2.1.3-02, GO-2.1.3-01
 #[test]
 fn colliding_gids_of_two_managers_are_told_apart() {
