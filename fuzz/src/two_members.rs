@@ -172,7 +172,7 @@ impl Play {
         let member = &mut self.members[from];
         let plain = match heard.challenged {
             true => {
-                let value = [self.serial as u8; 8];
+                let random = [self.serial as u8; 32];
                 let header = (
                     Type::Non,
                     MessageId(self.serial),
@@ -181,7 +181,7 @@ impl Play {
                 let now = member.now;
                 match member
                     .contexts
-                    .challenge(now, &heard.received, value, header)
+                    .challenge(now, &heard.received, &random, [0; 4], header)
                 {
                     Some(plain) => plain,
                     None => return,

@@ -1,141 +1,182 @@
-//! Echo values that wait for their answer (draft section 9, RFC 9175).
+//! Echo values (draft section 9, RFC 9175): made with a secret and known again by it, and not kept.
+//!
+//! A value is what RFC 9175, Appendix A, item 2, calls an integrity-protected timestamp. It states its number, when it was made and a note,
+//! and is sealed for one Recipient Context with the secret of one Security Context. So a server remembers two
+//! numbers for each client, however many challenges it sends: old requests that somebody sends again can neither fill
+//! anything nor put the value out of use that the client is about to send back.
 
-use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use subtle::ConstantTimeEq;
 
-/// The Echo values of the current Security Context of one group, by the kid of the client: with the Gid of that context
-/// this is the pair (gid, kid) of the text. There is one store for each context, and it ends with it.
-///
-/// A client has one entry, whatever it sends, with its last [`EchoSettings::values`]: two requests that cross their
-/// challenges must not cancel each other for ever, nor must old requests that somebody sends again meanwhile. When the store is full of values that are still good, nobody new is
-/// challenged until one is answered or expires; so nobody can push out another's value.
-#[derive(Debug)]
-pub struct EchoStore {
-    waiting: BTreeMap<Box<[u8]>, Entry>,
-    settings: EchoSettings,
-}
+use crate::crypto::hkdf;
+use crate::identity::Kid;
+use crate::secret::Secret;
+use crate::suite::Hkdf;
 
-/// The bounds of an [`EchoStore`].
+/// What a server notes in an Echo value and finds in it again, like a hash of the address that it was sent to. Whoever is
+/// sent the value can read it; nobody can change it.
+pub type EchoNote = [u8; 4];
+
+/// The length of an Echo value: 23 bytes, of which 8 are the seal.
+pub const ECHO_LEN: usize = STATED + SEAL;
+
+/// The bounds of Echo values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EchoSettings {
     /// How long a value is good, by default 60 seconds.
     pub lifetime: Duration,
-    /// For how many clients values are kept, by default 1024.
-    pub clients: usize,
-    /// How many values are kept for each of them, by default 16, at least 1; 24 bytes each while they wait.
-    pub values: usize,
 }
 
 impl Default for EchoSettings {
     fn default() -> Self {
         Self {
             lifetime: Duration::from_secs(60),
-            clients: 1024,
-            values: 16,
         }
     }
 }
 
-/// Random bytes, fresh for each challenge.
-pub type EchoValue = [u8; 8];
+/// Number, time in milliseconds, note.
+const STATED: usize = NUMBER + TIME + NOTE;
+const NUMBER: usize = 5;
+const TIME: usize = 6;
+const NOTE: usize = size_of::<EchoNote>();
+const SEAL: usize = 8;
 
-/// The values of one client, the latest at the end.
-#[derive(Clone, Default)]
-struct Entry(Vec<Waiting>);
-
-impl Entry {
-    fn is_good(&self, now: Duration) -> bool {
-        self.0.last().is_some_and(|latest| latest.is_good(now))
-    }
+/// Makes the Echo values of one Security Context, and knows them again; it ends with the context. With the Gid of that
+/// context and the kid of the client a value belongs to the pair (gid, kid) of the text.
+#[derive(Debug)]
+pub(crate) struct Echoes {
+    /// Drawn for the first challenge.
+    secret: Option<Secret>,
+    /// The number of the next value.
+    next: u64,
+    settings: EchoSettings,
 }
 
-#[derive(Clone, Copy)]
-struct Waiting {
-    value: EchoValue,
-    /// The first moment at which the value is no longer good.
+/// For whom a value is: the Recipient Context of a client. One that is made anew for the same kid is another one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client {
+    pub(crate) kid: Kid,
+    pub(crate) serial: u64,
+}
+
+/// What is remembered of one client.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Challenges {
+    /// Values with numbers below this one are used up.
+    used_up: u64,
+    /// From then on none is good.
     end: Duration,
 }
 
-impl core::fmt::Debug for Entry {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Entry(..)")
+impl Challenges {
+    /// Whether a value for this client waits to come back.
+    pub(crate) fn are_waiting(&self, now: Duration) -> bool {
+        now < self.end
     }
 }
 
-impl EchoStore {
+impl Echoes {
     /// Nobody challenged yet.
-    pub const fn new(settings: EchoSettings) -> Self {
+    pub(crate) const fn new(settings: EchoSettings) -> Self {
         Self {
-            waiting: BTreeMap::new(),
+            secret: None,
+            next: 0,
             settings,
         }
     }
 
-    /// Keeps `value` as challenge for the client `kid`. False if the store is full: then the challenge is not to be sent.
-    pub fn challenge(&mut self, kid: &[u8], now: Duration, value: EchoValue) -> bool {
-        let latest = Waiting {
-            value,
-            end: now.saturating_add(self.settings.lifetime),
+    /// Values made so far are good no more.
+    pub(crate) fn forget(&mut self) {
+        self.secret = None;
+    }
+
+    /// Whether no value can come back.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.secret.is_none()
+    }
+
+    /// Makes a value for this client. `None` if there are no numbers left, or the time has none.
+    pub(crate) fn challenge(
+        &mut self,
+        client: Client,
+        challenges: &mut Challenges,
+        now: Duration,
+        random: &[u8; 32],
+        note: EchoNote,
+    ) -> Option<[u8; ECHO_LEN]> {
+        let number: [u8; NUMBER] = tail(self.next)?;
+        let made = u64::try_from(now.as_millis()).ok()?;
+        let time: [u8; TIME] = tail(made)?;
+        let mut value = [0; ECHO_LEN];
+        let parts = number.iter().chain(&time).chain(&note);
+        value
+            .iter_mut()
+            .zip(parts)
+            .for_each(|(to, from)| *to = *from);
+        let secret = self.secret.get_or_insert_with(|| Secret::copy_of(random));
+        let (stated, end) = value.split_last_chunk_mut::<SEAL>()?;
+        *end = seal(secret, client, stated)?;
+        self.next += 1;
+        challenges.end = Duration::from_millis(made).saturating_add(self.settings.lifetime);
+        Some(value)
+    }
+
+    /// The note of a value that was made for this client, is still good and was not used up. What was right is used up,
+    /// together with all else that waited for the client; a wrong value changes nothing. Seals are compared in constant time.
+    pub(crate) fn verify(
+        &self,
+        client: Client,
+        challenges: &mut Challenges,
+        value: &[u8],
+        now: Duration,
+    ) -> Option<EchoNote> {
+        let (stated, sealed) = value.split_at_checked(STATED)?;
+        let right = seal(self.secret.as_ref()?, client, stated)?;
+        if !bool::from(right.as_slice().ct_eq(sealed)) {
+            return None;
+        }
+        let (number, rest) = stated.split_at_checked(NUMBER)?;
+        let (time, note) = rest.split_at_checked(TIME)?;
+        let end = Duration::from_millis(read(time)).saturating_add(self.settings.lifetime);
+        if read(number) < challenges.used_up || now >= end {
+            return None;
+        }
+        *challenges = Challenges {
+            used_up: self.next,
+            end: Duration::ZERO,
         };
-        if !self.waiting.contains_key(kid) && self.waiting.len() >= self.settings.clients {
-            self.waiting.retain(|_, entry| entry.is_good(now));
-            if self.waiting.len() >= self.settings.clients {
-                return false;
-            }
-        }
-        let Entry(values) = self.waiting.entry(kid.into()).or_default();
-        values.retain(|value| value.is_good(now));
-        if values.len() >= self.settings.values.max(1) {
-            values.remove(0);
-        }
-        values.push(latest);
-        true
-    }
-
-    /// Whether a value for the client `kid` waits.
-    pub fn is_waiting(&self, kid: &[u8], now: Duration) -> bool {
-        self.waiting
-            .get(kid)
-            .is_some_and(|entry| entry.is_good(now))
-    }
-
-    /// Whether `value` is a challenge that `kid` was given and that is still good. Compares in constant time. What
-    /// was right is used up, together with all else that waited for this client; a wrong value changes nothing.
-    pub fn verify(&mut self, kid: &[u8], value: &[u8], now: Duration) -> bool {
-        let Some(entry) = self.waiting.get(kid) else {
-            return false;
-        };
-        let values = entry.0.iter();
-        let right = values.fold(false, |right, one| right | one.matches(value, now));
-        if right || !entry.is_good(now) {
-            self.waiting.remove(kid);
-        }
-        right
-    }
-
-    /// How many clients are waited for, at most [`EchoSettings::clients`].
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Whether nobody is waited for.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        note.try_into().ok()
     }
 }
 
-impl Waiting {
-    fn is_good(&self, now: Duration) -> bool {
-        now < self.end
-    }
+/// The first bytes of a key that nobody else can derive: for this client and what the value states.
+fn seal(secret: &Secret, client: Client, stated: &[u8]) -> Option<[u8; SEAL]> {
+    let mut info = [0; 8 + 8 + STATED];
+    let kid = client.kid.packed().to_be_bytes();
+    let serial = client.serial.to_be_bytes();
+    let parts = kid.iter().chain(&serial).chain(stated);
+    info.iter_mut()
+        .zip(parts)
+        .for_each(|(to, from)| *to = *from);
+    let mut seal = [0; SEAL];
+    hkdf(Hkdf::Sha256, &[], &[secret.as_bytes()], &info, &mut seal).ok()?;
+    Some(seal)
+}
 
-    fn matches(&self, value: &[u8], now: Duration) -> bool {
-        bool::from(self.value.as_slice().ct_eq(value)) & self.is_good(now)
-    }
+/// A number in so many bytes; `None` if it does not fit.
+fn tail<const N: usize>(number: u64) -> Option<[u8; N]> {
+    let bytes = number.to_be_bytes();
+    let (head, tail) = bytes.split_last_chunk::<N>()?;
+    head.iter().all(|byte| *byte == 0).then_some(*tail)
+}
+
+fn read(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 #[cfg(test)]

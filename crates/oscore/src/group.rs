@@ -23,7 +23,7 @@ use crate::context::{
 };
 use crate::credential::{Credential, CredentialFormat};
 use crate::crypto::CryptoError;
-use crate::echo::EchoStore;
+use crate::echo::{Challenges, Echoes};
 use crate::identity::{Gid, Kid, MAX_NAME, Member, Mode};
 use crate::manager::GroupManagerCredential;
 use crate::record::{Installed, OwnMember, Past, PeersKept, Record};
@@ -72,7 +72,7 @@ pub struct Group {
     serials: u64,
     pub(crate) current: Context,
     pub(crate) retained: Option<Retained>,
-    pub(crate) echo: EchoStore,
+    pub(crate) echo: Echoes,
     /// Own Sender IDs under the current Gid: none is used twice.
     used_ids: BTreeSet<Kid>,
     pub(crate) installing: bool,
@@ -214,7 +214,7 @@ impl Group {
             serials,
             current,
             retained: None,
-            echo: EchoStore::new(settings.echo),
+            echo: Echoes::new(settings.echo),
             settings,
             used_ids,
             installing: false,
@@ -409,6 +409,8 @@ impl Group {
             peer.window = ReplayWindow::invalid(size);
         }
         self.current.recipients.set_ever_deleted();
+        // A request that has echoed one of these values could be sent again.
+        self.echo.forget();
         self.changed();
     }
 
@@ -686,6 +688,7 @@ fn recipient(
         pairwise: None,
         provisional,
         fresh: false,
+        challenges: Challenges::default(),
         knows_sender_id: true,
         failures: 0,
         used_at: None,

@@ -26,6 +26,7 @@ pub(crate) use servers::Servers;
 
 use crate::context::CredentialHash;
 use crate::contexts::{Candidate, ContextId, Contexts, GroupId, MAX_TRIES};
+use crate::echo::EchoNote;
 use crate::group::Group;
 use crate::identity::{Gid, Kid, Member, Mode};
 use crate::nonce::PartialIv;
@@ -139,6 +140,8 @@ pub struct OpenedRequest {
     pub received: Received,
     /// It was proven to be fresh just now, by an Echo value or by the age of the keys (draft section 9).
     pub fresh: bool,
+    /// What the Echo value that came back had noted, if one proved it.
+    pub echoed: Option<EchoNote>,
     /// How it was protected.
     pub mode: Mode,
 }

@@ -9,7 +9,7 @@ use crate::aad::{Aad, OscoreAad};
 use crate::contexts::Scratch;
 use crate::crypto::{AeadKey, CryptoError};
 use crate::derive::{CommonIv, Material};
-use crate::echo::{EchoSettings, EchoStore};
+use crate::echo::{Challenges, EchoSettings, Echoes};
 use crate::identity::{Gid, Kid, MAX_NAME, Member};
 use crate::nonce::{Nonce, PartialIv, nonce};
 use crate::refused::Reason;
@@ -96,7 +96,8 @@ pub struct Pair {
     pub(crate) recipient_key: AeadKey,
     pub(crate) sequence: Sequence,
     pub(crate) window: ReplayWindow,
-    pub(crate) echo: EchoStore,
+    pub(crate) echo: Echoes,
+    pub(crate) challenges: Challenges,
     pub(crate) fresh: bool,
 }
 
@@ -146,7 +147,8 @@ impl Pair {
             recipient_key: key(parameters.recipient_id)?,
             sequence,
             window: ReplayWindow::valid(settings.window),
-            echo: EchoStore::new(settings.echo),
+            echo: Echoes::new(settings.echo),
+            challenges: Challenges::default(),
             fresh: false,
             settings,
         })
@@ -191,6 +193,7 @@ impl Pair {
     /// the next request is then challenged (RFC 8613, Appendix B.1.2).
     pub fn restore_window(&mut self, window: ReplayWindow) {
         self.window = window;
+        self.echo.forget();
     }
 
     /// Whether it is not known which sequence numbers were used.

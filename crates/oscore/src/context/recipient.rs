@@ -8,6 +8,7 @@ use core::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::credential::Credential;
+use crate::echo::Challenges;
 use crate::identity::Kid;
 use crate::replay::ReplayWindow;
 use crate::secret::Secret;
@@ -49,6 +50,8 @@ pub(crate) struct Recipient {
     pub(crate) provisional: bool,
     /// A request of this peer was verified as fresh in this context (draft section 9).
     pub(crate) fresh: bool,
+    /// The challenges that it was sent.
+    pub(crate) challenges: Challenges,
     /// The peer has had a response with the present own Sender ID (draft section 7.3).
     pub(crate) knows_sender_id: bool,
     /// Messages in a row that did not verify.

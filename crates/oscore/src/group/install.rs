@@ -10,7 +10,7 @@ use super::{
 };
 use crate::context::{Context, KeyCache, Recipients, Sender};
 use crate::credential::{Credential, CredentialFormat};
-use crate::echo::EchoStore;
+use crate::echo::Echoes;
 use crate::identity::{Gid, Kid};
 use crate::record::{Installed, Record};
 use crate::replay::ReplayWindow;
@@ -265,7 +265,7 @@ impl Group {
             draining,
         });
         self.format = prepared.format;
-        self.echo = EchoStore::new(self.settings.echo);
+        self.echo = Echoes::new(self.settings.echo);
         self.installing = false;
         self.lost = false;
         self.undecryptable = 0;

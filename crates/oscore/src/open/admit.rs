@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 
-use crate::echo::EchoStore;
-use crate::identity::Kid;
+use crate::echo::{Challenges, Client, EchoNote, Echoes};
 use crate::nonce::PartialIv;
 use crate::refused::Reason;
 use crate::replay::ReplayWindow;
@@ -14,11 +13,24 @@ pub(super) struct Gate<'a> {
     /// A request of this client was proven to be fresh before.
     pub(super) proven: &'a mut bool,
     /// `None` where no challenge can be sent.
-    pub(super) echo: Option<&'a mut EchoStore>,
+    pub(super) echo: Option<Proof<'a>>,
     /// Each client has to prove freshness once.
     pub(super) first_contact: bool,
     /// The keys are so new that whatever they protect is fresh.
     pub(super) young: bool,
+}
+
+/// By which a client proves freshness.
+pub(super) struct Proof<'a> {
+    pub(super) echoes: &'a Echoes,
+    pub(super) client: Client,
+    pub(super) challenges: &'a mut Challenges,
+}
+
+impl Proof<'_> {
+    fn of(self, value: &[u8], now: Duration) -> Option<EchoNote> {
+        self.echoes.verify(self.client, self.challenges, value, now)
+    }
 }
 
 /// What becomes of a verified request.
@@ -26,6 +38,8 @@ pub(super) struct Gate<'a> {
 pub(super) enum Verdict {
     Deliver {
         fresh: bool,
+        /// The note of the Echo value that proved it.
+        echoed: Option<EchoNote>,
         /// The nonce of the request may serve for the first response.
         reuse: bool,
     },
@@ -37,40 +51,42 @@ impl Gate<'_> {
     pub(super) fn admit(
         self,
         now: Duration,
-        kid: Kid,
         piv: PartialIv,
         echo: Option<&[u8]>,
     ) -> Result<Verdict, Reason> {
-        let kid = kid.as_bytes();
         if self.window.is_valid() {
             // The window decides; the value only tells whether the request is fresh.
             self.window.commit(piv).map_err(|_| Reason::Replayed)?;
-            let fresh = match (echo, self.echo) {
-                (Some(value), Some(store)) => {
-                    let waiting = store.is_waiting(kid, now);
-                    store.verify(kid, value, now) || (!waiting && self.young)
+            let (fresh, echoed) = match (echo, self.echo) {
+                (Some(value), Some(proof)) => {
+                    let waiting = proof.challenges.are_waiting(now);
+                    let echoed = proof.of(value, now);
+                    (echoed.is_some() || (!waiting && self.young), echoed)
                 }
-                _ => false,
+                _ => (false, None),
             };
             *self.proven |= fresh;
             if self.first_contact && !*self.proven {
                 return Ok(Verdict::Challenge);
             }
-            return Ok(Verdict::Deliver { fresh, reuse: true });
+            return Ok(Verdict::Deliver {
+                fresh,
+                echoed,
+                reuse: true,
+            });
         }
         // What was received before is not known, so that nothing but an own challenge proves anything: the age of the
         // keys does not tell a first copy from a second.
-        let store = self.echo.ok_or(Reason::WindowInvalid)?;
-        match echo {
-            Some(value) if store.verify(kid, value, now) => {
-                self.window.restart_at(piv).map_err(|_| Reason::Replayed)?;
-                *self.proven = true;
-                Ok(Verdict::Deliver {
-                    fresh: true,
-                    reuse: false,
-                })
-            }
-            _ => Ok(Verdict::Challenge),
-        }
+        let proof = self.echo.ok_or(Reason::WindowInvalid)?;
+        let Some(note) = echo.and_then(|value| proof.of(value, now)) else {
+            return Ok(Verdict::Challenge);
+        };
+        self.window.restart_at(piv).map_err(|_| Reason::Replayed)?;
+        *self.proven = true;
+        Ok(Verdict::Deliver {
+            fresh: true,
+            echoed: Some(note),
+            reuse: false,
+        })
     }
 }

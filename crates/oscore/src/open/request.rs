@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use antiphon_wire::Message;
 
-use super::admit::{Gate, Verdict};
+use super::admit::{Gate, Proof, Verdict};
 use super::verification::Settled;
 use super::{
     Challenged, JobResult, NoncePermission, Opened, OpenedRequest, Opening, Received, Step, Tries,
@@ -14,6 +14,7 @@ use super::{
 use crate::aad::OscoreAad;
 use crate::context::CredentialHash;
 use crate::contexts::{Candidate, ContextId, Contexts, GroupId, PairId};
+use crate::echo::Client;
 use crate::group::{Freshness, with_serial};
 use crate::group_mode::Binding;
 use crate::identity::{Gid, Kid, Member, Mode};
@@ -242,14 +243,21 @@ impl Contexts {
         let gate = Gate {
             window: &mut peer.window,
             proven: &mut peer.fresh,
-            // There is one store, and it ends with its context.
-            echo: (latest && can_challenge).then_some(&mut group.echo),
+            // The secret ends with its context.
+            echo: (latest && can_challenge).then_some(Proof {
+                echoes: &group.echo,
+                client: Client {
+                    kid,
+                    serial: peer.serial,
+                },
+                challenges: &mut peer.challenges,
+            }),
             first_contact: settings.freshness == Freshness::FirstContact,
             young: context
                 .installed_at
                 .is_some_and(|at| now.saturating_sub(at) < settings.fresh_within),
         };
-        let verdict = gate.admit(now, kid, incoming.piv, echo.filter(|_| !incoming.multicast))?;
+        let verdict = gate.admit(now, incoming.piv, echo.filter(|_| !incoming.multicast))?;
         peer.verified(now);
         let sender = Member::new(&group.name, peer.credential.bytes(), kid);
         let own = context.sender.as_ref();
@@ -289,11 +297,15 @@ impl Contexts {
         let gate = Gate {
             window: &mut pair.window,
             proven: &mut pair.fresh,
-            echo: Some(&mut pair.echo),
+            echo: Some(Proof {
+                echoes: &pair.echo,
+                client: Client { kid, serial: 0 },
+                challenges: &mut pair.challenges,
+            }),
             first_contact: false,
             young: false,
         };
-        let verdict = gate.admit(now, kid, piv, echo.filter(|_| !incoming.multicast))?;
+        let verdict = gate.admit(now, piv, echo.filter(|_| !incoming.multicast))?;
         let sender = pair.member();
         let reuse = matches!(verdict, Verdict::Deliver { reuse: true, .. });
         let permission = reuse.then_some(NoncePermission { sender: 0 });
@@ -318,13 +330,14 @@ fn opened(
             received,
             mode,
         }),
-        Verdict::Deliver { fresh, .. } => Opened::Request(OpenedRequest {
+        Verdict::Deliver { fresh, echoed, .. } => Opened::Request(OpenedRequest {
             message: inner
                 .and_then(|inner| inner.rebuild(message, None))
                 .map_err(|_| Reason::Content)?,
             sender,
             received,
             fresh,
+            echoed,
             mode,
         }),
     })

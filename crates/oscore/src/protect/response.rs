@@ -8,7 +8,7 @@ use antiphon_wire::{Code, Message, MessageId, OptionNumber, Token, Type, Writer}
 use super::{Numbering, Protected, Protecting, check_length, check_option, write_option};
 use crate::aad::OscoreAad;
 use crate::contexts::{ContextId, Contexts, GroupId, PairId};
-use crate::echo::EchoValue;
+use crate::echo::{Client, EchoNote};
 use crate::group_mode::Binding;
 use crate::identity::{Gid, Kid, Mode};
 use crate::message::{Direction, Split};
@@ -56,30 +56,40 @@ impl Contexts {
         self.protect_response_as(now, message, received, mode, numbering)
     }
 
-    /// A challenge for the client of a request: stores the value, and gives the message to be protected, a 4.01 with
-    /// the Echo option and nothing else (draft section 9). `None` if too many clients are challenged already, or the
-    /// keys were replaced since: then there is no answer.
+    /// A challenge for the client of a request: makes the Echo value, and gives the message to be protected, a 4.01 with
+    /// the Echo option and nothing else (draft section 9). `None` if the keys were replaced since, or the client is known
+    /// no more: then there is no answer.
     ///
-    /// `value` is random and new.
+    /// `random` is drawn anew for each challenge; the first one of a Security Context becomes its secret. The note comes back in
+    /// [`OpenedRequest::echoed`](crate::OpenedRequest::echoed).
     pub fn challenge(
         &mut self,
         now: Duration,
         received: &Received,
-        value: EchoValue,
+        random: &[u8; 32],
+        note: EchoNote,
         (kind, message_id, token): (Type, MessageId, Token),
     ) -> Option<Vec<u8>> {
-        let store = match received.place {
+        let kid = received.kid;
+        let value = match received.place {
             ContextId::Group(id) => {
                 let group = self.group_mut(id)?;
                 let same = group.current.serial == received.context;
                 let group = Some(group).filter(|_| same)?;
-                &mut group.echo
+                let peer = group.current.recipients.get_mut(kid)?;
+                let peer = Some(peer).filter(|peer| peer.hash == received.client)?;
+                let serial = peer.serial;
+                let client = Client { kid, serial };
+                let echo = &mut group.echo;
+                echo.challenge(client, &mut peer.challenges, now, random, note)?
             }
-            ContextId::Pair(id) => &mut self.pair_mut(id)?.echo,
+            ContextId::Pair(id) => {
+                let pair = self.pair_mut(id)?;
+                let client = Client { kid, serial: 0 };
+                pair.echo
+                    .challenge(client, &mut pair.challenges, now, random, note)?
+            }
         };
-        if !store.challenge(received.kid.as_bytes(), now, value) {
-            return None;
-        }
         let mut bytes = alloc::vec![0; 4 + Token::MAX_LEN + 3 + value.len()];
         let mut writer =
             Writer::new(&mut bytes, kind, Code::UNAUTHORIZED, message_id, token).ok()?;

@@ -1,6 +1,9 @@
 //! Echo challenges: freshness, and Replay Windows that became invalid (draft section 9).
 
 use super::floor::*;
+use crate::echo::EchoNote;
+
+const NOTE: EchoNote = *b"note";
 
 fn with_echo(path: &str, value: &[u8]) -> Vec<u8> {
     let options = [
@@ -18,12 +21,12 @@ fn challenged(one: &mut One, bytes: &[u8]) -> Challenged {
 }
 
 /// Sends the challenge; gives the Echo value that the client finds in it.
-fn challenge(floor: &mut Floor, mut to: Challenged, value: [u8; 8], asked: &mut Asked) -> Vec<u8> {
+fn challenge(floor: &mut Floor, mut to: Challenged, random: u8, asked: &mut Asked) -> Vec<u8> {
     let one = &mut floor.members[1];
     let header = (Type::Non, MessageId(9), Token::new(&[0xaa]).unwrap());
     let plain = one
         .contexts
-        .challenge(one.now, &to.received, value, header)
+        .challenge(one.now, &to.received, &[random; 32], NOTE, header)
         .unwrap();
     let response = one.try_answer(&mut to.received, &plain, None).unwrap();
     // Its own number, in any case: the nonce of the request is not used.
@@ -50,7 +53,7 @@ fn threat_01_an_invalid_window_becomes_valid_by_an_echo_only() {
         assert!(replayed.received.permission.is_none());
         let (request, mut asked) = floor.ask(0, to, &get(2, &[0xaa], "lock"));
         let to_it = challenged(&mut floor.members[1], &request);
-        let value = challenge(&mut floor, to_it, [7; 8], &mut asked);
+        let value = challenge(&mut floor, to_it, 7, &mut asked);
         // A wrong value is challenged again, and uses nothing up.
         let (wrong, _) = floor.ask(0, To::Member(kid(1)), &with_echo("lock", &[8; 8]));
         challenged(&mut floor.members[1], &wrong);
@@ -60,6 +63,7 @@ fn threat_01_an_invalid_window_becomes_valid_by_an_echo_only() {
         assert!(matches!(echoed, Opened::Challenge(_)));
         let opened = floor.hear(1, &echo).unwrap();
         assert!(opened.fresh);
+        assert_eq!(opened.echoed, Some(NOTE));
         // The number of that request is the lower limit now.
         let number = opened.received.partial_iv().value();
         let window = floor.members[1]
@@ -89,7 +93,7 @@ fn each_client_proves_freshness_once_where_the_application_wants_it() {
     let to_it = challenged(&mut floor.members[1], &first);
     // It was valid, and so it counts as received.
     assert_eq!(floor.hear(1, &first).unwrap_err(), Reason::Replayed);
-    let value = challenge(&mut floor, to_it, [1; 8], &mut asked);
+    let value = challenge(&mut floor, to_it, 1, &mut asked);
     let (wrong, _) = floor.ask(0, To::Member(kid(1)), &with_echo("lock", &[2; 8]));
     challenged(&mut floor.members[1], &wrong);
     let (echo, _) = floor.ask(0, To::Member(kid(1)), &with_echo("lock", &value));
@@ -121,7 +125,10 @@ fn under_keys_that_are_new_an_echo_without_challenge_is_fresh() {
         let (echo, _) = floor.ask(0, To::Member(kid(1)), &with_echo("lock", &[3; 8]));
         let opened = floor.members[1].hear_any(&echo, false).unwrap();
         match opened {
-            Opened::Request(opened) => assert!(fresh && opened.fresh),
+            Opened::Request(opened) => {
+                assert!(fresh && opened.fresh);
+                assert_eq!(opened.echoed, None, "it proves nothing of an address");
+            }
             Opened::Challenge(_) => assert!(!fresh),
         }
         // The age of the keys says nothing where it is not known what was received.
@@ -138,7 +145,7 @@ fn threat_20_a_challenge_is_for_one_client_and_ends_with_the_keys() {
     floor.members[1].group().windows_unknown();
     let (first, mut asked) = floor.ask(0, To::Member(kid(1)), &get(1, &[0xaa], "lock"));
     let to_it = challenged(&mut floor.members[1], &first);
-    let value = challenge(&mut floor, to_it, [1; 8], &mut asked);
+    let value = challenge(&mut floor, to_it, 1, &mut asked);
     // Member 2 has the value too, and gets no further with it.
     let (stolen, _) = floor.ask(2, To::Member(kid(1)), &with_echo("lock", &value));
     challenged(&mut floor.members[1], &stolen);
@@ -147,7 +154,7 @@ fn threat_20_a_challenge_is_for_one_client_and_ends_with_the_keys() {
     same.members[1].group().windows_unknown();
     let (first, mut asked) = same.ask(0, To::Member(kid(1)), &get(1, &[0xaa], "lock"));
     let to_it = challenged(&mut same.members[1], &first);
-    let value = challenge(&mut same, to_it, [1; 8], &mut asked);
+    let value = challenge(&mut same, to_it, 1, &mut asked);
     let (own, _) = same.ask(0, To::Member(kid(1)), &with_echo("lock", &value));
     assert!(same.hear(1, &own).unwrap().fresh);
     // A second challenge, and then new keys: the old value is gone with the old keys, and there is none to be sent.
@@ -168,7 +175,7 @@ fn threat_20_a_challenge_is_for_one_client_and_ends_with_the_keys() {
     let header = (Type::Non, MessageId(9), Token::EMPTY);
     assert!(
         one.contexts
-            .challenge(one.now, &late.received, [5; 8], header)
+            .challenge(one.now, &late.received, &[5; 32], NOTE, header)
             .is_none()
     );
 }
@@ -222,7 +229,7 @@ fn a_plain_context_recovers_its_window_by_an_echo() {
     };
     let header = (Type::Ack, MessageId(2), Token::new(&[1]).unwrap());
     let plain = server
-        .challenge(now, &to_it.received, [9; 8], header)
+        .challenge(now, &to_it.received, &[9; 32], NOTE, header)
         .unwrap();
     let message = Message::parse(&plain).unwrap();
     let response = server
@@ -232,7 +239,9 @@ fn a_plain_context_recovers_its_window_by_an_echo() {
         panic!()
     };
     assert_eq!(option(&response.bytes), [1, 0]);
-    let (echo, _) = ask(&with_echo("lock", &[9; 8]));
+    let message = Message::parse(&plain).unwrap();
+    let value = message.option(OptionNumber::ECHO).unwrap();
+    let (echo, _) = ask(&with_echo("lock", value));
     let message = Message::parse(&response.bytes).unwrap();
     let Ok(Step::Done(opened)) = client.begin_response(now, &message, &mut asked) else {
         panic!()

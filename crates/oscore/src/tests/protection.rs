@@ -269,24 +269,26 @@ fn neither_the_name_of_the_group_nor_a_challenge_is_seen_from_outside() {
             panic!()
         };
         let header = (Type::Non, MessageId(9), Token::new(&[0xaa]).unwrap());
-        let value = *b"\x01\x02\x03\x04\x05\x06\x07\x08";
-        let challenge = server
-            .contexts
-            .challenge(server.now, &to_it.received, value, header);
+        let challenge =
+            server
+                .contexts
+                .challenge(server.now, &to_it.received, &[7; 32], [0; 4], header);
         let challenge = challenge.unwrap();
+        let value = Message::parse(&challenge).unwrap();
+        let value = value.option(OptionNumber::ECHO).unwrap();
         for mode in [Mode::Group, Mode::Pairwise] {
             let protected = server.try_answer(&mut to_it.received, &challenge, Some(mode));
             let protected = protected.unwrap();
             let outside = Message::parse(&protected).unwrap();
             assert_eq!(outside.code(), Code::CHANGED);
             assert_eq!(outside.options().count(), 1, "the OSCORE option");
-            assert!(!protected.windows(8).any(|bytes| bytes == value));
+            assert!(!protected.windows(8).any(|bytes| bytes == &value[..8]));
             traffic.push(protected);
         }
         let heard = floor.listen(0, &traffic[1], &mut asked).unwrap();
         let heard = Message::parse(&heard.message).unwrap();
         assert_eq!(heard.code(), Code::UNAUTHORIZED);
-        assert_eq!(heard.option(OptionNumber::ECHO), Some(&value[..]));
+        assert_eq!(heard.option(OptionNumber::ECHO), Some(value));
         let (paired, _) = floor.ask(0, To::Member(kid(1)), &plain);
         traffic.push(paired);
         for bytes in &traffic {
@@ -412,13 +414,15 @@ fn what_comes_in_an_invalid_window_is_never_delivered_as_it_is() {
     };
     let header = (Type::Non, MessageId(9), Token::EMPTY);
     let now = server.now;
-    assert!(
-        server
-            .contexts
-            .challenge(now, &to_it.received, [7; 8], header)
-            .is_some()
-    );
-    let options = [(OptionNumber::ECHO, &[7; 8][..])];
+    let challenge = server
+        .contexts
+        .challenge(now, &to_it.received, &[7; 32], [0; 4], header)
+        .unwrap();
+    let value = Message::parse(&challenge).unwrap();
+    let options = [(
+        OptionNumber::ECHO,
+        value.option(OptionNumber::ECHO).unwrap(),
+    )];
     let echo = message(Type::Con, Code::GET, 2, &[0xbb], &options, b"");
     let (echo, _) = floor.ask(0, To::Member(kid(1)), &echo);
     assert!(floor.hear(1, &echo).unwrap().fresh);

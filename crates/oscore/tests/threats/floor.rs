@@ -27,12 +27,18 @@ impl One {
         }
     }
 
-    /// The protected challenge.
-    pub(crate) fn challenge(&mut self, to: &mut Challenged, value: [u8; 8]) -> Vec<u8> {
+    /// The protected challenge, and the Echo value in it.
+    pub(crate) fn challenge(&mut self, to: &mut Challenged) -> (Vec<u8>, Vec<u8>) {
         let header = (Type::Non, MessageId(9), Token::new(&[0xaa]).unwrap());
         let now = self.now;
-        let plain = self.contexts.challenge(now, &to.received, value, header);
-        self.answer(&mut to.received, &plain.unwrap(), None)
+        let random = &[7; 32];
+        let plain = self
+            .contexts
+            .challenge(now, &to.received, random, [0; 4], header)
+            .unwrap();
+        let message = Message::parse(&plain).unwrap();
+        let value = message.option(OptionNumber::ECHO).unwrap().to_vec();
+        (self.answer(&mut to.received, &plain, None), value)
     }
 
     pub(crate) fn answer(

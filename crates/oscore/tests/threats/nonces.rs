@@ -47,12 +47,12 @@ fn threat_03_after_a_crash_a_replayed_request_is_not_answered_with_its_nonce() {
     let mut restarted = One::new(1, 2, Suite::default(), settings, 1024, None);
     restarted.group().windows_unknown();
     let mut to_it = restarted.challenged(&request);
-    let challenge = restarted.challenge(&mut to_it, [7; 8]);
+    let (challenge, value) = restarted.challenge(&mut to_it);
     assert_eq!(number(&challenge), Some(1025), "1024 is skipped");
     tracker.sent(GID, 1, asked_with, &challenge);
     // Also what answers the echoed request has a number of its own.
     client.listen(&challenge, &mut asked).unwrap();
-    let (echo, asked) = client.ask(To::Member(kid(1)), &echoing(3, &[7; 8]));
+    let (echo, asked) = client.ask(To::Member(kid(1)), &echoing(3, &value));
     let mut opened = restarted.hear(&echo).unwrap();
     let second = restarted.answer(&mut opened.received, &content(4, b"is closed"), None);
     assert_eq!(number(&second), Some(1026));

@@ -22,9 +22,6 @@ pub(super) struct Asker {
     pub(super) origin: Origin,
     /// For a protected request: what its answer is protected with.
     pub(super) received: Option<Box<Received>>,
-    /// Who is proven to have sent it.
-    #[cfg(feature = "oscore")]
-    pub(super) sender: Option<Box<antiphon_oscore::Member>>,
     /// The answer is a challenge: it gets its Echo value when it is protected.
     pub(super) challenge: bool,
     /// What the answer has to do with an observation.
@@ -35,10 +32,9 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    /// What is kept of a protected request beside it, at most: who sent it, and what protects the answer.
+    /// What is kept of a protected request beside it, at most: what protects the answer.
     #[cfg(feature = "oscore")]
-    pub(super) const KEPT: usize =
-        size_of::<Received>() + size_of::<antiphon_oscore::Member>() + 1_024;
+    pub(super) const KEPT: usize = size_of::<Received>() + 1_024;
     #[cfg(not(feature = "oscore"))]
     pub(super) const KEPT: usize = 0;
 }
@@ -48,8 +44,6 @@ impl From<Origin> for Asker {
         Self {
             origin,
             received: None,
-            #[cfg(feature = "oscore")]
-            sender: None,
             challenge: false,
             observing: Observing::No,
             #[cfg(feature = "oscore")]

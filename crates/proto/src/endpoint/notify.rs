@@ -138,7 +138,6 @@ impl Endpoint {
         };
         let asker = Asker {
             received: Some(Box::new(received)),
-            sender: Some(Box::new(client)),
             own,
             ..asker
         };

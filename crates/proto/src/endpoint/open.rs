@@ -120,9 +120,8 @@ impl Endpoint {
             // What is challenged may be an old message that somebody sends again: its verification stays paid for.
             Opened::Challenge(challenged) => {
                 let mode = self.mode(challenged.mode, challenged.received.group());
-                let (sender, received) = (challenged.sender, challenged.received);
+                let received = challenged.received;
                 let asker = Asker {
-                    sender: Some(Box::new(sender)),
                     received: Some(Box::new(received)),
                     ..Asker::from(origin)
                 };
@@ -131,8 +130,9 @@ impl Endpoint {
             }
         };
         let context = opened.received.context();
-        if opened.fresh {
-            self.guard.echoed(context, &opened.sender, origin.path.peer);
+        if let Some(note) = opened.echoed {
+            let peer = origin.path.peer;
+            self.guard.echoed(context, &opened.sender, note, peer);
         }
         let Ok(message) = Message::parse(&opened.message) else {
             self.guard.counters.content += 1;
@@ -156,7 +156,6 @@ impl Endpoint {
             own_address: self.own_address(&origin.path),
         };
         let asker = Asker {
-            sender: Some(Box::new(opened.sender)),
             received: Some(Box::new(opened.received)),
             ..Asker::from(origin)
         };
@@ -243,9 +242,6 @@ impl Endpoint {
             return false;
         }
         self.guard.counters.challenges += 1;
-        if let (Some(received), Some(sender)) = (&asker.received, &asker.sender) {
-            self.guard.challenged(received.context(), sender, peer);
-        }
         true
     }
 

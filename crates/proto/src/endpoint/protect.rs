@@ -229,13 +229,16 @@ impl Endpoint {
         let Some(received) = answer.asker.received.as_deref_mut() else {
             return Err(ProtectError::NoContext);
         };
+        let echo = answer.response.options.get(OptionNumber::ECHO);
+        let note = (answer.asker.challenge && echo.is_none())
+            .then(|| self.guard.note_of(origin.path.peer));
         let contexts = &mut self.guard.contexts;
-        if answer.asker.challenge && answer.response.options.get(OptionNumber::ECHO).is_none() {
-            let mut value = [0; 8];
-            self.rng.fill(&mut value);
+        if let Some(note) = note {
+            let mut random = [0; 32];
+            self.rng.fill(&mut random);
             let head = (Type::Non, MessageId(0), origin.token);
             let challenge = contexts
-                .challenge(at(now), received, value, head)
+                .challenge(at(now), received, &random, note, head)
                 .ok_or(ProtectError::Superseded)?;
             let message = plain(&challenge)?;
             // Kept, so that it is the same challenge if it has to wait.

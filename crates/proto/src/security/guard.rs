@@ -2,16 +2,18 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::hash::BuildHasher;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use antiphon_oscore::echo::EchoNote;
 use antiphon_oscore::record::Record;
 use antiphon_oscore::sequence::Sequence;
 use antiphon_oscore::{ContextId, Contexts, GroupEvent, GroupId, Kid, Member, Reason, Wanted};
 use hashbrown::HashMap;
 
 use super::Budgets;
-use crate::path::same_peer;
+use crate::path::{peer_key, same_peer};
 use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 use crate::work::WorkId;
@@ -228,12 +230,11 @@ pub(crate) enum Stored {
     Deletion,
 }
 
-/// Where a member was reached, and where a challenge for it went.
+/// Where a member was reached.
 struct Reached {
     /// Whose address this is, whatever its Sender ID says.
     identity: u64,
-    address: Option<SocketAddr>,
-    challenged_at: Option<SocketAddr>,
+    address: SocketAddr,
 }
 
 /// Credentials that were not found, at most so many remembered.
@@ -265,7 +266,8 @@ pub(crate) struct Guard {
     pub(crate) challenges: Budgets,
     fetches: Budgets,
     reached: HashMap<(ContextId, Kid), Reached, KeyedHash>,
-    identity_hash: KeyedHash,
+    /// Of identities, and of addresses in Echo values.
+    hash: KeyedHash,
     /// Messages that wait for sequence numbers, in order.
     pub(crate) stalled: Vec<(WorkId, Instant)>,
     storing: BTreeMap<WorkId, Storing>,
@@ -288,7 +290,7 @@ impl Guard {
             challenges: Budgets::new(config.challenges_per_source, config.sources, rng),
             fetches: Budgets::new(config.fetches, 1, rng),
             reached: HashMap::with_hasher(rng.keyed_hash()),
-            identity_hash: rng.keyed_hash(),
+            hash: rng.keyed_hash(),
             stalled: Vec::new(),
             storing: BTreeMap::new(),
             reserve_from: Instant::ZERO,
@@ -468,43 +470,34 @@ impl Guard {
 
     // ---- addresses -----------------------------------------------------------------------------------
 
-    /// A challenge for this member goes to this address.
-    pub(crate) fn challenged(&mut self, context: ContextId, member: &Member, peer: SocketAddr) {
-        let identity = self.identity_hash.bytes(member.identity());
-        let key = (context, member.kid());
-        if !self.reached.contains_key(&key) && self.reached.len() >= self.config.addresses {
-            // Those who did not answer give way, else anybody: nobody can choose whom, and who it is is challenged again.
-            self.reached.retain(|_, reached| reached.address.is_some());
-            if self.reached.len() >= self.config.addresses
-                && let Some(any) = self.reached.keys().next().copied()
-            {
-                self.reached.remove(&any);
-            }
-        }
-        let reached = self.reached.entry(key).or_insert(Reached {
-            identity,
-            address: None,
-            challenged_at: None,
-        });
-        if reached.identity != identity {
-            *reached = Reached {
-                identity,
-                address: None,
-                challenged_at: None,
-            };
-        }
-        reached.challenged_at = Some(peer);
+    /// What an Echo value notes of the address that it is sent to.
+    pub(crate) fn note_of(&self, peer: SocketAddr) -> EchoNote {
+        let [a, b, c, d, ..] = self.hash.hash_one(peer_key(peer)).to_be_bytes();
+        [a, b, c, d]
     }
 
-    /// The Echo value that was sent to this member came back from this address. If it was sent there, the address is the member's.
-    pub(crate) fn echoed(&mut self, context: ContextId, member: &Member, peer: SocketAddr) {
-        let identity = self.identity_hash.bytes(member.identity());
-        if let Some(reached) = self.reached.get_mut(&(context, member.kid()))
-            && reached.identity == identity
-            && reached.challenged_at.is_some_and(|at| same_peer(at, peer))
-        {
-            reached.address = reached.challenged_at.take();
+    /// An Echo value with this note came back from this address. If it was sent there, the address is the member's.
+    pub(crate) fn echoed(
+        &mut self,
+        context: ContextId,
+        member: &Member,
+        note: EchoNote,
+        peer: SocketAddr,
+    ) {
+        if note != self.note_of(peer) {
+            return;
         }
+        let key = (context, member.kid());
+        if !self.reached.contains_key(&key) && self.reached.len() >= self.config.addresses {
+            // Anybody gives way: nobody can choose whom, and who it is is challenged again.
+            let Some(any) = self.reached.keys().next().copied() else {
+                return;
+            };
+            self.reached.remove(&any);
+        }
+        let identity = self.hash.bytes(member.identity());
+        let address = peer;
+        self.reached.insert(key, Reached { identity, address });
     }
 
     /// Is the member known to be reached at this address?
@@ -516,8 +509,8 @@ impl Guard {
     ) -> bool {
         let reached = self.reached.get(&(context, member.kid()));
         reached.is_some_and(|reached| {
-            reached.address.is_some_and(|at| same_peer(at, peer))
-                && reached.identity == self.identity_hash.bytes(member.identity())
+            same_peer(reached.address, peer)
+                && reached.identity == self.hash.bytes(member.identity())
         })
     }
 

@@ -140,17 +140,17 @@ impl Board {
         let plain = match question {
             Question::Request(request) => respond(id, &Message::parse(&request).ok()?)?,
             Question::Challenge(token) => {
-                let mut value = [0; 8];
+                let mut random = [0; 32];
                 hkdf(
                     Hkdf::Sha256,
                     &self.seed,
                     &[],
                     &id.0.to_be_bytes(),
-                    &mut value,
+                    &mut random,
                 )
                 .ok()?;
                 self.contexts
-                    .challenge(now, &received, value, (Type::Non, id, token))?
+                    .challenge(now, &received, &random, [0; 4], (Type::Non, id, token))?
             }
         };
         let response = Message::parse(&plain).ok()?;

@@ -391,7 +391,7 @@ impl Talk {
     }
 
     /// What a server says to a request: an answer, or a challenge with its value.
-    fn answer(&mut self, server: usize, bytes: &[u8]) -> Option<(Vec<u8>, Option<[u8; 8]>)> {
+    fn answer(&mut self, server: usize, bytes: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
         let now = self.now;
         let heard = self.members[server].hear(now, bytes)?;
         let (mut received, plain, challenge): (Received, _, _) = match heard {
@@ -404,10 +404,13 @@ impl Talk {
                 )
             }
             Heard::Challenge(challenged) => {
-                let value = self.rng.next_u64().to_be_bytes();
+                let mut random = [0; 32];
+                self.rng.fill(&mut random);
                 let like = (Type::Non, MessageId(2), Token::new(&[9]).unwrap());
                 let contexts = &mut self.members[server].running.as_mut()?.contexts;
-                let plain = contexts.challenge(now, &challenged.received, value, like)?;
+                let plain = contexts.challenge(now, &challenged.received, &random, [0; 4], like)?;
+                let value = Message::parse(&plain).unwrap();
+                let value = value.option(OptionNumber::ECHO).unwrap().to_vec();
                 self.tracker.challenges += 1;
                 (challenged.received, plain, Some(value))
             }

@@ -81,7 +81,7 @@ fn a_challenge_is_a_protected_4_01_with_an_inner_echo_and_an_own_partial_iv() {
     assert!(challenge.option().partial_iv.is_some());
     assert_eq!(world.nodes[LAMP].handled(), 0, "not delivered");
     assert!(world.answers().is_empty(), "and no answer");
-    // What is in it, the client has shown by what it does: it repeats the request with an Echo value of 8 bytes.
+    // What is in it, the client has shown by what it does: it repeats the request with an Echo value.
     assert_eq!(world.nodes[CLIENT].counters().echoed, 2);
 }
 
@@ -360,11 +360,85 @@ fn no_echo_value_is_used_twice_not_even_after_a_restart() {
         world.nodes[LAMP].group = endpoint.security_mut().add_group(group);
         world.nodes[LAMP].endpoint = endpoint;
         for value in echo_values(&mut world, count) {
-            assert_eq!(value.len(), 8);
-            assert!(all.insert(value), "a value came twice");
+            assert_eq!(value.len(), 23);
+            // Numbers and times do come again; eight bytes that nobody can foresee do not.
+            assert!(all.insert(value[15..].to_vec()), "a value came twice");
         }
     }
     assert_eq!(all.len(), 11_000);
+}
+
+/// A question to both, which is over when both have answered.
+fn ask_both(world: &mut World) {
+    world.ask_group(GroupRequest {
+        expect: both(),
+        ..question(world, "t")
+    });
+}
+
+/// What the client has sent to the lamp alone.
+fn to_lamp(world: &World) -> Datagram {
+    let sent = world.from(CLIENT);
+    let mut to_it = sent.iter().filter(|d| d.route.destination == address(LAMP));
+    (*to_it.next().unwrap()).clone()
+}
+
+#[test]
+fn threat_01_old_requests_that_are_sent_again_do_not_put_a_challenge_out_of_use() {
+    let mut world = doubting();
+    ask_both(&mut world);
+    let old = to_lamp(&world);
+    assert_eq!(
+        (world.nodes[LAMP].handled(), challenges(&world, LAMP)),
+        (1, 1)
+    );
+    world.nodes[LAMP].group().windows_unknown();
+    world.nodes[CLIENT].at = ([10, 0, 0, 99], 5683).into();
+    world.forget_sent();
+    // What meets the challenge is lost on its way, and comes when the client repeats it. Meanwhile the client's old request, with
+    // the value of that time, comes again and again, from everywhere.
+    world.lossy = |datagram| datagram.from == CLIENT && !datagram.route.is_multicast();
+    ask_both(&mut world);
+    for n in 0..100 {
+        let mut again = old.bytes.clone();
+        again[2..4].copy_from_slice(&[0xee, n]);
+        world.inject(LAMP, false, ([10, 9, 0, n], 5683).into(), &again);
+    }
+    assert_eq!(challenges(&world, LAMP), 1 + 1 + 100);
+    assert_eq!(world.nodes[LAMP].handled(), 1);
+    world.lossy = |_| false;
+    world.pass(Duration::from_secs(4));
+    assert_eq!(world.nodes[LAMP].handled(), 2);
+    let lamp = |answer: &&crate::collection::Answer| answer.sender == proven(LAMP);
+    assert_eq!(world.answers().into_iter().filter(lamp).count(), 1);
+    assert_eq!(challenges(&world, LAMP), 102, "the first one was met");
+    // And the address that it went to is the client's, whatever addresses others have named.
+    ask_both(&mut world);
+    assert_eq!(world.nodes[LAMP].handled(), 3);
+    assert_eq!(challenges(&world, LAMP), 102);
+}
+
+#[test]
+fn an_echo_value_that_comes_from_elsewhere_proves_no_address() {
+    for (elsewhere, challenged_again) in [(false, 0), (true, 1)] {
+        let mut world = doubting();
+        world.lossy = |datagram| datagram.from == CLIENT && !datagram.route.is_multicast();
+        ask_both(&mut world);
+        let echoed = to_lamp(&world);
+        let from = match elsewhere {
+            false => address(CLIENT),
+            true => ([10, 0, 0, 77], 5683).into(),
+        };
+        world.inject(LAMP, false, from, &echoed.bytes);
+        // Until the question is over.
+        world.lossy = |_| true;
+        world.pass(Duration::from_secs(300));
+        world.lossy = |_| false;
+        let before = challenges(&world, LAMP);
+        world.nodes[CLIENT].at = from;
+        ask_both(&mut world);
+        assert_eq!(challenges(&world, LAMP) - before, challenged_again);
+    }
 }
 
 // Covers: GO-8-04
