@@ -3,6 +3,8 @@
 //! Every group request is challenged once by each member that has not yet seen the client at its address (an Echo value inside of the
 //! protection), so that the answers of a first request come by unicast.
 
+#[path = "secured/images.rs"]
+mod images;
 #[path = "secured/keys.rs"]
 mod keys;
 

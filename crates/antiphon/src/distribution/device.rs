@@ -254,7 +254,7 @@ impl Offer {
     fn at(&self, path: &str) -> Resource {
         let mut resource = Resource::at(path)
             .access(self.access.clone())
-            .group_policy(GroupPolicy::respond());
+            .group_policy(GroupPolicy::silent());
         if let Some(name) = &self.secured_by {
             resource = resource.secured(name.clone());
         }
