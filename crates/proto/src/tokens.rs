@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(all.len(), 65_536);
     }
 
-    // Covers: GC-3.1-24, GC-3.1-25, GC-3.1-28
+    // Covers: GC-3.1-24, GC-3.1-25, GC-3.1-28, GC-3.1-29
     #[test]
     fn a_token_comes_back_only_after_min_token_reuse_time() {
         let parameters = Transmission::default();

@@ -173,7 +173,7 @@ fn methods() -> [Request; 2] {
     ]
 }
 
-// Covers: GC-3.6-01, GC-3.6-02, GC-3.6-09, GN-D-02
+// Covers: GC-3.6-01, GC-3.6-02, GC-3.6-09, GN-D-02, GC-1-03
 #[test]
 fn the_temperatures_of_a_group_are_observed_and_forgotten() {
     for ground in Ground::ALL {

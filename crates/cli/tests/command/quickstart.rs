@@ -141,6 +141,45 @@ fn of_a_secured_group_a_capture_sees_nothing() {
     );
 }
 
+// Covers: GC-1-02, GC-1.1-02
+#[test]
+fn the_same_scenario_runs_without_security_and_with_it_which_is_group_oscore() {
+    if !is_inside() {
+        return in_a_namespace(
+            "quickstart::the_same_scenario_runs_without_security_and_with_it_which_is_group_oscore",
+            &[],
+        );
+    }
+    for (mode, is_secured) in [(&["--nosec"][..], false), (&[], true)] {
+        let (claims, capture) = show(&[3, 0, 1, 7], mode);
+        let summary = claims.last().unwrap();
+        assert_eq!(
+            (&summary["as_planned"], &summary["lights_on"]),
+            (&true.into(), &2.into()),
+            "{mode:?}"
+        );
+        // What switches the lights goes to the group: readable in one mode, and in the other as no security protocol but
+        // Group OSCORE has it, which nobody named.
+        let group = address(&claims[0]["group"]);
+        let to_group: Vec<_> = capture
+            .iter()
+            .filter(|datagram| datagram.to == group)
+            .map(|datagram| Message::parse(&datagram.bytes).unwrap())
+            .collect();
+        let readable = to_group.iter().filter(|m| path_of(m) == "light").count();
+        let protected = to_group.iter().filter(|message| {
+            let option = message.option(OptionNumber::OSCORE);
+            // RFC 8613 section 6.1, and bit 2 of the draft: group mode
+            option.is_some_and(|value| value.first().is_some_and(|flags| flags & 0x20 != 0))
+                && message.code() == Code::POST
+        });
+        match is_secured {
+            false => assert_eq!((readable > 0, protected.count()), (true, 0)),
+            true => assert_eq!((readable, protected.count()), (0, 2)),
+        }
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_group() {
     let start = |seed: &str| -> Value {

@@ -258,3 +258,30 @@ fn a_question_that_cannot_be_protected_says_why_and_goes_nowhere() {
             .contains(&Event::Security(SecurityEvent::Lost(context)))
     );
 }
+
+// Covers: GC-3.1-29
+#[test]
+fn an_answer_of_before_does_not_answer_a_question_that_has_its_token_again() {
+    let mut world = world();
+    // The lamp's answer to the first question is held back on the way.
+    world.lossy = |datagram| datagram.from == LAMP;
+    let first = world.ask_group(question(&world, "t"));
+    let mut held_back = world.from(LAMP)[0].bytes.clone();
+    let now = world.now;
+    world.nodes[CLIENT].endpoint.close(now, first);
+    world.pass(Transmission::default().min_token_reuse(None));
+    world.forget_sent();
+    world.nodes[BELL].deaf = true;
+    world.ask_group(question(&world, "t"));
+    // It arrives when its token is that of another question.
+    let token = world.from(CLIENT)[0].message().token();
+    held_back[4..12].copy_from_slice(token.as_bytes());
+    let refused = world.nodes[CLIENT].counters().not_verified;
+    world.inject(CLIENT, false, address(LAMP), &held_back);
+    assert_eq!(world.nodes[CLIENT].counters().not_verified, refused + 1);
+    assert!(world.answers().is_empty());
+    // The answer to this question still comes.
+    let genuine = world.from(LAMP)[0].bytes.clone();
+    world.inject(CLIENT, false, address(LAMP), &genuine);
+    assert_eq!(world.answers().len(), 1);
+}
