@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use super::network::Place;
 use super::program::{Folder, antiphon, code, command, err, free_port, lines, of_event, out};
 
 fn image(folder: &Folder, name: &str, size: usize) -> String {
@@ -230,4 +231,60 @@ fn ctrl_c_stops_it_and_it_says_how_to_go_on() {
         "{last}"
     );
     assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+#[test]
+fn processes_are_killed_in_the_middle_and_every_device_has_the_exact_image() {
+    let place = Place::new();
+    let image = image(&place.folder, "lamp.bin", 150_000);
+    let serve = |i: u8| {
+        let images = format!(
+            "[[images]]\npath = \"/fw\"\nfolder = \"receiving-{i}\"\naccess = \"unsecured\"\n"
+        );
+        place.serve(i, &images)
+    };
+    let mut devices: Vec<_> = (1..=3).map(serve).collect();
+    let uri = place.group_uri("/fw");
+    let expect: Vec<String> = (1..=3)
+        .map(|i| format!("lamp-{i}={}", place.member(i)))
+        .collect();
+    let mut args = vec![
+        "distribute",
+        &image,
+        &uri,
+        "-u",
+        "-i",
+        "lo",
+        "--bind",
+        "127.0.0.1:0",
+    ];
+    args.extend(["--rate", "40k", "--window", "1s", "--for", "120s", "--json"]);
+    args.extend(expect.iter().flat_map(|device| ["-e", device]));
+
+    // The distributor is killed in the middle of the first pass, a device after it.
+    let mut first = command()
+        .args(&args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(first.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    assert!(said.any(|line| line.contains("\"event\":\"pass\"")));
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    first.kill().unwrap();
+    assert_eq!(first.wait().unwrap().code(), None, "killed");
+    drop(devices.remove(1)); // killed as well
+    devices.push(serve(2));
+
+    let second = antiphon(&args);
+    assert_eq!(code(&second), 0, "{}{}", out(&second), err(&second));
+    let said = lines(&second);
+    let outcome = of_event(&said, "outcome")[0];
+    assert_eq!(outcome["activated"], 3);
+    let sent = std::fs::read(&image).unwrap();
+    for i in 1..=3 {
+        let kept = place.folder.path(&format!("receiving-{i}/image"));
+        assert_eq!(std::fs::read(&kept).unwrap(), sent, "{kept}");
+    }
 }
