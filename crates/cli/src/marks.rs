@@ -1,5 +1,5 @@
-//! Which state counts the sequence numbers of which keys: noted in the folders of the description and of the private key, so that
-//! a description that was renamed or copied, or whose state has gone, does not begin its numbers again.
+//! Which state counts the sequence numbers of which keys, and knows what was received with them: noted in the folders of the
+//! description and of the private key, so that a description that was renamed or copied, or whose state has gone, does not begin anew.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -19,51 +19,58 @@ pub(crate) const FILE: &str = "antiphon.states";
 
 const HEAD: &str = "# Which state counts the sequence numbers of which keys. Without this a renamed or copied description would begin them again.";
 
-/// Keys with which something can be sent, and where it is noted who counts their numbers.
+/// Keys, and where it is noted which state counts their numbers.
 pub(crate) struct Marks {
     description: PathBuf,
     folders: Vec<PathBuf>,
     /// What tells keys from each other, and from which none can be found out.
     keys: String,
+    /// Of a silent server, which has no sequence numbers: its state knows what was received.
+    silent: bool,
 }
 
 impl Marks {
-    /// Those of a description. None for a silent server, which has no sequence numbers.
-    pub(crate) fn of(path: &Path, described: &Preconfigured) -> Result<Option<Self>, Failure> {
+    /// Those of a description.
+    pub(crate) fn of(path: &Path, described: &Preconfigured) -> Result<Self, Failure> {
         let mut folders = vec![folder_of(path)];
         let (secret, gid, sender_id) = match described {
             Preconfigured::Group(group) => {
-                let Some(own) = &group.own else {
-                    return Ok(None);
-                };
-                let of_key = folder_of(&folders[0].join(&own.key_file));
-                if of_key != folders[0] {
-                    folders.push(of_key);
+                if let Some(own) = &group.own {
+                    let of_key = folder_of(&folders[0].join(&own.key_file));
+                    if of_key != folders[0] {
+                        folders.push(of_key);
+                    }
                 }
-                (&group.master_secret, group.gid.as_slice(), &own.sender_id)
+                let sender_id = group.own.as_ref().map(|own| &own.sender_id);
+                (&group.master_secret, group.gid.as_slice(), sender_id)
             }
             Preconfigured::Pair(pair) => {
                 let id = pair.id_context.as_deref().unwrap_or_default();
-                (&pair.master_secret, id, &pair.sender_id)
+                (&pair.master_secret, id, Some(&pair.sender_id))
             }
         };
         let mut about = vec![gid.len() as u8];
         about.extend_from_slice(gid);
-        about.extend_from_slice(sender_id);
+        about.extend(sender_id.into_iter().flatten());
+        let label: &[u8] = match sender_id {
+            Some(_) => b"antiphon states",
+            None => b"antiphon states of silent servers",
+        };
         let mut print = [0; 16];
         hkdf(
             Hkdf::Sha256,
-            b"antiphon states",
+            label,
             &[secret.as_bytes()],
             &about,
             &mut print,
         )
         .map_err(|error| Failure::local(format!("{}: {error}", path.display())))?;
-        Ok(Some(Self {
+        Ok(Self {
             description: path.to_owned(),
             folders,
             keys: hex::plain(&print),
-        }))
+            silent: sender_id.is_none(),
+        })
     }
 
     /// Refuses to count in a state, which is not there yet where it has no id, if another one counts.
@@ -87,14 +94,23 @@ impl Marks {
             line(&other.display().to_string()),
         );
         let is_here = same_file(state, other);
-        let what = match other.exists() && !is_here {
-            true => format!(
+        let what = match (other.exists() && !is_here, self.silent) {
+            (true, false) => format!(
                 "{there} counts the sequence numbers of these keys, not {here}.\nIn another state they would begin again, which breaks the \
                  encryption. Use the one that counts (--group {there}), or give the description its old name back."
             ),
-            false => format!(
+            (true, true) => format!(
+                "{there} knows what was received with these keys, not {here}.\nWith another state old messages would be taken for new \
+                 ones. Use the one that knows (--group {there}), or give the description its old name back."
+            ),
+            (false, false) => format!(
                 "the state that counted the sequence numbers of these keys has gone: it was {there}.\nIt is not known which were used, \
                  and using one twice breaks the encryption. If it was moved, use it where it is now (--group FILE.state). Otherwise \
+                 make new keys for all members: antiphon oscore rekey {description} --out DIR"
+            ),
+            (false, true) => format!(
+                "the state that knew what was received with these keys has gone: it was {there}.\nWith another one old messages would be \
+                 taken for new ones. If it was moved, use it where it is now (--group FILE.state). Otherwise \
                  make new keys for all members: antiphon oscore rekey {description} --out DIR"
             ),
         };

@@ -56,20 +56,15 @@ pub(crate) fn described(
     path: &Path,
 ) -> Result<(Opened, With, Update), Failure> {
     let marks = Marks::of(description, described)?;
-    if let Some(marks) = &marks
-        && !path.exists()
-    {
+    if !path.exists() {
         marks.refuse_another(path, None)?;
     }
     let mut state = open(path)?;
     let id = state.store.id();
-    let provided = match &marks {
-        None => provide(&mut state, described),
-        Some(marks) => marks
-            .refuse_another(path, Some(id))
-            .and_then(|()| provide(&mut state, described))
-            .and_then(|provided| marks.note(path, id).map(|()| provided)),
-    };
+    let provided = marks
+        .refuse_another(path, Some(id))
+        .and_then(|()| provide(&mut state, described))
+        .and_then(|provided| marks.note(path, id).map(|()| provided));
     match provided {
         Ok((with, update)) => Ok((state, with, update)),
         Err(failure) => {

@@ -161,9 +161,7 @@ async fn take_over(
     };
     let wanted = preconfigured::read(path).and_then(|described| {
         let marks = Marks::of(path, &described)?;
-        if let Some(marks) = &marks {
-            marks.refuse_another(&state.0, Some(state.1))?;
-        }
+        marks.refuse_another(&state.0, Some(state.1))?;
         match &described {
             Preconfigured::Group(file) => Ok((state::builder_of(file)?, marks)),
             Preconfigured::Pair(_) => Err(Failure::usage("it describes an OSCORE context now")),
@@ -174,7 +172,7 @@ async fn take_over(
         Err(failure) => return refused(failure.message),
     };
     // Before anything is sent with them.
-    if let Some(Err(failure)) = marks.map(|marks| marks.note(&state.0, state.1)) {
+    if let Err(failure) = marks.note(&state.0, state.1) {
         return refused(failure.message);
     }
     match group.install(builder).await {

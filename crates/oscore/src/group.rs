@@ -100,7 +100,7 @@ pub enum GroupError {
     Name,
     /// A Sender ID longer than the nonces allow (draft section 2.2).
     IdTooLong,
-    /// The ID is the own one, or that of another peer.
+    /// The ID is or was the own one under this Gid, or is that of another peer; or the credential is the own one.
     IdTaken,
     /// As many peers as [`Settings::recipients`] allows: one has to be removed first.
     Full,
@@ -312,7 +312,8 @@ impl Group {
     }
 
     /// Adds a peer. Its Replay Window is valid, unless a Recipient Context was ever deleted from this Security Context
-    /// (draft section 2.6.1.2).
+    /// (draft section 2.6.1.2). It takes the place of a [provisional](Peer::is_provisional) one with its ID, or of the oldest where
+    /// there is no room.
     ///
     /// # Errors
     /// [`GroupError`].
@@ -362,12 +363,9 @@ impl Group {
         window: ReplayWindow,
         provisional: bool,
     ) -> Result<(), GroupError> {
-        if self.sender_id() == Some(kid) {
-            return Err(GroupError::IdTaken);
-        }
+        self.check_peer(kid, &credential)?;
         let serial = self.next_serial();
         let context = &mut self.current;
-        usable(&credential, &context.common.suite, self.format)?;
         let peer = recipient(
             &context.common,
             kid,
@@ -376,16 +374,36 @@ impl Group {
             serial,
             provisional,
         )?;
-        context
+        let gone = context
             .recipients
             .insert(kid, peer)
             .map_err(|full| match full {
                 Full::Taken => GroupError::IdTaken,
                 Full::Recipients => GroupError::Full,
             })?;
+        if let Some(gone) = gone {
+            context.cache.forget(gone.serial);
+        }
         self.upkeep.look_again();
         self.changed();
         Ok(())
+    }
+
+    /// Whether there can be a peer with this ID and credential beside this endpoint itself. Nobody else has an ID that this endpoint
+    /// has, or has had under this Gid, nor its credential: its own messages would come back as another's.
+    ///
+    /// # Errors
+    /// [`GroupError`]. Whether another peer has the ID, and whether there is room, is not looked at.
+    pub fn check_peer(&self, kid: Kid, credential: &Credential) -> Result<(), GroupError> {
+        let suite = &self.current.common.suite;
+        let own = self.credential().map(Credential::bytes);
+        if self.used_ids.contains(&kid) || own == Some(credential.bytes()) {
+            return Err(GroupError::IdTaken);
+        }
+        if kid.as_bytes().len() > suite.max_sender_id_len() {
+            return Err(GroupError::IdTooLong);
+        }
+        usable(credential, suite, self.format)
     }
 
     /// Deletes a peer's Recipient Context and its pairwise keys; `false` if there was none. Those made from now on

@@ -56,10 +56,17 @@ const MAX_NONCE: usize = 13;
 const PARTIAL_IV: usize = 5;
 
 /// The nonce of one message: 7 to 13 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Nonce {
     bytes: [u8; MAX_NONCE],
     len: usize,
+}
+
+/// With ID and Partial IV, which everybody sees, it would show the Common IV.
+impl fmt::Debug for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Nonce(..)")
+    }
 }
 
 impl Nonce {

@@ -82,7 +82,8 @@ pub enum Record {
         /// The member's Sender ID.
         recipient_id: Vec<u8>,
     },
-    /// The endpoint stopped in good order. Counts only as the last record: whatever follows consumes it.
+    /// The endpoint stopped in good order. What is used afterwards consumes it: it counts only while nothing but members follows,
+    /// who come without having been heard, or go with their windows.
     Clean {
         /// The current Gid, as in [`Record::Reserved`].
         gid: Vec<u8>,

@@ -83,6 +83,19 @@ pub struct ErrorAnswer {
 }
 
 impl Reason {
+    /// Whether the same message may well be opened a little later: when keys or credential have come, or there is time. A server that
+    /// says nothing to it then takes its retransmission for a new message.
+    pub const fn is_passing(self) -> bool {
+        matches!(
+            self,
+            Reason::NoContext
+                | Reason::NoCredential { .. }
+                | Reason::Installing
+                | Reason::Superseded
+                | Reason::KeyFailure
+        )
+    }
+
     /// The one error map: what a server whose policy is to answer says to this, and `None` where it stays
     /// silent. Everything is silence for a request that came by multicast, or of which that is not known
     /// (draft section 7). A client never answers.

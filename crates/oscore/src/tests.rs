@@ -10,6 +10,7 @@ mod forgery;
 mod group;
 mod install;
 mod manager;
+mod meanwhile;
 mod members;
 mod messages;
 mod modes;

@@ -11,7 +11,7 @@ use antiphon_netsim::{HostId, Impairment};
 use antiphon_proto::{
     Caching, EndpointConfig, Event, Expectation, GroupPacing, GroupPolicy, GroupRequest, How,
     Incoming, Leisure, Member, Profile, Protection, Reliability, Resource, Response, Route,
-    SocketId, UnicastRequest,
+    SocketId, StaticMembers, UnicastRequest,
 };
 use antiphon_tests::stage::{Collected, Datagram, Ground, INTERFACE, Stage, get, number_of, parse};
 use antiphon_wire::{Code, ContentFormat, MultiEtag, OptionNumber, Type};
@@ -241,6 +241,42 @@ fn nothing_is_sent_only_where_all_members_are_known_and_fresh() {
             // One of them is not fresh any more: the group is asked. (Where it was asked before, all are as fresh as that.)
             cast.until(16);
             assert_eq!(ask(&mut cast), (3, 1), "{ground:?} {profile:?} {alone}");
+        }
+    }
+}
+
+// Covers: GN-3.2-01
+#[test]
+fn the_members_that_must_be_fresh_are_those_that_the_application_knows() {
+    for ground in Ground::ALL {
+        for (known, sent) in [
+            (Some(&[81, 82, 83][..]), 0),
+            (Some(&[81, 83]), 0),
+            (Some(&[81, 82, 83, 84]), 1),
+            (None, 1),
+        ] {
+            let mut cast = cast(ground, Profile::Current);
+            cast.ask();
+            cast.sent(ETAG);
+            let mut oracle = StaticMembers::new();
+            if let Some(numbers) = known {
+                let member = |n: &u16| Member::named(n.to_string()).at(cast.address(*n));
+                oracle = oracle.group(ground.all_nodes(), numbers.iter().map(member));
+            }
+            let endpoint = cast.stage.world.endpoint(cast.client);
+            let collections = endpoint.collections_mut();
+            collections.set_membership_oracle(Some(Box::new(oracle)));
+            let mut question = cast.question();
+            question.expect = Expectation::current();
+            question.caching.as_mut().unwrap().alone = true;
+            let done = cast.stage.collect(cast.client, question);
+            assert_eq!(cast.sent(ETAG).len(), sent, "{ground:?} {known:?}");
+            // Who was asked answers; who is known and gone is missing.
+            let missing = done.outcome().missing().count();
+            assert_eq!(
+                missing,
+                usize::from(known.is_some_and(|known| known.contains(&84)))
+            );
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use antiphon_netsim::{HostId, Impairment};
 use antiphon_proto::{
-    EndpointConfig, Event, Expectation, FollowUp, GroupPolicy, Member, MemberEnd, News, NoSec,
-    ObservationEnd, ObservationEvent, ObservationId, ObservationOutcome, ObserveRequest,
+    EndpointConfig, Event, Expectation, FollowUp, GroupPolicy, Instant, Member, MemberEnd, News,
+    NoSec, ObservationEnd, ObservationEvent, ObservationId, ObservationOutcome, ObserveRequest,
     ObservedIndex, ObservedState, Repeat, Request, Resource, ResourceId, Security,
 };
 use antiphon_tests::stage::{Ground, Stage, get, number_of, parse, target};
@@ -152,6 +152,17 @@ impl Cast {
             .collect()
     }
 
+    /// How long after this each server began to say something, in milliseconds.
+    fn delays_since(&mut self, begun: Instant) -> Vec<u128> {
+        let servers = self.servers.clone();
+        let first = |(host, _)| {
+            let sent = &self.stage.world.node(host).sent;
+            let later = sent.iter().find(|(at, ..)| *at >= begun).unwrap();
+            later.0.since(begun).as_millis()
+        };
+        servers.into_iter().map(first).collect()
+    }
+
     /// What each server has said: type, Message ID, number.
     fn said(&mut self, server: usize) -> Vec<(Type, u16, Option<u32>)> {
         let host = self.servers[server].0;
@@ -201,10 +212,13 @@ fn the_temperatures_of_a_group_are_observed_and_forgotten() {
             assert_ne!(in_person.2, by_multicast.2, "another Message ID");
             // Each change reaches everybody, under numbers of each server's own.
             let mut numbers = [first[0].2, of_b[0].2, first[1].2];
+            let mut spread = Vec::new();
             for change in 0..10 {
                 let text = format!("{change} C");
                 cast.change(&text);
+                let changed = cast.stage.world.now();
                 cast.run(20);
+                spread.push(cast.delays_since(changed));
                 let heard = cast.heard();
                 let members: Vec<_> = heard.iter().map(|(member, ..)| *member).collect();
                 assert_eq!(members, [0, 1, 2], "change {change}");
@@ -214,6 +228,13 @@ fn the_temperatures_of_a_group_are_observed_and_forgotten() {
                     numbers[member as usize] = number;
                 }
             }
+            // Each within the leisure, and not all at once.
+            let leisure = 0..=5_000;
+            assert!(spread.iter().flatten().all(|delay| leisure.contains(delay)));
+            let latest = spread.iter().map(|delays| delays.iter().max().unwrap());
+            let earliest = spread.iter().map(|delays| delays.iter().min().unwrap());
+            let apart = latest.zip(earliest).filter(|(l, e)| *l - *e > 500);
+            assert!(apart.count() > 5, "{spread:?}");
             for server in 0..3 {
                 let said = cast.said(server);
                 let mut ids: Vec<_> = said.iter().map(|(_, id, _)| *id).collect();

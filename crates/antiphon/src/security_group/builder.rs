@@ -15,8 +15,8 @@ use super::facts::{Facts, Update, name_of};
 use super::held::{Held, Material};
 use super::keeper::{CredentialSource, Keeper, OwnKey};
 use super::member::{gid_of, kid_of};
-use super::open::{OpenWith, open};
-use super::used::refuse_broken;
+use super::open::{OpenWith, open, restored};
+use super::used::{Heard, refuse_broken};
 use super::{SecurityError, SecurityGroup};
 use crate::store::Opened;
 
@@ -380,14 +380,19 @@ impl Parts {
             && old.manager == new.gm_credential.as_bytes()
     }
 
-    /// Begins the group in a store, behind what was there before.
+    /// Begins the group in a store, behind what was there before. What is handed out is what the next start finds: keys that were used
+    /// before have received what nobody knows.
     fn create(self, state: &mut Opened, before: Restored) -> Result<SecurityGroup, SecurityError> {
-        let group = self.group(Sequence::new(self.settings.sequence))?;
+        let described = self.group(Sequence::new(self.settings.sequence))?;
         let stored = self.own.as_ref().and_then(|own| own.key.stored());
-        let installed = group.record(stored, Vec::new());
-        let records: Vec<_> = core::iter::once(Record::Installed(Box::new(installed)))
-            .chain(group.peer_records())
-            .collect();
+        let installed = described.record(stored, Vec::new());
+        let are_new = !before.installations.has_installed(&installed.gid);
+        let mut records = vec![Record::Installed(Box::new(installed))];
+        records.extend(described.peer_records());
+        if are_new && !before.knows_windows() {
+            // A crash before has nothing to do with new keys.
+            records.push(described.clean_record());
+        }
         let mut after = before;
         for record in &records {
             after.apply(record.clone());
@@ -401,9 +406,12 @@ impl Parts {
                 why => return Err(self.lost(why)),
             }
         }
+        let mut group = restored(&self.name, &after, self.settings)?;
         let list = list(&self.name);
         let keeper = Keeper::new(state.store.clone(), &list);
-        keeper.begin(&records)?;
+        if keeper.begin(&records)? == Heard::Perhaps {
+            group.windows_unknown();
+        }
         state.records.insert(list, Vec::new()); // it is taken
         Ok(self.finish(group, Some(keeper), after.installations))
     }
@@ -449,6 +457,13 @@ impl Parts {
             }
         }
         for (kid, credential) in &self.peers {
+            if before.installations.had(&gid(), kid.as_bytes()) {
+                return Err(SecurityError::Member {
+                    name: self.name.clone(),
+                    of: kid.to_string(),
+                    reason: GroupError::IdTaken,
+                });
+            }
             let known = before.peers.get(kid.as_bytes());
             if known.map(Vec::as_slice) != Some(credential.bytes()) {
                 added.push(name_of(*kid, credential));

@@ -21,6 +21,7 @@ use super::error::SecurityError;
 use super::facts::{Facts, Update, name_of};
 use super::held::{Held, Material, Place};
 use super::keeper::Keeper;
+use super::used::Heard;
 use crate::clock;
 use crate::driver::{Link, WeakLink};
 use crate::error::Closed;
@@ -66,6 +67,8 @@ struct Ingredients {
 struct Pending {
     steps: Vec<Step>,
     update: Update,
+    /// Whether something was received before with the keys that it brings.
+    heard: Heard,
 }
 
 type Changed = Result<(Update, Facts), SecurityError>;
@@ -127,10 +130,11 @@ impl Slot {
     }
 
     /// What was prepared is durable now.
-    fn durable(&self, of: &str) {
+    fn durable(&self, of: &str, heard: Heard) {
         let mut inside = self.inside();
         match core::mem::take(&mut *inside) {
-            Inside::Waiting(pending) => {
+            Inside::Waiting(mut pending) => {
+                pending.heard = heard;
                 for step in &pending.steps {
                     let mut installations = self.installations();
                     match step {
@@ -280,7 +284,13 @@ fn prepare(
             }
         }
     };
-    Ok((Pending { steps, update }, records))
+    let heard = Heard::Nothing;
+    let pending = Pending {
+        steps,
+        update,
+        heard,
+    };
+    Ok((pending, records))
 }
 
 /// Whether these are the keys that a group has.
@@ -393,20 +403,15 @@ fn add(
         Step::Remove(_) => (come, go + 1),
         _ => (come, go),
     });
-    let reason = if taken {
-        Some(GroupError::IdTaken)
-    } else if kid.as_bytes().len() > group.suite().max_sender_id_len() {
-        Some(GroupError::IdTooLong)
-    } else if credential.format() != group.format() {
-        Some(GroupError::Format)
-    } else if !is_usable(credential, group) {
-        Some(GroupError::Credential)
-    } else if group.peer_count() + come + 1 > group.settings().recipients + go {
-        Some(GroupError::Full)
+    let known = group.peers().filter(|peer| !peer.is_provisional()).count();
+    let fits = if taken {
+        Err(GroupError::IdTaken)
+    } else if known + come + 1 > group.settings().recipients + go {
+        Err(GroupError::Full)
     } else {
-        None
+        group.check_peer(kid, credential)
     };
-    if let Some(reason) = reason {
+    if let Err(reason) = fits {
         return Err(SecurityError::Member {
             name: group.name().to_owned(),
             of: kid.to_string(),
@@ -420,13 +425,6 @@ fn add(
     });
     steps.push(Step::Add(kid, Box::new(credential.clone())));
     Ok(())
-}
-
-/// Whether a member can sign and agree on keys with this credential, as far as the group wants that.
-fn is_usable(credential: &Credential, group: &Group) -> bool {
-    let suite = group.suite();
-    (!suite.has_group_mode() || credential.usable_for_signing(suite))
-        && (!suite.has_pairwise_mode() || credential.usable_for_agreement(suite))
 }
 
 /// Puts a change into effect that is durable.
@@ -448,12 +446,11 @@ fn commit(group: &mut Group, pending: Pending, now: Duration) -> Changed {
                 Ok(())
             }
             Step::Add(kid, credential) => {
-                if group.peer(kid).is_some_and(|peer| peer.is_provisional()) {
-                    group.remove_peer(kid); // it was not known that it is a member
+                // Members that were met meanwhile may have taken the last place. The keys are the same, and it is known at the next start.
+                if let Err(reason) = group.add_peer(kid, *credential) {
+                    return Err(not_installed(group.name(), InstallError::Group(reason)));
                 }
-                group
-                    .add_peer(kid, *credential)
-                    .map_err(InstallError::Group)
+                Ok(())
             }
         };
         if let Err(reason) = done {
@@ -461,6 +458,9 @@ fn commit(group: &mut Group, pending: Pending, now: Duration) -> Changed {
             group.mark_lost();
             return Err(not_installed(group.name(), reason));
         }
+    }
+    if pending.heard == Heard::Perhaps {
+        group.windows_unknown();
     }
     Ok((pending.update, Facts::of(group)))
 }
@@ -556,7 +556,7 @@ impl Held {
         let stored = match self.keeper() {
             Some(keeper) if !records.is_empty() => store(self.slot.clone(), keeper, records).await,
             _ => {
-                self.slot.durable(self.name());
+                self.slot.durable(self.name(), Heard::Nothing);
                 Ok(true)
             }
         };
@@ -588,7 +588,7 @@ impl Held {
         let (slot, what) = (self.slot.clone(), Arc::clone(change));
         let key = self.key().and_then(|key| key.stored().cloned());
         let Some(keeper) = self.keeper().cloned() else {
-            return in_place(&mut place, &slot, &what, key, |_| Ok(()));
+            return in_place(&mut place, &slot, &what, key, |_| Ok(Heard::Nothing));
         };
         let (done, changed) = oneshot::channel();
         let strand = keeper.strand().clone();
@@ -655,8 +655,8 @@ async fn store(slot: Slot, keeper: &Keeper, records: Vec<Record>) -> Result<bool
     strand.submit(Box::new(move || {
         let stored = match slot.is_waiting() {
             false => Ok(false),
-            true => keeper.install(&records).map(|()| {
-                slot.durable(keeper.list());
+            true => keeper.install(&records).map(|heard| {
+                slot.durable(keeper.list(), heard);
                 true
             }),
         };
@@ -666,27 +666,48 @@ async fn store(slot: Slot, keeper: &Keeper, records: Vec<Record>) -> Result<bool
     stored.await.map_err(|_| SecurityError::Worker)?
 }
 
+/// Where new keys come to a group that nobody has used since it was opened, nothing was received with them at the next start either,
+/// however the use of the old ones had ended.
+fn untouched(records: &[Record]) -> Option<Record> {
+    let installed = records.iter().find_map(|record| match record {
+        Record::Installed(installed) => Some(installed),
+        _ => None,
+    })?;
+    Some(Record::Clean {
+        gid: installed.gid.clone(),
+        sender_id: installed.own.as_ref().map(|own| own.sender_id.clone()),
+        next: 0,
+        windows: Vec::new(),
+    })
+}
+
 /// The whole change of a group that nobody uses.
 fn in_place(
     place: &mut Place,
     slot: &Slot,
     change: &Change,
     key: Option<Secret>,
-    store: impl FnOnce(&[Record]) -> Result<(), SecurityError>,
+    store: impl FnOnce(&[Record]) -> Result<Heard, SecurityError>,
 ) -> Changed {
-    let Place::Idle { material, .. } = place else {
+    let Place::Idle { material, ready } = place else {
         return Err(SecurityError::Worker);
     };
     let group = material.group_mut().ok_or(SecurityError::Worker)?;
-    let records = slot.prepare(group, change, key)?;
+    let mut records = slot.prepare(group, change, key)?;
+    if !*ready {
+        records.extend(untouched(&records));
+    }
     let stored = match records.is_empty() {
-        true => Ok(()),
+        true => Ok(Heard::Nothing),
         false => store(&records),
     };
-    if stored.is_ok() {
-        slot.durable(group.name());
+    if let Ok(heard) = stored {
+        slot.durable(group.name(), heard);
     }
     let changed = slot.finish(group, at(clock::now()));
     stored?;
     changed
 }
+
+#[cfg(test)]
+mod tests;

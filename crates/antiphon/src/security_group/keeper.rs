@@ -9,7 +9,7 @@ use antiphon_oscore::record::{Installations, Record};
 use antiphon_oscore::secret::Secret;
 
 use super::error::SecurityError;
-use super::used::refuse_again;
+use super::used::{Heard, refuse_again};
 use crate::store::{Batch, Store, StoreError};
 use crate::worker::pool::{Pool, Strand};
 
@@ -39,25 +39,29 @@ impl Keeper {
         self.store.commit(batch)
     }
 
-    /// Makes records durable with which sequence numbers may begin, if no other list of the store has used these. Blocks.
-    pub(crate) fn begin(&self, records: &[Record]) -> Result<(), SecurityError> {
+    /// Makes records durable with which sequence numbers may begin, if no other list of the store has used these. Where another
+    /// one has used the keys at all, that is durable as well: it is not known what was received with them. Blocks.
+    pub(crate) fn begin(&self, records: &[Record]) -> Result<Heard, SecurityError> {
         let alone = self.store.alone();
-        refuse_again(&self.store, &self.list, records)?;
-        self.append(records)?;
+        let heard = refuse_again(&self.store, &self.list, records)?;
+        match heard {
+            Heard::Nothing => self.append(records)?,
+            Heard::Perhaps => self.append(&[records, &[Record::Running]].concat())?,
+        }
         drop(alone);
-        Ok(())
+        Ok(heard)
     }
 
     /// Makes a change durable. Where it brings new keys, the old ones leave the file as well. Blocks.
-    pub(crate) fn install(&self, records: &[Record]) -> Result<(), SecurityError> {
-        self.begin(records)?;
+    pub(crate) fn install(&self, records: &[Record]) -> Result<Heard, SecurityError> {
+        let heard = self.begin(records)?;
         let keys = |record: &Record| matches!(record, Record::Installed(_));
         if records.iter().any(keys)
             && let Err(error) = self.store.compact()
         {
             tracing::warn!(%error, list = self.list(), "the old keys are still in the store");
         }
-        Ok(())
+        Ok(heard)
     }
 
     /// Makes it durable that the group was left: its records are gone from the file, but for what must not be

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use antiphon_oscore::crypto::SoftwareKey;
-use antiphon_oscore::record::{Established, Installed};
+use antiphon_oscore::record::{Established, Installed, Restored};
 use antiphon_oscore::secret::Secret;
 use antiphon_oscore::{Group, Parameters, RestoreError, Settings};
 
@@ -73,22 +73,24 @@ pub(super) fn open(
     let mut settings = with.settings;
     settings.dynamic |= with.credentials.is_some();
     let parts = restore(name, installed, with, settings)?;
-    let group = Group::restore(&restored, settings).map_err(|error| match error {
-        RestoreError::Group(reason) => SecurityError::Member {
-            name: name.to_owned(),
-            of: "one that is stored".to_owned(),
-            reason,
-        },
-        RestoreError::Credential(reason) => SecurityError::Credential {
-            name: name.to_owned(),
-            of: "one that is stored".to_owned(),
-            reason,
-        },
-        RestoreError::NoContext | RestoreError::Id => unknown(),
-    })?;
+    let group = self::restored(name, &restored, settings)?;
     let keeper = Keeper::new(state.store.clone(), &list);
     state.records.insert(list, Vec::new()); // it is taken
     Ok(parts.finish(group, Some(keeper), restored.installations))
+}
+
+/// The group as a store remembers it.
+pub(super) fn restored(
+    name: &str,
+    restored: &Restored,
+    settings: Settings,
+) -> Result<Group, SecurityError> {
+    let (name, of) = (name.to_owned(), "one that is stored".to_owned());
+    Group::restore(restored, settings).map_err(|error| match error {
+        RestoreError::Group(reason) => SecurityError::Member { name, of, reason },
+        RestoreError::Credential(reason) => SecurityError::Credential { name, of, reason },
+        RestoreError::NoContext | RestoreError::Id => SecurityError::Unknown { name },
+    })
 }
 
 /// The parts of a group that a store remembers, but for what varies.

@@ -13,7 +13,7 @@ use super::builder::MAX_NAME;
 use super::held::{Held, Material};
 use super::keeper::Keeper;
 use super::member::{gid_of, kid_of};
-use super::used::{refuse_broken, remembered};
+use super::used::{Heard, refuse_broken, remembered};
 use super::{SecurityError, Update};
 use crate::store::Opened;
 
@@ -167,9 +167,12 @@ impl OscoreContextBuilder {
         if state.records.contains_key(&list) {
             return Err(SecurityError::OtherContext { name: parts.name });
         }
-        let pair = parts.pair(Sequence::new(SequenceSettings::default()), None)?;
+        let sequence = Sequence::new(SequenceSettings::default());
+        let mut pair = parts.pair(sequence, None)?;
         let keeper = Keeper::new(state.store.clone(), &list);
-        keeper.begin(&[parts.record()])?;
+        if keeper.begin(&[parts.record()])? == Heard::Perhaps {
+            pair.restore_window(ReplayWindow::invalid(parts.settings.window));
+        }
         state.records.insert(list, Vec::new()); // it is taken
         Ok(parts.finish(pair, Some(keeper)))
     }

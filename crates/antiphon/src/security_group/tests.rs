@@ -1,5 +1,6 @@
 mod changes;
 mod crashes;
+mod heard;
 mod used;
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

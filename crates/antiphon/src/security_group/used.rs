@@ -18,6 +18,8 @@ struct Used {
     secrets: Vec<(Vec<u8>, Secret)>,
     /// Gid or ID Context, and own Sender ID.
     senders: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The Gid of a group that was left: of a silent server nothing else is there.
+    left: Vec<Vec<u8>>,
     /// A record cannot be read.
     unreadable: bool,
 }
@@ -52,7 +54,11 @@ impl Used {
             Record::SenderId { gid, sender_id, .. } | Record::Reserved { gid, sender_id, .. } => {
                 return self.sender(gid, sender_id);
             }
-            Record::Left(installations) => &installations.past,
+            Record::Left(installations) => {
+                let latest = installations.latest.as_ref();
+                self.left.extend(latest.map(|(_, gid)| gid.clone()));
+                &installations.past
+            }
             _ => return,
         };
         for past in past {
@@ -73,17 +79,40 @@ impl Used {
     /// The Master Salt and the algorithms are not looked at: who changes only these must not be right by a hair.
     fn has(&self, gid: &[u8], sender_id: &[u8], secrets: &[&Secret]) -> bool {
         let is_it = |(of, id): &(Vec<u8>, Vec<u8>)| of == gid && id == sender_id;
-        if !self.senders.iter().any(is_it) {
-            return false;
-        }
+        self.senders.iter().any(is_it) && self.may_have(gid, secrets)
+    }
+
+    /// Whether these keys were used under any Sender ID or none.
+    fn has_any(&self, gid: &[u8], secrets: &[&Secret]) -> bool {
+        let mut senders = self.senders.iter().map(|(of, _)| of);
+        let mut secret = self.secrets.iter().map(|(of, _)| of);
+        let known = senders.any(|of| of == gid) || secret.any(|of| of == gid);
+        (known || self.left.iter().any(|of| of == gid)) && self.may_have(gid, secrets)
+    }
+
+    fn may_have(&self, gid: &[u8], secrets: &[&Secret]) -> bool {
         let mut known = self.secrets_of(gid).peekable();
         // Secrets are compared in constant time.
         known.peek().is_none() || known.any(|one| secrets.contains(&one))
     }
 }
 
-/// Refuses records with which sequence numbers would begin that another list of the store has used.
-pub(super) fn refuse_again(store: &Store, list: &str, new: &[Record]) -> Result<(), SecurityError> {
+/// Whether something was received before with keys that begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// As far as the store knows nothing.
+    Nothing,
+    /// Under another name: what, is not known here.
+    Perhaps,
+}
+
+/// Refuses records with which sequence numbers would begin that another list of the store has used, and says whether one has used
+/// the keys in another way.
+pub(super) fn refuse_again(
+    store: &Store,
+    list: &str,
+    new: &[Record],
+) -> Result<Heard, SecurityError> {
     let begins = |record: &Record| {
         matches!(
             record,
@@ -91,13 +120,14 @@ pub(super) fn refuse_again(store: &Store, list: &str, new: &[Record]) -> Result<
         )
     };
     if !new.iter().any(begins) {
-        return Ok(());
+        return Ok(Heard::Nothing);
     }
     let records = store.records()?;
     let mut own = Used::of(records.get(list).map_or(&[][..], Vec::as_slice));
     own.senders.clear(); // those of the list itself were looked at before
-    let new_ones = new.iter().filter(|record| begins(record));
-    new_ones.for_each(|record| own.note(record));
+    let new_ones = || new.iter().filter(|record| begins(record));
+    new_ones().for_each(|record| own.note(record));
+    let mut heard = Heard::Nothing;
     let others = records.iter().filter(|(name, _)| *name != list);
     for (name, records) in others.filter(|(name, _)| is_ours(name)) {
         let used = Used::of(records);
@@ -116,8 +146,18 @@ pub(super) fn refuse_again(store: &Store, list: &str, new: &[Record]) -> Result<
                 });
             }
         }
+        for record in new_ones() {
+            let installed = Used::of(&[record.encode()]);
+            if installed
+                .secrets
+                .iter()
+                .any(|(gid, secret)| used.has_any(gid, &[secret]))
+            {
+                heard = Heard::Perhaps;
+            }
+        }
     }
-    Ok(())
+    Ok(heard)
 }
 
 /// The name without its kind.

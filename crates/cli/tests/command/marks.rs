@@ -127,15 +127,54 @@ fn a_state_that_has_gone_is_not_begun_again() {
     );
 }
 
-#[test]
-fn a_silent_server_that_was_killed_says_that_it_needs_new_keys() {
-    let folder = Folder::new("marks-silent");
+/// The description of a silent server in a new group.
+fn silent_server(folder: &Folder) -> String {
     let files = folder.new_group("lights", &MEMBERS, &[]);
     let description = fs::read_to_string(format!("{files}/lamp-1.toml")).unwrap();
     let (before, rest) = description.split_once("\n[me]\n").unwrap();
     let (_, members) = rest.split_once("\n[[member]]\n").unwrap();
     let toml = folder.write("silent.toml", &format!("{before}\n[[member]]\n{members}"));
     fs::set_permissions(&toml, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    toml
+}
+
+#[test]
+fn a_silent_server_does_not_forget_what_it_received_by_another_name_or_without_its_state() {
+    let folder = Folder::new("marks-silent-again");
+    let toml = silent_server(&folder);
+    let (state, copy) = (folder.path("silent.state"), folder.path("copy.toml"));
+    let put = |toml: &str, state: &str| antiphon(&["oscore", "context", toml, "--state", state]);
+    for _ in 0..2 {
+        let first = put(&toml, &state);
+        assert_eq!(code(&first), 0, "{}", err(&first));
+    }
+    fs::copy(&toml, &copy).unwrap();
+    let renamed = put(&copy, &folder.path("copy.state"));
+    assert_eq!(code(&renamed), 5);
+    let said = err(&renamed);
+    assert!(
+        said.contains("silent.state knows what was received"),
+        "{said}"
+    );
+    assert!(!Path::new(&folder.path("copy.state")).exists());
+    for ending in ["", ".witness", ".key", ".lock"] {
+        let _ = fs::remove_file(format!("{state}{ending}"));
+    }
+    let anew = put(&toml, &state);
+    assert_eq!(code(&anew), 5);
+    let said = err(&anew);
+    let told = said.contains("knew what was received with these keys has gone");
+    assert!(
+        told && said.contains("make new keys for all members"),
+        "{said}"
+    );
+    assert!(!Path::new(&state).exists());
+}
+
+#[test]
+fn a_silent_server_that_was_killed_says_that_it_needs_new_keys() {
+    let folder = Folder::new("marks-silent");
+    silent_server(&folder);
     let state = folder.path("silent.state");
     let serve = || {
         let config = format!(

@@ -141,19 +141,27 @@ impl Recipients {
         Some((Kid::unpacked(*id), peer))
     }
 
-    /// Adds a peer. One that is not verified yet takes the place of another such one if there are many, and
-    /// never that of a verified one.
-    pub(crate) fn insert(&mut self, kid: Kid, peer: Recipient) -> Result<(), Full> {
-        if self.by_id.contains_key(&kid.packed()) {
-            return Err(Full::Taken);
-        }
-        if peer.provisional {
-            let waiting = || self.iter().filter(|(_, peer)| peer.provisional);
-            let oldest = waiting().min_by_key(|(_, peer)| peer.serial);
-            let oldest = oldest.filter(|_| waiting().count() >= self.provisional_limit.max(1));
-            if let Some(kid) = oldest.map(|(kid, _)| kid) {
-                self.remove(kid);
+    /// Adds a peer; gives the one whose place it has taken. That is one that is not verified yet, with its ID or where there is no room:
+    /// for another such one the oldest if there are many, for a member always. A verified one loses its place to nobody.
+    pub(crate) fn insert(
+        &mut self,
+        kid: Kid,
+        peer: Recipient,
+    ) -> Result<Option<Box<Recipient>>, Full> {
+        let mut gone = None;
+        if let Some(known) = self.get(kid) {
+            if peer.provisional || !known.provisional {
+                return Err(Full::Taken);
             }
+            gone = self.remove(kid);
+        }
+        let (oldest, count) = self.provisional();
+        let crowded = match peer.provisional {
+            true => count >= self.provisional_limit.max(1),
+            false => self.by_id.len() >= self.limit,
+        };
+        if let Some(oldest) = oldest.filter(|_| crowded) {
+            gone = self.remove(oldest);
         }
         if self.by_id.len() >= self.limit {
             return Err(Full::Recipients);
@@ -162,7 +170,14 @@ impl Recipients {
         let (Ok(place) | Err(place)) = self.by_credential.binary_search(&known);
         self.by_credential.insert(place, known);
         self.by_id.insert(kid.packed(), Box::new(peer));
-        Ok(())
+        Ok(gone)
+    }
+
+    /// The oldest of the peers that are not verified yet, and how many there are.
+    fn provisional(&self) -> (Option<Kid>, usize) {
+        let waiting = || self.iter().filter(|(_, peer)| peer.provisional);
+        let oldest = waiting().min_by_key(|(_, peer)| peer.serial);
+        (oldest.map(|(kid, _)| kid), waiting().count())
     }
 
     fn remove(&mut self, kid: Kid) -> Option<Box<Recipient>> {

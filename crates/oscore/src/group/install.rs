@@ -201,15 +201,18 @@ impl Group {
         };
         check_modes(&context, &self.settings)?;
         let mut keep = |kid: Kid, credential: Credential| -> Result<(), InstallError> {
-            if context.sender.as_ref().is_some_and(|own| own.id == kid) {
+            let own = context.sender.as_ref();
+            if own.is_some_and(|own| own.id == kid || own.credential.bytes() == credential.bytes())
+            {
                 return Err(GroupError::IdTaken.into());
             }
             usable(&credential, &context.common.suite, parameters.format)?;
             serials += 1;
             let window = ReplayWindow::valid(self.settings.window);
             let peer = recipient(&context.common, kid, credential, window, serials, false)?;
-            let full = |_| InstallError::Group(GroupError::Full);
-            context.recipients.insert(kid, peer).map_err(full)
+            let inserted = context.recipients.insert(kid, peer);
+            inserted.map_err(|_| GroupError::Full)?;
+            Ok(())
         };
         match stale {
             Stale::All => {}
@@ -292,7 +295,7 @@ impl Group {
         if self.used_ids.contains(&sender_id) || self.used_ids.len() >= MAX_USED_IDS {
             return Err(InstallError::UsedSenderId);
         }
-        if self.current.recipients.get(sender_id).is_some() {
+        if self.is_member(sender_id) {
             return Err(GroupError::IdTaken.into());
         }
         let old = self.current.sender.as_ref().ok_or(InstallError::NoSender)?;
@@ -308,18 +311,28 @@ impl Group {
         })
     }
 
+    /// Whether somebody with this ID is known, beyond a message that did not verify yet.
+    fn is_member(&self, kid: Kid) -> bool {
+        let peer = self.current.recipients.get(kid);
+        peer.is_some_and(|peer| !peer.provisional)
+    }
+
     /// Installs a new Sender Context. Sequence numbers begin at 0; the pairwise keys are derived anew when they are
     /// needed.
     ///
     /// # Errors
-    /// [`InstallError::Superseded`] if the keys of the group changed since, or a peer has the ID now.
+    /// [`InstallError::Superseded`] if the keys of the group changed since, or a member has the ID now.
     pub fn commit_sender_id(&mut self, prepared: PreparedSender) -> Result<(), InstallError> {
-        let taken = self.current.recipients.get(prepared.sender.id).is_some();
+        let sender_id = prepared.sender.id;
         if prepared.context != self.current.serial
-            || taken
-            || !self.used_ids.insert(prepared.sender.id)
+            || self.is_member(sender_id)
+            || !self.used_ids.insert(sender_id)
         {
             return Err(InstallError::Superseded);
+        }
+        // Anybody can have said to have that ID: of whom nothing has verified, nothing is lost.
+        if let Some(stranger) = self.current.recipients.delete(sender_id) {
+            self.current.cache.forget(stranger.serial);
         }
         if let Some(old) = self.current.sender.replace(prepared.sender) {
             self.current.cache.forget(old.serial);

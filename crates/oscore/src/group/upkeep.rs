@@ -111,10 +111,11 @@ impl Group {
     /// [deleted](crate::record::Record::PeerDeleted), then [removed](Self::remove_peer). It is given out once, and once more when it is
     /// still there and idle after the same time. There may be several at one time.
     ///
-    /// Where Recipient Contexts are deleted by time, this is to be called whenever [`next_timeout`](Self::next_timeout) is over.
+    /// Where Recipient Contexts are deleted by time, this is to be called whenever [`next_timeout`](Self::next_timeout) is over. While new
+    /// keys are being installed none is idle: the record would come behind theirs.
     pub fn take_idle(&mut self, now: Duration) -> Option<Kid> {
         let idle = self.settings.upkeep.idle?;
-        if now < self.upkeep.look_at {
+        if self.installing || now < self.upkeep.look_at {
             return None;
         }
         let mut next = Duration::MAX;
@@ -132,7 +133,8 @@ impl Group {
 
     /// When a Recipient Context may be idle.
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
-        let watched = self.settings.upkeep.idle.is_some() && self.peer_count() > 0;
+        let watched =
+            self.settings.upkeep.idle.is_some() && self.peer_count() > 0 && !self.installing;
         watched.then_some(self.upkeep.look_at)
     }
 

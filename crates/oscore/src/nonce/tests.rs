@@ -248,3 +248,10 @@ proptest! {
         prop_assert_eq!(piv.value(), number);
     }
 }
+
+#[test]
+fn a_nonce_that_is_shown_does_not_show_the_common_iv() {
+    let piv = PartialIv::new(1).unwrap();
+    let made = nonce(13, &[1], piv, &[0xa5; 13]).unwrap();
+    assert_eq!(format!("{made:?}"), "Nonce(..)");
+}

@@ -55,13 +55,16 @@ impl Gate<'_> {
         echo: Option<&[u8]>,
     ) -> Result<Verdict, Reason> {
         if self.window.is_valid() {
-            // The window decides; the value only tells whether the request is fresh.
             self.window.commit(piv).map_err(|_| Reason::Replayed)?;
             let (fresh, echoed) = match (echo, self.echo) {
                 (Some(value), Some(proof)) => {
                     let waiting = proof.challenges.are_waiting(now);
                     let echoed = proof.of(value, now);
-                    (echoed.is_some() || (!waiting && self.young), echoed)
+                    if waiting && echoed.is_none() {
+                        return Ok(Verdict::Challenge);
+                    }
+                    // Where none waits the window decides; the value only tells whether the request is fresh.
+                    (echoed.is_some() || self.young, echoed)
                 }
                 _ => (false, None),
             };

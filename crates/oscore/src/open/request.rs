@@ -230,6 +230,7 @@ impl Contexts {
     ) -> Result<Opened, Reason> {
         self.count_unknown(now, true);
         let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
+        group.is_still_member(serial, incoming.kid)?;
         let inner = Inner::parse(&scratch.body, Direction::Request);
         group.undecryptable = 0;
         let latest = group.current.serial == serial;
@@ -238,7 +239,11 @@ impl Contexts {
             .ok_or(Reason::Superseded)?;
         let kid = incoming.kid;
         let can_challenge = context.can_challenge();
+        let context_has_pairwise = context.has_mode(Mode::Pairwise);
         let peer = context.recipients.get_mut(kid).ok_or(Reason::Superseded)?;
+        // By multicast, or in a mode that others open as well, it proves nothing (draft section 9).
+        let proves =
+            !incoming.multicast && (incoming.mode == Mode::Pairwise || !context_has_pairwise);
         let echo = inner.as_ref().ok().and_then(|inner| inner.echo);
         let gate = Gate {
             window: &mut peer.window,
@@ -257,7 +262,7 @@ impl Contexts {
                 .installed_at
                 .is_some_and(|at| now.saturating_sub(at) < settings.fresh_within),
         };
-        let verdict = gate.admit(now, incoming.piv, echo.filter(|_| !incoming.multicast))?;
+        let verdict = gate.admit(now, incoming.piv, echo.filter(|_| proves))?;
         peer.verified(now);
         let sender = Member::new(&group.name, peer.credential.bytes(), kid);
         let own = context.sender.as_ref();

@@ -210,6 +210,7 @@ impl Contexts {
         asked: &mut Asked,
     ) -> Result<OpenedResponse, Reason> {
         let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
+        group.is_still_member(serial, incoming.kid)?;
         group.undecryptable = 0;
         let policy = group.settings.order;
         let name = &group.name;

@@ -194,6 +194,18 @@ impl Group {
         }
     }
 
+    /// A message that was begun under keys that were replaced meanwhile counts as long as its sender is still a member (draft section
+    /// 2.6.3.2): who was expelled with the old keys is not heard any more.
+    pub(super) fn is_still_member(&self, serial: u64, kid: Kid) -> Result<(), Reason> {
+        let old = self.retained.as_ref().filter(|old| old.draining);
+        let old = old.filter(|old| old.context.serial == serial);
+        let peer = old.and_then(|old| old.context.recipients.get(kid));
+        match peer.is_some_and(|peer| self.client(kid, peer.hash).is_none()) {
+            true => Err(Reason::Superseded),
+            false => Ok(()),
+        }
+    }
+
     /// A message with the keys of `kid` did not verify. A peer that was only added for it goes (draft section 7.2).
     fn failed(&mut self, now: Duration, serial: u64, kid: Kid, reason: Reason) {
         if reason != Reason::NotVerified {

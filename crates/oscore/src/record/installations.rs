@@ -99,6 +99,18 @@ impl Installations {
         }
     }
 
+    /// Whether these are the keys that were installed last: a Gid is never used with others.
+    pub fn has_installed(&self, gid: &[u8]) -> bool {
+        self.latest
+            .as_ref()
+            .is_some_and(|(_, latest)| latest == gid)
+    }
+
+    /// Whether this endpoint had any Sender ID under that Gid.
+    pub(super) fn had_any(&self, gid: &[u8]) -> bool {
+        self.past.iter().any(|past| past.gid == gid)
+    }
+
     /// Whether this endpoint had that Sender ID under that Gid.
     pub fn had(&self, gid: &[u8], sender_id: &[u8]) -> bool {
         self.past

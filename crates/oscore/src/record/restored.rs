@@ -199,6 +199,8 @@ impl Restored {
         if same_keys && !self.has_common_context(&new) {
             return Err(Loss::Refused(InstallRefused::Contradiction));
         }
+        // Keys that were left: what was received with them went with them, and can be sent again.
+        let comes_back = self.context.is_none() && self.installations.has_installed(&new.gid);
         self.installations.past.append(&mut new.past);
         self.installations.note(new.generation, &new.gid, sender_id);
         match core::mem::replace(&mut new.peers, PeersKept::Nobody) {
@@ -208,10 +210,10 @@ impl Restored {
                 .retain(|recipient_id, _| !stale.contains(recipient_id)),
         }
         let deleted_before = core::mem::take(&mut new.ever_deleted);
-        self.ever_deleted = deleted_before || (same_keys && self.ever_deleted);
+        self.ever_deleted = deleted_before || comes_back || (same_keys && self.ever_deleted);
         // an endpoint that runs has windows in memory; the same keys under a new Sender ID open the same old requests
         let untouched = match self.varying {
-            Varying::Untouched => true,
+            Varying::Untouched => !comes_back,
             Varying::Exact { .. } => !same_keys,
             Varying::Unknown => false,
         };
@@ -295,17 +297,20 @@ impl Restored {
         recipient_id: Vec<u8>,
         credential: Vec<u8>,
     ) -> Result<(), Loss> {
-        self.require_group(gid)?;
-        self.peers.insert(recipient_id, credential);
-        self.consume_clean();
+        if self.is_of_current(gid)? {
+            self.peers.insert(recipient_id, credential);
+        }
         Ok(())
     }
 
     fn delete_peer(&mut self, gid: &[u8], recipient_id: &[u8]) -> Result<(), Loss> {
-        self.require_group(gid)?;
-        self.peers.remove(recipient_id);
-        self.ever_deleted = true;
-        self.consume_clean();
+        if self.is_of_current(gid)? {
+            self.peers.remove(recipient_id);
+            self.ever_deleted = true;
+            if let Varying::Exact { windows, .. } = &mut self.varying {
+                windows.remove(recipient_id);
+            }
+        }
         Ok(())
     }
 
@@ -352,9 +357,16 @@ impl Restored {
         Ok(())
     }
 
-    fn require_group(&self, gid: &[u8]) -> Result<(), Loss> {
+    /// Whether a member is one under the keys of today. Under the keys before nothing changes any more: the record was on its way while
+    /// they were replaced. Of a silent server they are not remembered.
+    fn is_of_current(&self, gid: &[u8]) -> Result<bool, Loss> {
         match &self.context {
-            Some(Established::Group(group)) if group.gid == gid => Ok(()),
+            Some(Established::Group(group)) if group.gid == gid => Ok(true),
+            Some(Established::Group(group))
+                if group.own.is_none() || self.installations.had_any(gid) =>
+            {
+                Ok(false)
+            }
             _ => Err(Loss::Mismatch),
         }
     }
@@ -363,7 +375,7 @@ impl Restored {
         self.context.is_some() && self.gid() == gid
     }
 
-    /// The exact state of a clean shutdown counts only while nothing follows it.
+    /// The exact state of a clean shutdown counts only while nothing is used after it.
     fn consume_clean(&mut self) {
         if self.is_clean() {
             self.varying = Varying::Unknown;

@@ -138,6 +138,54 @@ fn under_keys_that_are_new_an_echo_without_challenge_is_fresh() {
     }
 }
 
+#[test]
+fn a_wrong_value_is_challenged_as_long_as_a_right_one_waits() {
+    let mut floor = Floor::new(2, Suite::default());
+    let now = floor.members[1].now;
+    // The window is valid, and the application wants to know that a request is fresh.
+    let (first, mut asked) = floor.ask(0, To::Member(kid(1)), &get(1, &[0xaa], "lock"));
+    let opened = floor.hear(1, &first).unwrap();
+    let to_it = Challenged {
+        sender: opened.sender,
+        received: opened.received,
+        mode: opened.mode,
+    };
+    let value = challenge(&mut floor, to_it, 1, &mut asked);
+    let (wrong, _) = floor.ask(0, To::Member(kid(1)), &with_echo("lock", &[2; 8]));
+    challenged(&mut floor.members[1], &wrong);
+    assert_eq!(floor.hear(1, &wrong).unwrap_err(), Reason::Replayed);
+    let (plain, _) = floor.ask(0, To::Member(kid(1)), &get(2, &[0xaa], "lock"));
+    assert!(
+        !floor.hear(1, &plain).unwrap().fresh,
+        "without one it is as any other"
+    );
+    let (right, _) = floor.ask(0, To::Member(kid(1)), &with_echo("lock", &value));
+    assert!(floor.hear(1, &right).unwrap().fresh);
+    // A value that is used up, or has expired, is none: requests that crossed would be challenged again and again.
+    let (again, _) = floor.ask(0, To::Member(kid(1)), &with_echo("lock", &value));
+    assert!(!floor.hear(1, &again).unwrap().fresh);
+    floor.members[1].now = now + seconds(61);
+    let (late, _) = floor.ask(0, To::Member(kid(1)), &with_echo("lock", &[2; 8]));
+    assert!(!floor.hear(1, &late).unwrap().fresh);
+}
+
+#[test]
+fn threat_20_a_value_in_group_mode_proves_nothing_where_there_is_pairwise_mode() {
+    for suite in [Suite::default(), super::receive::group_only()] {
+        let mut floor = Floor::new(2, suite);
+        floor.members[1].group().windows_unknown();
+        let (request, mut asked) = floor.ask(0, To::Group, &get(1, &[0xaa], "lock"));
+        let to_it = challenged(&mut floor.members[1], &request);
+        let value = challenge(&mut floor, to_it, 7, &mut asked);
+        let (echo, _) = floor.ask(0, To::Group, &with_echo("lock", &value));
+        let heard = floor.members[1].hear_any(&echo, false).unwrap();
+        match suite.has_pairwise_mode() {
+            true => assert!(matches!(heard, Opened::Challenge(_))),
+            false => assert!(matches!(heard, Opened::Request(_))),
+        }
+    }
+}
+
 // Covers: GO-9-05, GO-9-06
 #[test]
 fn threat_20_a_challenge_is_for_one_client_and_ends_with_the_keys() {

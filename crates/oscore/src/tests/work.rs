@@ -1,6 +1,7 @@
 //! Messages that wait for work: whose result is taken, and how often they are tried.
 
 use super::floor::*;
+use super::receive::group_only;
 use crate::open::JobResult;
 
 fn begin(one: &mut One, bytes: &[u8]) -> (alloc::boxed::Box<Opening>, JobResult) {
@@ -301,11 +302,12 @@ fn the_age_of_the_keys_proves_nothing_to_whom_cannot_challenge() {
     };
     let echo = [(OptionNumber::ECHO, &[7; 8][..])];
     let plain = message(Type::Non, Code::GET, 1, &[0xaa], &echo, b"");
-    let mut floor = Floor::with(2, Suite::default(), settings);
+    let suite = group_only();
+    let mut floor = Floor::with(2, suite, settings);
     let (bytes, _) = floor.ask(0, To::Group, &plain);
     assert!(floor.hear(1, &bytes).unwrap().fresh);
     // A silent server.
-    let parameters = parameters(GID, 1, Suite::default());
+    let parameters = parameters(GID, 1, suite);
     let mut silent = Group::new("lights", parameters, None, settings, Some(seconds(999))).unwrap();
     silent.add_peer(kid(0), credential(0)).unwrap();
     let one = &mut floor.members[1];

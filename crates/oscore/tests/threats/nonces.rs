@@ -171,6 +171,10 @@ fn threat_05_a_request_with_the_own_id_is_never_opened_nor_answered() {
     let prepared = members[0].group().prepare_sender_id(kid(7), 99).unwrap();
     members[0].group().commit_sender_id(prepared).unwrap();
     assert_eq!(members[0].refuses(&old), Reason::NoContext);
+    let replayed = members[0]
+        .group()
+        .add_peer_on_reception(kid(0), credential(0));
+    assert_eq!(replayed, Err(GroupError::IdTaken), "nor as another's");
     let again = members[0].group().prepare_sender_id(kid(0), 99);
     assert_eq!(again.err(), Some(InstallError::UsedSenderId));
 }

@@ -75,7 +75,7 @@ impl Endpoint {
         }
     }
 
-    /// There is no room for a request, or no time: it is as if it had been lost on the way, so that its repetition is looked at.
+    /// There is no room for a request, no time, or no key yet: it is as if it had been lost on the way, so that its repetition is looked at.
     pub(super) fn lose(&mut self, origin: &Origin) {
         if let Some(record) = origin.record {
             self.dedup.forget(record);
@@ -177,14 +177,15 @@ impl Endpoint {
     /// What a server says to a request that it could not open: nothing, unless it was set up to say something to those who asked by unicast.
     pub(super) fn answer_refused(&mut self, now: Instant, origin: Origin, reason: Reason) {
         let answer = reason.answer(origin.may_be_multicast());
-        let Some(answer) = answer.filter(|_| self.guard.config.answer_errors) else {
+        let answer = answer.filter(|_| self.guard.config.answer_errors);
+        let answer = answer.filter(|_| self.guard.challenges.take(now, origin.path.peer.ip()));
+        let Some(answer) = answer else {
             self.counters.silenced += 1;
+            if reason.is_passing() {
+                self.lose(&origin);
+            }
             return;
         };
-        if !self.guard.challenges.take(now, origin.path.peer.ip()) {
-            self.counters.silenced += 1;
-            return;
-        }
         self.guard.counters.errors_answered += 1;
         let mut response = error(answer);
         if matches!(reason, Reason::NoCredential { .. }) {
@@ -208,7 +209,7 @@ impl Endpoint {
         let Reason::NoCredential { group, kid } = refused.reason else {
             return false;
         };
-        let fetch = self.guard.fetch(now, group, kid);
+        let fetch = self.guard.fetch(now, path.peer.ip(), group, kid);
         if fetch == Fetch::Drop {
             return false;
         }
@@ -234,11 +235,12 @@ impl Endpoint {
         true
     }
 
-    /// May this source be sent one more challenge?
+    /// May this source be sent one more challenge? If not, its request is lost, so that it gets one when it comes again.
     pub(super) fn may_challenge(&mut self, now: Instant, asker: &Asker) -> bool {
         let peer = asker.origin.path.peer;
         if !self.guard.challenges.take(now, peer.ip()) {
             self.guard.counters.challenges_withheld += 1;
+            self.lose(&asker.origin);
             return false;
         }
         self.guard.counters.challenges += 1;

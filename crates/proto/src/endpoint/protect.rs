@@ -356,6 +356,9 @@ impl Endpoint {
         match outgoing {
             Outgoing::Question(question) => self.question_not_protected(now, &question, why),
             Outgoing::Answer(answer) => {
+                if answer.asker.challenge {
+                    self.lose(&answer.asker.origin); // there may be room for one when it comes again
+                }
                 if let Some(incoming) = answer.incoming {
                     let failure = Failure::NotProtected(why);
                     self.events

@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use antiphon_oscore::echo::EchoNote;
@@ -32,6 +32,8 @@ pub struct SecurityConfig {
     pub challenges_per_source: u32,
     /// Credentials of unknown members that are asked for in a second, whoever claims to be one. Default 16.
     pub fetches: u32,
+    /// How many of these messages of one address may take. Default 4.
+    pub fetches_per_source: u32,
     /// For so long a credential that was not found is not asked for again. Default 60 s.
     pub unknown_for: Duration,
     /// Members whose address is remembered as one where they were reached. Default 1024; one more, and another is challenged again.
@@ -54,6 +56,7 @@ impl Default for SecurityConfig {
             failures_per_source: 64,
             challenges_per_source: 8,
             fetches: 16,
+            fetches_per_source: 4,
             unknown_for: Duration::from_secs(60),
             addresses: 1_024,
             sources: 1_024,
@@ -66,7 +69,7 @@ impl Default for SecurityConfig {
 impl SecurityConfig {
     /// The memory of all tables that others can fill, at most.
     pub(crate) const fn memory_total(&self) -> usize {
-        2 * Budgets::memory_total(self.sources)
+        3 * Budgets::memory_total(self.sources)
             + Budgets::memory_total(1)
             + 4 * self.addresses * (size_of::<((ContextId, Kid), Reached)>() + 1)
             + crate::endpoint::outer_memory(self.unfragmented)
@@ -265,13 +268,15 @@ pub(crate) struct Guard {
     pub(crate) failures: Budgets,
     pub(crate) challenges: Budgets,
     fetches: Budgets,
+    source_fetches: Budgets,
     reached: HashMap<(ContextId, Kid), Reached, KeyedHash>,
     /// Of identities, and of addresses in Echo values.
     hash: KeyedHash,
     /// Messages that wait for sequence numbers, in order.
     pub(crate) stalled: Vec<(WorkId, Instant)>,
     storing: BTreeMap<WorkId, Storing>,
-    reserve_from: Instant,
+    /// Contexts of which a reservation has failed, and when it is tried again.
+    reserve_from: BTreeMap<ContextId, Instant>,
     /// Credentials being fetched, and the messages that wait for them.
     fetching: BTreeMap<(GroupId, Kid), Fetching>,
     unknown: BTreeMap<(GroupId, Kid), Instant>,
@@ -289,11 +294,12 @@ impl Guard {
             failures: Budgets::new(config.failures_per_source, config.sources, rng),
             challenges: Budgets::new(config.challenges_per_source, config.sources, rng),
             fetches: Budgets::new(config.fetches, 1, rng),
+            source_fetches: Budgets::new(config.fetches_per_source, config.sources, rng),
             reached: HashMap::with_hasher(rng.keyed_hash()),
             hash: rng.keyed_hash(),
             stalled: Vec::new(),
             storing: BTreeMap::new(),
-            reserve_from: Instant::ZERO,
+            reserve_from: BTreeMap::new(),
             fetching: BTreeMap::new(),
             unknown: BTreeMap::new(),
             slow: BTreeSet::new(),
@@ -311,10 +317,12 @@ impl Guard {
 
     /// The next reservation that is to be made durable: some are asked for when half of a block is used.
     pub(crate) fn poll_reservation(&mut self, now: Instant) -> Option<(Reservation, Record)> {
-        if now < self.reserve_from {
-            return None;
-        }
+        let failed = &self.reserve_from;
+        let waits = |id: ContextId| failed.get(&id).is_some_and(|from| now < *from);
         for (id, group) in self.contexts.groups_mut() {
+            if waits(id.into()) {
+                continue;
+            }
             let Some(upto) = group.sequence_mut().and_then(|sequence| sequence.wants()) else {
                 continue;
             };
@@ -326,7 +334,8 @@ impl Guard {
         }
         let pairs: Vec<_> = self.contexts.pairs().map(|(id, _)| id).collect();
         for id in pairs {
-            let Some(pair) = self.contexts.pair_mut(id) else {
+            let pair = self.contexts.pair_mut(id).filter(|_| !waits(id.into()));
+            let Some(pair) = pair else {
                 continue;
             };
             let Some(upto) = pair.sequence_mut().wants() else {
@@ -386,7 +395,8 @@ impl Guard {
     /// A reservation counts only for the keys that it was made for.
     fn reserved(&mut self, now: Instant, done: Reservation, ok: bool) -> ContextId {
         if !ok {
-            self.reserve_from = now + self.config.store_again_after;
+            let again = now + self.config.store_again_after;
+            self.reserve_from.insert(done.context, again);
         }
         let sequence = match done.context {
             ContextId::Group(id) => self
@@ -410,17 +420,16 @@ impl Guard {
 
     /// When a failed reservation is tried again.
     pub(crate) fn next_timeout(&self, now_or_before: Option<Instant>) -> Option<Instant> {
-        let again = (self.reserve_from > Instant::ZERO).then_some(self.reserve_from);
+        let again = self.reserve_from.values().min().copied();
         let slow = self.slow.first().map(|(at, _)| *at);
         [again, slow, now_or_before].into_iter().flatten().min()
     }
 
     /// Time passed. Has the time come to try again what failed to be reserved?
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
-        let again = self.reserve_from > Instant::ZERO && self.reserve_from <= now;
-        if again {
-            self.reserve_from = Instant::ZERO;
-        }
+        let failed = self.reserve_from.len();
+        self.reserve_from.retain(|_, from| *from > now);
+        let again = self.reserve_from.len() < failed;
         self.contexts.handle_timeout(at(now));
         self.unknown.retain(|_, until| *until > now);
         again
@@ -466,6 +475,7 @@ impl Guard {
         self.reached.retain(|(of, _), _| *of != id);
         self.unknown.retain(|(of, _), _| *of != group);
         self.warned.retain(|(of, _)| *of != id);
+        self.reserve_from.remove(&id);
     }
 
     // ---- addresses -----------------------------------------------------------------------------------
@@ -516,8 +526,15 @@ impl Guard {
 
     // ---- credentials of members that are not known yet --------------------------------------------------
 
-    /// Whether a message of this unknown member may wait for its credential, and whether it is to be asked for.
-    pub(crate) fn fetch(&mut self, now: Instant, group: GroupId, kid: Kid) -> Fetch {
+    /// Whether a message of this unknown member may wait for its credential, and whether it is to be asked for. Each source has its own
+    /// budget before the common one, so that none can use that up for the others.
+    pub(crate) fn fetch(
+        &mut self,
+        now: Instant,
+        source: IpAddr,
+        group: GroupId,
+        kid: Kid,
+    ) -> Fetch {
         let key = (group, kid);
         // Who fetches does not always come back.
         self.fetching
@@ -530,10 +547,16 @@ impl Guard {
         }
         let known = self.unknown.get(&key).is_some_and(|until| *until > now);
         let anyone = core::net::Ipv4Addr::UNSPECIFIED.into();
-        if known || self.unknown.len() >= UNKNOWN || !self.fetches.take(now, anyone) {
+        if known || !self.source_fetches.take(now, source) {
             return Fetch::Drop;
         }
-        Fetch::Ask
+        match self.fetches.take(now, anyone) {
+            true => Fetch::Ask,
+            false => {
+                self.source_fetches.give_back(source);
+                Fetch::Drop
+            }
+        }
     }
 
     pub(crate) fn fetching(&mut self, now: Instant, group: GroupId, kid: Kid, work: WorkId) {
@@ -561,10 +584,24 @@ impl Guard {
         let key = self.fetching.iter().find(|(_, it)| it.work == work);
         let key = key.map(|(key, _)| *key)?;
         let waiting = self.fetching.remove(&key)?.waiting;
-        if !found && self.unknown.len() < UNKNOWN {
-            self.unknown.insert(key, now + self.config.unknown_for);
+        if !found {
+            self.remember_unknown(now, key);
         }
         Some((key.0, key.1, waiting))
+    }
+}
+
+impl Guard {
+    /// This credential was not found. Where too many were not, the oldest may be asked for again.
+    fn remember_unknown(&mut self, now: Instant, key: (GroupId, Kid)) {
+        self.unknown.retain(|_, until| *until > now);
+        if self.unknown.len() >= UNKNOWN {
+            let oldest = self.unknown.iter().min_by_key(|(_, until)| **until);
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                self.unknown.remove(&oldest);
+            }
+        }
+        self.unknown.insert(key, now + self.config.unknown_for);
     }
 }
 
@@ -621,8 +658,12 @@ fn state(
 mod tests {
     use antiphon_oscore::credential::CredentialFormat;
     use antiphon_oscore::secret::Secret;
-    use antiphon_oscore::suite::{GroupEncryption, Hkdf, SignatureAlgorithm, Suite};
-    use antiphon_oscore::{Gid, Group, GroupManagerCredential, Mode, Parameters, Settings};
+    use antiphon_oscore::sequence::SequenceSettings;
+    use antiphon_oscore::suite::{Aead, GroupEncryption, Hkdf, SignatureAlgorithm, Suite};
+    use antiphon_oscore::{
+        Gid, Group, GroupManagerCredential, Mode, Pair, PairParameters, PairSettings, Parameters,
+        Settings,
+    };
 
     use super::*;
 
@@ -684,6 +725,40 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_fails_holds_up_its_own_context_alone() {
+        let mut guard = Guard::new(SecurityConfig::default(), &mut Rng::from_seed([1; 32]));
+        for name in ["one", "two"] {
+            let parameters = PairParameters {
+                master_secret: Secret::new(alloc::vec![1; 16]),
+                master_salt: Secret::new(Vec::new()),
+                id_context: Gid::new(name.as_bytes()),
+                sender_id: Kid::new(&[1]).unwrap(),
+                recipient_id: Kid::new(&[2]).unwrap(),
+                hkdf: Hkdf::Sha256,
+                aead: Aead::AesCcm16_64_128,
+            };
+            let sequence = Sequence::new(SequenceSettings::default());
+            let pair = Pair::new(name, &parameters, sequence, PairSettings::default());
+            guard.contexts.add_pair(pair.unwrap());
+        }
+        let start = Instant::from_millis(5_000);
+        let (first, _) = guard.poll_reservation(start).unwrap();
+        let failed = first.context;
+        guard.reserved(start, first, false);
+        let (second, _) = guard.poll_reservation(start).unwrap();
+        assert_ne!(second.context, failed);
+        guard.reserved(start, second, true);
+        assert!(guard.poll_reservation(start).is_none());
+        let again = start + guard.config.store_again_after;
+        assert_eq!(guard.next_timeout(None), Some(again));
+        assert!(!guard.handle_timeout(start) && guard.handle_timeout(again));
+        assert!(!guard.handle_timeout(again), "once");
+        let (third, _) = guard.poll_reservation(again).unwrap();
+        assert_eq!(third.context, failed);
+        assert_eq!(guard.next_timeout(None), None);
+    }
+
+    #[test]
     fn each_table_has_its_part_in_the_memory() {
         let none = SecurityConfig {
             sources: 0,
@@ -699,7 +774,7 @@ mod tests {
             ..none.clone()
         };
         let grown = Budgets::memory_total(10) - Budgets::memory_total(0);
-        assert_eq!(sources.memory_total() - none.memory_total(), 2 * grown);
+        assert_eq!(sources.memory_total() - none.memory_total(), 3 * grown);
         let place = size_of::<((ContextId, Kid), Reached)>() + 1;
         assert_eq!(addresses.memory_total() - none.memory_total(), 40 * place);
         assert!(none.memory_total() >= UNKNOWN * size_of::<((GroupId, Kid), Instant)>());

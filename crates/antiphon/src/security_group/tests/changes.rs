@@ -11,18 +11,18 @@ use crate::driver::{Driver, DriverConfig, Link};
 use crate::{BuildError, Server};
 
 /// An endpoint without sockets.
-fn endpoint() -> (JoinHandle<()>, Link) {
+pub(super) fn endpoint() -> (JoinHandle<()>, Link) {
     let (driver, link) = Driver::new(EndpointConfig::default(), DriverConfig::default(), [3; 32]);
     (tokio::spawn(driver.run_linked()), link)
 }
 
-async fn close(task: JoinHandle<()>, link: Link) {
+pub(super) async fn close(task: JoinHandle<()>, link: Link) {
     link.call(|driver, now| driver.stop(now)).await.unwrap();
     drop(link);
     task.await.unwrap();
 }
 
-async fn claim(link: &Link, group: &SecurityGroup) -> ContextId {
+pub(super) async fn claim(link: &Link, group: &SecurityGroup) -> ContextId {
     link.claim::<AskError>(group.held()).await.unwrap()
 }
 

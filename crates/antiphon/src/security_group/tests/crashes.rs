@@ -1,11 +1,13 @@
-//! The power goes at any write, while keys are replaced, Sender IDs change and groups are left. A tracker sees every number that is
-//! used under every Sender Key; what is found at the next start is the old keys or the new ones, and never lost.
+//! The power goes at any write, while keys are replaced, Sender IDs change, groups are left, and the same keys come back under another
+//! Sender ID. A tracker sees every number that is used under every Sender Key, and every request that is delivered, while all are sent
+//! again and again; what is found at the next start is the old keys or the new ones, and never lost.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use antiphon_netsim::Rng;
 use antiphon_proto::{ContextId, EndpointConfig};
 
+use super::heard::{Asking, Outcome, hear};
 use super::*;
 use crate::driver::{Driver, DriverConfig, Link};
 use crate::error::AskError;
@@ -27,6 +29,9 @@ struct Machine {
     effect: Effect,
     used: HashSet<(Vec<u8>, Vec<u8>, u64)>,
     twice: u64,
+    /// Requests of member 1 by Gid, and how often each was delivered.
+    requests: HashMap<Vec<u8>, Vec<(Vec<u8>, u64)>>,
+    came_back: u64,
     /// Known to be durable, and tried: the next start finds one of these.
     durable: u64,
     tried: u64,
@@ -58,6 +63,8 @@ impl Machine {
             effect,
             used: HashSet::new(),
             twice: 0,
+            requests: HashMap::new(),
+            came_back: 0,
             durable: 0,
             tried: 0,
             left: true,
@@ -101,26 +108,31 @@ impl Machine {
 
     /// The group as it was found, or a new one. `None` when the power has gone.
     fn find(&mut self, state: &mut Opened) -> Option<SecurityGroup> {
+        let records = state.records.get("group/lights").map(Vec::as_slice);
+        let before = Restored::fold(records.unwrap_or_default());
+        let again = self.rng.chance(0.2) && before.loss.is_none();
+        if let Some((generation, _)) = before.installations.latest.filter(|_| again) {
+            // The same keys under another Sender ID: after leaving, or as they are described anew.
+            let left = before.context.is_none();
+            assert!(self.left || !left, "it is gone");
+            let id = [2 + self.rng.below(200) as u8];
+            let described = keys(generation).member(id, credential(0), key(0));
+            match described.peer([1], credential(1)).provide(state) {
+                Ok((group, _)) => {
+                    self.came_back += 1;
+                    if left {
+                        self.tried = generation;
+                        self.durable = generation;
+                    }
+                    return Some(self.found(group));
+                }
+                Err(SecurityError::Refused { .. }) => {}
+                Err(_) => return None,
+            }
+        }
         let with = OpenWith::default().settings(settings());
         match SecurityGroup::open_with(state, "lights", with) {
-            Ok(group) => {
-                let found = group.generation();
-                assert!(
-                    found == self.durable || found == self.tried,
-                    "{found}: neither {} nor {}",
-                    self.durable,
-                    self.tried
-                );
-                if self.durable != self.tried {
-                    match found == self.tried {
-                        true => self.new_after_crash += 1,
-                        false => self.old_after_crash += 1,
-                    }
-                }
-                (self.durable, self.tried) = (found, found);
-                self.left = false;
-                Some(group)
-            }
+            Ok(group) => Some(self.found(group)),
             Err(SecurityError::Unknown { .. }) => {
                 assert!(self.left, "it is gone");
                 self.durable = self.tried;
@@ -141,6 +153,25 @@ impl Machine {
         }
     }
 
+    fn found(&mut self, group: SecurityGroup) -> SecurityGroup {
+        let found = group.generation();
+        assert!(
+            found == self.durable || found == self.tried,
+            "{found}: neither {} nor {}",
+            self.durable,
+            self.tried
+        );
+        if self.durable != self.tried {
+            match found == self.tried {
+                true => self.new_after_crash += 1,
+                false => self.old_after_crash += 1,
+            }
+        }
+        (self.durable, self.tried) = (found, found);
+        self.left = false;
+        group
+    }
+
     /// Uses numbers and changes keys until something fails.
     async fn work(&mut self, store: &Store, group: &SecurityGroup, link: &Link) -> Option<()> {
         let mut id = link.claim::<AskError>(group.held()).await.ok()?;
@@ -149,7 +180,7 @@ impl Machine {
                 return None;
             }
             self.take(link, id).await?;
-            match self.rng.below(8) {
+            match self.rng.below(9) {
                 0..=2 => {
                     self.tried = self.durable + 1;
                     self.installs += 1;
@@ -201,12 +232,47 @@ impl Machine {
             Some((gid, sender_id, taken))
         });
         let (gid, sender_id, taken) = taken.await.ok()??;
+        if self.rng.chance(0.3) {
+            self.send_again(link, id, &gid).await?;
+        }
         for number in taken {
             if !self.used.insert((gid.clone(), sender_id.clone(), number)) {
                 self.twice += 1;
             }
         }
         Some(())
+    }
+
+    /// Sends one of the requests that member 1 has made under this Gid, whether it was sent before or not.
+    async fn send_again(&mut self, link: &Link, id: ContextId, gid: &[u8]) -> Option<()> {
+        let made = || {
+            let generation = gid
+                .iter()
+                .fold(0, |number, byte| number << 8 | u64::from(*byte));
+            let mut asking = Asking::under(gid, generation);
+            let made = (0..3).map(|_| (asking.ask(), 0));
+            made.collect()
+        };
+        let requests = self.requests.entry(gid.to_vec()).or_insert_with(made);
+        let (request, delivered) = &mut requests[self.rng.below(3) as usize];
+        let bytes = request.clone();
+        let outcome = link.call(move |driver, _| {
+            driver.group_mut(id)?;
+            Some(hear(driver.endpoint.security_mut(), &bytes))
+        });
+        if outcome.await.ok()?? == Outcome::Delivered {
+            *delivered += 1;
+        }
+        Some(())
+    }
+
+    /// How many requests were delivered, and the most often that one was.
+    fn delivered(&self) -> (usize, u64) {
+        let all = || self.requests.values().flatten().map(|(_, times)| *times);
+        (
+            all().filter(|times| *times > 0).count(),
+            all().max().unwrap_or(0),
+        )
     }
 
     /// What would be wrong: the keys are used before the store has them.
@@ -239,12 +305,17 @@ fn lives() -> u64 {
 #[tokio::test]
 async fn no_number_is_used_twice_whenever_the_power_goes_while_keys_are_replaced() {
     let (mut used, mut installs, mut old, mut new) = (0, 0, 0, 0);
+    let (mut delivered, mut came_back) = (0, 0);
     for seed in 0..lives().div_ceil(40) {
         let mut machine = Machine::new(seed, Effect::Durable);
         for _ in 0..40 {
             machine.live().await;
         }
         assert_eq!(machine.twice, 0, "seed {seed}");
+        let (requests, times) = machine.delivered();
+        assert!(times <= 1, "seed {seed}: delivered {times} times");
+        delivered += requests;
+        came_back += machine.came_back;
         used += machine.used.len();
         installs += machine.installs;
         old += machine.old_after_crash;
@@ -258,6 +329,10 @@ async fn no_number_is_used_twice_whenever_the_power_goes_while_keys_are_replaced
         "{used} {installs}"
     );
     assert!(old > 2 && new > 2, "before and after: {old} {new}");
+    assert!(
+        delivered > 20 && came_back > 20,
+        "{delivered} delivered, {came_back} came back"
+    );
 }
 
 #[tokio::test]

@@ -22,6 +22,19 @@ enum Step {
     Crash(prop::sample::Index),
     Stop,
     LoseAndRejoin,
+    /// The same keys under another Sender ID: after leaving, or by a description that comes while nobody runs.
+    ComeBack(How),
+    /// Stops, and another member comes or one goes before the next start.
+    StopAndChange(usize),
+    /// New keys come, and behind them the deletion of a member under the old ones.
+    DeleteDuringRekey(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Left,
+    Stopped,
+    Crashed,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,6 +50,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<prop::sample::Index>().prop_map(Step::Crash),
         2 => Just(Step::Stop),
         1 => Just(Step::LoseAndRejoin),
+        1 => prop_oneof![Just(How::Left), Just(How::Stopped), Just(How::Crashed)].prop_map(Step::ComeBack),
+        1 => (0..2_usize).prop_map(Step::StopAndChange),
+        1 => (0..2_usize).prop_map(Step::DeleteDuringRekey),
     ]
 }
 
@@ -111,6 +127,19 @@ impl World {
         if let Some(upto) = self.asked.take() {
             self.sequence.reserved(upto);
         }
+    }
+
+    /// The end in good order.
+    fn stop(&mut self) {
+        self.sync();
+        let windows = self.windows.clone().into_iter().collect();
+        let (gid, sender_id, next) = (self.gid(), Some(vec![self.own]), self.sequence.next());
+        self.durable.push(Record::Clean {
+            gid,
+            sender_id,
+            next,
+            windows,
+        });
     }
 
     fn fresh_windows(&mut self) {
@@ -212,17 +241,36 @@ impl World {
                 self.start();
             }
             Step::Stop => {
-                self.sync();
-                let windows = self.windows.clone().into_iter().collect();
-                let (gid, sender_id, next) =
-                    (self.gid(), Some(vec![self.own]), self.sequence.next());
-                self.durable.push(Record::Clean {
-                    gid,
-                    sender_id,
-                    next,
-                    windows,
-                });
+                self.stop();
                 self.start();
+            }
+            Step::ComeBack(how) => {
+                match how {
+                    How::Left => {
+                        self.sync();
+                        self.durable.push(Record::Left(Installations::default()));
+                    }
+                    How::Stopped => self.stop(),
+                    How::Crashed => self.written.clear(),
+                }
+                self.durable
+                    .push(install(self.generation, &[self.next_id], 8));
+                self.durable
+                    .extend(PEERS.map(|id| peer(self.generation, id)));
+                self.next_id = self.next_id.wrapping_add(1);
+                self.start();
+            }
+            Step::StopAndChange(changed) => {
+                self.stop();
+                self.durable.push(deleted(self.generation, PEERS[changed]));
+                self.durable.push(peer(self.generation, PEERS[changed]));
+                self.durable.push(peer(self.generation, &[9]));
+                self.start();
+            }
+            Step::DeleteDuringRekey(changed) => {
+                let late = deleted(self.generation, PEERS[changed]);
+                self.take(Step::Rekey)?;
+                self.written.push(late);
             }
         }
         Ok(())
@@ -248,21 +296,26 @@ proptest! {
         for step in steps.into_iter().filter(|step| !matches!(step, Step::Condense)) {
             world.take(step)?;
         }
-        let mut running = false;
+        let (mut running, mut exact) = (false, None);
         for (index, record) in world.durable.iter().enumerate() {
             running = match record {
                 Record::Running => true,
                 Record::Clean { .. } => false,
                 _ => running,
             };
+            exact = match record {
+                Record::Clean { next, .. } => Some(*next),
+                Record::Peer { .. } | Record::PeerDeleted { .. } => exact,
+                _ => None,
+            };
             let state = fold(&world.durable[..=index]);
-            if state.loss.is_some() {
+            if state.loss.is_some() || state.context.is_none() {
                 continue;
             }
             let upto = bound(&world.durable[..=index]);
             let next = sequence(&state).next();
-            if let Record::Clean { next: exact, .. } = record {
-                prop_assert_eq!(next, *exact);
+            if let Some(exact) = exact {
+                prop_assert_eq!(next, exact);
             } else {
                 prop_assert!(next >= upto, "{} below {}", next, upto);
                 for peer in PEERS {

@@ -123,7 +123,7 @@ fn a_window_of_somebody_who_is_no_member_any_more_is_not_forgotten_with_him() {
 }
 
 #[test]
-fn whatever_follows_a_clean_shutdown_consumes_it() {
+fn whatever_is_used_after_a_clean_shutdown_consumes_it() {
     let windows: [(&[u8], _); 1] = [(PEER, received(&[40]))];
     let before = [
         install(1, OWN, 64),
@@ -134,8 +134,6 @@ fn whatever_follows_a_clean_shutdown_consumes_it() {
     for after in [
         Record::Running,
         reserved(1, OWN, 64),
-        peer(1, &[9]),
-        deleted(1, &[9]),
         sender_id(1, &[9], 64),
         install(1, &[9], 64),
     ] {
@@ -151,6 +149,110 @@ fn whatever_follows_a_clean_shutdown_consumes_it() {
         (window(&state, PEER), sequence(&state).next()),
         (received(&[]), 32)
     );
+}
+
+#[test]
+fn members_that_come_or_go_after_a_clean_shutdown_leave_what_it_wrote_of_the_others() {
+    let windows: [(&[u8], _); 2] = [(PEER, received(&[40])), (&[9], received(&[3]))];
+    let before = [
+        install(1, OWN, 64),
+        peer(1, PEER),
+        peer(1, &[9]),
+        Record::Running,
+        clean(1, OWN, 7, &windows),
+    ];
+    let with = |after: &[Record]| {
+        let records = [&before[..], after].concat();
+        let state = fold(&records);
+        let condensed = Restored::condense(records.iter().map(Record::encode).collect());
+        assert_eq!(
+            Restored::fold(&condensed).window(&[9], WindowSize::default()),
+            window(&state, &[9])
+        );
+        assert_eq!((state.is_clean(), state.loss), (true, None));
+        assert_eq!(sequence(&state).next(), 7);
+        assert_eq!(window(&state, PEER), received(&[40]));
+        state
+    };
+    let come = with(&[peer(1, &[8])]);
+    assert_eq!(window(&come, &[8]), received(&[]), "nothing came from it");
+    assert_eq!(window(&come, &[9]), received(&[3]));
+    let gone = with(&[deleted(1, &[9])]);
+    assert_eq!(peers(&gone), [PEER]);
+    for back in [
+        &[deleted(1, &[9]), peer(1, &[9])][..],
+        &[deleted(1, &[9]), peer(1, &[8])],
+    ] {
+        let back = with(back);
+        assert!(!window(&back, &[9]).is_valid() && !window(&back, &[8]).is_valid());
+    }
+}
+
+#[test]
+fn members_that_came_or_went_under_the_keys_before_are_no_loss() {
+    let start = |own: Option<&[u8]>, generation| match own {
+        Some(own) => install(generation, own, 64),
+        None => silent(generation),
+    };
+    for own in [Some(OWN), None] {
+        let begun = [start(own, 1), peer(1, PEER), Record::Running];
+        let replaced = [start(own, 2), peer(2, PEER)];
+        for late in [deleted(1, PEER), peer(1, &[9])] {
+            // It was on its way to the store while the keys were replaced; or the file was written anew in between.
+            let records = [&begun[..], &replaced, core::slice::from_ref(&late)].concat();
+            let new = Restored::condense(records[..5].iter().map(Record::encode).collect());
+            let anew = new.into_iter().chain([late.encode()]);
+            for state in [fold(&records), Restored::fold(anew)] {
+                assert_eq!(
+                    (state.loss, state.ever_deleted),
+                    (None, false),
+                    "{own:?} {late:?}"
+                );
+                assert_eq!(peers(&state), [PEER], "{own:?} {late:?}");
+            }
+            let before = [&begun[..], core::slice::from_ref(&late), &replaced].concat();
+            let state = fold(&before);
+            assert_eq!(
+                (state.loss, state.ever_deleted),
+                (None, false),
+                "{own:?} {late:?}"
+            );
+            assert_eq!(peers(&state), [PEER], "{own:?} {late:?}");
+        }
+    }
+    // What never was is one.
+    for never in [deleted(3, PEER), peer(3, PEER)] {
+        let records = [install(1, OWN, 64), install(2, OWN, 64), never];
+        assert_eq!(fold(&records).loss, Some(Loss::Mismatch));
+    }
+}
+
+#[test]
+fn who_comes_back_under_the_same_keys_does_not_know_what_was_received() {
+    let left = Record::Left(Installations::default());
+    let back: [(Record, Record); 3] = [
+        (install(1, OWN, 64), install(1, &[7], 64)),
+        (install(1, OWN, 64), silent(1)),
+        (silent(1), silent(1)),
+    ];
+    for (first, again) in back {
+        let gone = [first, peer(1, PEER), Record::Running, left.clone()];
+        let records = [&gone[..], &[again, peer(1, PEER)]].concat();
+        let new = Restored::condense(records[..4].iter().map(Record::encode).collect());
+        let anew = new
+            .into_iter()
+            .chain(records[4..].iter().map(Record::encode));
+        for state in [fold(&records), Restored::fold(anew)] {
+            assert_eq!((state.loss, state.ever_deleted), (None, true));
+            assert!(!window(&state, PEER).is_valid() && !window(&state, &[8]).is_valid());
+        }
+        // Under new keys there is nothing to know.
+        let state = fold(&[&gone[..], &[install(2, OWN, 64), peer(2, PEER)]].concat());
+        assert_eq!(
+            (window(&state, PEER), state.ever_deleted),
+            (received(&[]), false)
+        );
+    }
 }
 
 #[test]

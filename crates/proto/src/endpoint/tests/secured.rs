@@ -12,6 +12,7 @@ mod member;
 mod notify;
 mod observe;
 mod outer;
+mod repeated;
 mod upkeep;
 
 use std::collections::VecDeque;

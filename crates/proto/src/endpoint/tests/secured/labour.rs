@@ -1,10 +1,12 @@
 //! The worker is late, clumsy, overtaken by itself, or gone.
 
 use super::*;
+use crate::security::Fetch;
+use crate::work::WorkId;
 
 impl World {
     /// The work that waits at one host.
-    fn work_of(&mut self, node: usize) -> Vec<Work> {
+    pub(super) fn work_of(&mut self, node: usize) -> Vec<Work> {
         core::mem::take(&mut self.nodes[node].waiting)
     }
 
@@ -428,7 +430,7 @@ fn a_member_that_does_not_exist_is_not_asked_for_again_and_again() {
     for n in 0..40_u8 {
         strange[at] = 0xa0 + n % 20;
         strange[2..4].copy_from_slice(&[9, n]);
-        world.inject(LAMP, true, address(CLIENT), &strange);
+        world.inject(LAMP, true, address(100 + usize::from(n)), &strange);
         for fetch in world.work_of(LAMP) {
             assert!(matches!(fetch.task, Task::LoadCredential { .. }));
             fetched += 1;
@@ -451,6 +453,73 @@ fn a_member_that_does_not_exist_is_not_asked_for_again_and_again() {
     world.inject(LAMP, true, address(CLIENT), &strange);
     assert_eq!(world.work_of(LAMP).len(), 1, "for a minute");
     assert_eq!(world.nodes[LAMP].endpoint.load().parked, 1);
+}
+
+#[test]
+fn threat_32_one_source_leaves_the_credentials_of_others_to_be_fetched() {
+    let settings = Settings {
+        dynamic: true,
+        ..Settings::default()
+    };
+    let mut world = world_of(Modes::Both, settings);
+    world.nodes[LAMP].worker = Worker::Held;
+    world.nodes[BELL].deaf = true;
+    world.ask_group(question(&world, "t"));
+    let mut strange = world.from(CLIENT)[0].bytes.clone();
+    let at = strange.windows(2).position(|w| w == [1, 0x50]).unwrap() + 1;
+    world.work_of(LAMP);
+    let mut fetched = |world: &mut World, source: usize, n: u16| {
+        strange[at] = 0xa0 + (n % 80) as u8;
+        strange[2..4].copy_from_slice(&(0x4000 + n).to_be_bytes());
+        world.inject(LAMP, true, address(source), &strange);
+        let work = world.work_of(LAMP);
+        for fetch in &work {
+            let nobody = WorkResult::Credential(None);
+            world.nodes[LAMP]
+                .endpoint
+                .work_done(world.now, fetch.id, nobody);
+        }
+        work.len()
+    };
+    let one: usize = (0..20).map(|n| fetched(&mut world, 100, n)).sum();
+    assert_eq!(one, 4, "in a second");
+    assert_eq!(fetched(&mut world, 101, 20), 1, "the others have their own");
+    world.pass(Duration::from_millis(300));
+    assert_eq!(fetched(&mut world, 100, 21), 1, "and it comes back");
+}
+
+#[test]
+fn credentials_that_are_not_there_are_forgotten_before_others_are_not_asked_for() {
+    let settings = Settings {
+        dynamic: true,
+        ..Settings::default()
+    };
+    let mut world = world_of(Modes::Both, settings);
+    let group = world.group();
+    let (now, source) = (world.now, address(CLIENT).ip());
+    let guard = &mut world.nodes[LAMP].endpoint.guard;
+    let id = |n: u16| Kid::new(&n.to_be_bytes()).unwrap();
+    let mut at = now;
+    for n in 0..300 {
+        at = at + Duration::from_millis(190); // all within the minute for which they are remembered
+        let source = address(1_000 + usize::from(n)).ip();
+        let fetch = guard.fetch(at, source, group, id(n));
+        assert_eq!(fetch, Fetch::Ask, "{n}");
+        let work = WorkId(1_000 + u64::from(n));
+        guard.fetching(at, group, id(n), work);
+        assert!(guard.fetched(at, work, false).is_some());
+        assert_eq!(
+            guard.fetch(at, source, group, id(n)),
+            Fetch::Drop,
+            "not again"
+        );
+    }
+    assert_eq!(guard.fetch(at, source, group, id(44)), Fetch::Drop);
+    assert_eq!(
+        guard.fetch(at, source, group, id(43)),
+        Fetch::Ask,
+        "the oldest"
+    );
 }
 
 // Covers: GO-7.2-05, GO-7.2-19
