@@ -120,6 +120,8 @@ impl Device {
             let fresh = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
             let many = current.unnoted.saturating_add(fresh) >= self.config.note_blocks;
             let noted = many || current.note_due || have.is_full();
+            // Activation follows: from now on it is not known which image is in use, until that is noted.
+            let installed = installed.filter(|_| !have.is_full());
             let record = noted.then(|| current.record(installed, have).encode());
             let what = What::Keep {
                 blocks: numbers,
@@ -158,6 +160,7 @@ impl Device {
             _ if !valid => {}
             (What::Activate, Done::Activated(result)) => self.activated(now, result),
             (What::Activate, _) => {
+                self.installed = None; // nobody knows which image is in use
                 let why = ActivationError::new("the worker gave up");
                 self.fail(now, DeviceFailure::Activation(why));
             }

@@ -227,3 +227,30 @@ fn what_is_in_use_is_known_after_other_announcements() {
     let asked: Vec<ImageId> = rig.application.asked.iter().map(|(id, _)| *id).collect();
     assert_eq!(asked, [first.id(), second.id(), second.id(), second.id()]);
 }
+
+#[test]
+fn after_a_power_cut_during_activation_the_old_image_is_not_taken_for_the_one_in_use() {
+    let (first, second) = (Content::new(500, None), Content::new(600, None));
+    let mut rig = Rig::new();
+    rig.announce(&first);
+    rig.send(&first, 0..8);
+    rig.pass(Duration::from_secs(1));
+    rig.announce(&second);
+    rig.send(&second, 0..9);
+    rig.group(&block_of(&second, 9));
+    let (work, task) = rig.device.poll_work().unwrap(); // stores and notes
+    let result = task.perform(&mut rig.memory, &mut rig.application);
+    rig.device.work_done(rig.now, work, result);
+    rig.memory.state().content[0] ^= 1; // and what it had activated cannot be found any more
+    rig.restart();
+    assert_eq!(rig.state(), (DeviceState::Failed, Some(Code::BAD_REQUEST)));
+    rig.pass(Duration::from_secs(1));
+    rig.announce(&first);
+    assert_eq!(
+        rig.state().0,
+        DeviceState::Receiving,
+        "it may not be in use"
+    );
+    rig.send(&first, 0..8);
+    assert!(rig.is_activated(&first));
+}
