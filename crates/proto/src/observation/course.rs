@@ -110,6 +110,7 @@ impl Observations {
             }
             watch.silences.pop_first();
             let asks = watch.at_once > 0 || watch.is_one();
+            let patience = watch.patience();
             let Some(slot) = watch.slot(ObservedIndex(index)) else {
                 continue;
             };
@@ -119,7 +120,11 @@ impl Observations {
                 slot.silences = slot.silences.saturating_add(1);
                 silent.push(ObservedIndex(index));
             }
-            if asks && slot.ask.is_none() && !watch.queue.contains(&index) {
+            // Each is asked with patience, however soon it falls silent.
+            let earliest = slot.asked_at.map(|at| at + patience);
+            if let Some(earliest) = earliest.filter(|earliest| *earliest > now) {
+                watch.silent_at(ObservedIndex(index), Some(earliest));
+            } else if asks && slot.ask.is_none() && !watch.queue.contains(&index) {
                 watch.queue.push_back(index);
             }
         }

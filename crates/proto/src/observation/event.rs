@@ -15,7 +15,9 @@ use crate::identity::Sender;
 use crate::message::Response;
 use crate::path::Path;
 
-/// Names one member of an observation: first the expected ones in their order, then others as they come.
+/// Names one member of an observation: first the expected ones in their order, then others as they come. When there is no
+/// place for one more, it gets that of another unexpected one that has ended or fallen silent; its first notification says
+/// [`News::Joined`] or [`News::First`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObservedIndex(pub u32);
 
@@ -29,7 +31,8 @@ pub enum ObservationEvent {
         /// 1 for the first.
         registration: u32,
     },
-    /// A later registration failed. The observation goes on, and the next one follows in its time.
+    /// A later registration failed. The observation goes on, and it is tried again: after round trip and leisure, then after
+    /// twice as long each time, up to `every`.
     NotRegistered {
         /// Of which observation.
         observation: ObservationId,
@@ -174,7 +177,8 @@ pub enum ObservedState {
     Fresh,
     /// Its Max-Age is over.
     Silent,
-    /// What came from it could not be accepted.
+    /// What came from it could not be accepted, and was reset. It is asked again in person, after a minute at first and then
+    /// ever more rarely.
     Rejected(Rejection),
     /// It does not notify.
     Ended(MemberEnd),

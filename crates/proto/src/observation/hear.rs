@@ -73,9 +73,9 @@ impl Observations {
             return Reply::Reset; // nobody is interested
         };
         let mut purpose = None;
-        let mut since = None;
+        let mut asked = None;
         if let Some(in_person) = in_person {
-            since = in_person.sent.filter(|_| message.kind() == Type::Ack);
+            asked = in_person.sent;
             let registrations = watch.registrations;
             purpose = watch.answered_in_person(member, in_person);
             if watch.registrations > registrations {
@@ -99,17 +99,13 @@ impl Observations {
             None if bytes > watch.limits.response_bytes => Some(Rejection::TooLarge(bytes)),
             None => None,
         };
+        watch.speaks(member, &arrived);
         if let Some(rejection) = rejection {
             watch.dropped.rejected = watch.dropped.rejected.saturating_add(1);
-            if let Some(slot) = watch.slot(member)
-                && slot.state == ObservedState::Awaited
-            {
-                slot.state = ObservedState::Rejected(rejection);
-            }
+            watch.reject(now, member, rejection);
             self.step(now, id);
             return Reply::Reset;
         }
-        watch.speaks(member, &arrived);
         let number = message.uint(OptionNumber::OBSERVE);
         let success = message.code().class() == SUCCESS;
         let end = match (success, number) {
@@ -142,14 +138,23 @@ impl Observations {
         let Some(slot) = watch.slot(member) else {
             return Reply::Reset;
         };
-        // A response that acknowledges a request is newer than whatever came before that left.
-        let caused =
-            |last: &Latest| last.bound.is_none() && since.is_some_and(|since| last.at < since);
+        // A response that acknowledges a request is newer than whatever came before that left. So is the answer of a member
+        // that had been silent, unless it is the same again: perhaps the member has started anew, with other numbers.
+        let acknowledges = message.kind() == Type::Ack;
+        let silent = slot.state == ObservedState::Silent;
+        let caused = |last: &Latest| {
+            last.bound.is_none()
+                && asked.is_some_and(|asked| last.at < asked)
+                && (acknowledges || (silent && last.number != number))
+        };
         let newer = |last: Latest| last.precedes(&latest) || caused(&last);
         let stale = !slot.latest.is_none_or(newer);
         if stale {
             slot.stale = slot.stale.saturating_add(1);
             watch.dropped.stale = watch.dropped.stale.saturating_add(1);
+            if purpose.is_some() {
+                watch.ask_later(now, member); // this told nothing
+            }
             self.tell(ObservationEvent::Stale {
                 observation: id,
                 member,
@@ -333,11 +338,13 @@ impl Observations {
         let Some(round) = watch.round else {
             return;
         };
+        let awaited = |slot: &super::watch::Slot| slot.state == ObservedState::Awaited;
         let known = match watch.phase {
             Phase::Open => watch.members.len() > 0 && watch.slots.len() == watch.members.len(),
-            _ => !watch.slots.is_empty(),
+            // Whoever never answered may be notifying all the same.
+            _ => !watch.slots.is_empty() && !watch.slots.iter().any(awaited),
         };
-        if known && watch.indices().all(|member| watch.is_served(member)) {
+        if round.sent && known && watch.indices().all(|member| watch.is_served(member)) {
             self.acts.push_back(super::Act::Stop(round.id));
         }
     }
@@ -398,6 +405,7 @@ impl Watch {
         let one = self.is_one();
         let slot = self.slot(member)?;
         let ask = slot.ask.take()?;
+        slot.asked_at = slot.asked_at.max(in_person.sent);
         if let Some(asked) = in_person.asked {
             slot.own = Some((ask.registration, asked));
         }

@@ -28,6 +28,8 @@ mod freshness;
 mod hear;
 mod request;
 mod rounds;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use alloc::boxed::Box;
@@ -110,6 +112,8 @@ pub(crate) enum Act {
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// So often at most.
 const DOUBLED: u32 = 6;
+/// The longest time until a registration that could not be made is tried again, if there is no interval.
+const TRY_AGAIN: Duration = Duration::from_secs(3_600);
 /// The margin after Max-Age (RFC 7641 section 3.3.1): at least, and at random in addition.
 const MARGIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
 /// A server asks at least this often whether anybody still listens (RFC 7641 section 4.5). Then it hears that nobody does.
@@ -424,7 +428,10 @@ impl Observations {
             if let Some(slot) = watch.slot(member) {
                 slot.failure = Some(failure);
                 // Whoever was there before is asked again, ever more rarely; whoever never was waits for the next round.
-                if slot.state == ObservedState::Silent {
+                if matches!(
+                    slot.state,
+                    ObservedState::Silent | ObservedState::Rejected(_)
+                ) {
                     again = Some(now + ASK_AGAIN * (1 << slot.failures.min(DOUBLED)));
                 }
                 slot.failures = slot.failures.saturating_add(1);

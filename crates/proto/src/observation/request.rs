@@ -89,9 +89,10 @@ impl FollowUp {
 /// What the members of one observation may take at most. Expected members have places of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObservationLimits {
-    /// Members that are not expected; default 1024, about 300 bytes each. Further ones are told that nobody is interested.
+    /// Members that are not expected; default 1024, about 300 bytes each. A further one gets the place of the one that was
+    /// heard longest ago and has ended, was rejected or is silent; if there is none, it is told that nobody is interested.
     pub unexpected: usize,
-    /// How many of these may share one IP address; default 64.
+    /// How many of these may share one IP address; default 64. Those whose identity is proven do not count.
     pub unexpected_per_address: usize,
     /// Bytes of options and payload of a notification, put together if it comes in blocks; default 65535. Larger ones are
     /// rejected.

@@ -67,6 +67,7 @@ impl Observations {
             id: round,
             registration,
             purpose,
+            sent: false,
         });
         for slot in &mut watch.slots {
             slot.goodbyes = 0;
@@ -86,7 +87,7 @@ impl Observations {
         };
         match purpose {
             Purpose::Register => {
-                watch.next = watch.every.map(|every| now + every);
+                watch.register_later(now);
                 self.tell(ObservationEvent::NotRegistered {
                     observation: id,
                     why: EndedBy::Closed,
@@ -181,8 +182,12 @@ impl Observations {
         };
         watch.first_sent.get_or_insert(now);
         watch.last_sent = Some(now);
-        let registers = |r: &Round| r.id == round && r.purpose == Purpose::Register;
-        if watch.round.as_ref().is_some_and(registers) {
+        let Some(of) = watch.round.as_mut().filter(|of| of.id == round) else {
+            return;
+        };
+        of.sent = true;
+        if of.purpose == Purpose::Register {
+            watch.refusals = 0;
             watch.registrations += 1;
             let registration = watch.registrations;
             self.tell(ObservationEvent::Registered {
@@ -213,6 +218,7 @@ impl Observations {
             }
             (Purpose::Register, Phase::Open) => {
                 if failed {
+                    watch.register_later(now);
                     self.tell(ObservationEvent::NotRegistered {
                         observation: id,
                         why: over.ended_by,

@@ -17,8 +17,8 @@ use super::event::{
 };
 use super::freshness::Latest;
 use super::request::{ObservationLimits, ObserveRequest, Observed};
-use super::{ObservationId, Purpose};
-use crate::collection::{CollectionId, GroupTarget, Repeat, Security, Target, way_to};
+use super::{ASK_AGAIN, DOUBLED, ObservationId, Purpose, TRY_AGAIN};
+use crate::collection::{CollectionId, GroupTarget, Rejection, Repeat, Security, Target, way_to};
 use crate::exchange::{ExchangeId, Failure};
 use crate::expect::{DuplicateMember, MemberIndex, Members, responder_address};
 use crate::identity::{Identity, Sender};
@@ -61,6 +61,8 @@ pub(super) struct Round {
     pub(super) id: CollectionId,
     pub(super) registration: u32,
     pub(super) purpose: Purpose,
+    /// It has left.
+    pub(super) sent: bool,
 }
 
 /// A request to one member that is under way.
@@ -90,6 +92,8 @@ pub(super) struct Slot {
     /// The newest registration that it is known to have heard.
     pub(super) heard: u32,
     pub(super) ask: Option<Ask>,
+    /// When the last request to it alone that it answered was sent.
+    pub(super) asked_at: Option<Instant>,
     pub(super) failure: Option<Failure>,
     /// How often it was not reached in a row.
     pub(super) failures: u32,
@@ -122,6 +126,7 @@ impl Slot {
             waiting: 0,
             heard: 0,
             ask: None,
+            asked_at: None,
             failure: None,
             failures: 0,
             challenged: 0,
@@ -166,6 +171,8 @@ pub(crate) struct Watch {
     pub(super) newest: u32,
     /// Registrations that left.
     pub(super) registrations: u32,
+    /// How often in a row a registration could not be made.
+    pub(super) refusals: u32,
     pub(super) round: Option<Round>,
     /// What opens the responses to the last registrations of the groups.
     pub(super) bindings: Vec<(u32, Box<Asked>)>,
@@ -230,6 +237,7 @@ impl Watch {
             serial: 0,
             newest: 0,
             registrations: 0,
+            refusals: 0,
             round: None,
             bindings: Vec::new(),
             first_sent: None,
@@ -307,23 +315,71 @@ impl Watch {
         if self.phase != Phase::Open {
             return None;
         }
-        let ip = address.ip();
-        let on_ip = self.on_ip.get(&ip).copied().unwrap_or(0);
+        let ip = (!sender.is_proven()).then_some(address.ip());
+        let on_ip = ip.and_then(|ip| self.on_ip.get(&ip));
+        let crowded = on_ip.is_some_and(|count| *count >= self.limits.unexpected_per_address);
         let strangers = self.slots.len().saturating_sub(self.members.len());
-        let index =
-            if strangers < self.limits.unexpected && on_ip < self.limits.unexpected_per_address {
-                let index = u32::try_from(self.slots.len()).ok()?;
-                self.slots.push(Slot::awaited());
-                index
-            } else {
-                return None;
-            };
-        *self.on_ip.entry(ip).or_insert(0) += 1;
+        let index = if crowded || strangers >= self.limits.unexpected {
+            self.vacate(ip.filter(|_| crowded))?
+        } else {
+            let index = u32::try_from(self.slots.len()).ok()?;
+            self.slots.push(Slot::awaited());
+            index
+        };
+        if let Some(slot) = self.slot(ObservedIndex(index)) {
+            slot.sender = sender.clone();
+            slot.address = Some(address);
+        }
+        if let Some(ip) = ip {
+            *self.on_ip.entry(ip).or_insert(0) += 1;
+        }
         match sender {
             Sender::Proven(identity) => self.by_identity.insert(identity.clone(), index),
             Sender::Unauthenticated => self.by_address.insert(address, index),
         };
         Some(ObservedIndex(index))
+    }
+
+    /// Makes the place free of the stranger that was heard longest ago and is not heard any more, with `ip` of one at this
+    /// address whose identity is not proven. One that was deregistered is remembered as long as there is another.
+    fn vacate(&mut self, ip: Option<IpAddr>) -> Option<u32> {
+        let strangers = self.slots.iter().enumerate().skip(self.members.len());
+        let free = strangers.filter(|(_, slot)| {
+            let at = |ip| !slot.sender.is_proven() && slot.address.is_some_and(|a| a.ip() == ip);
+            slot.state != ObservedState::Fresh
+                && slot.ask.is_none()
+                && slot.body.is_none()
+                && ip.is_none_or(at)
+        });
+        let (index, _) = free.min_by_key(|(_, slot)| {
+            let told = slot.state == ObservedState::Ended(MemberEnd::Deregistered);
+            (told, slot.latest.map(|latest| latest.at))
+        })?;
+        let index = u32::try_from(index).ok()?;
+        self.silent_at(ObservedIndex(index), None);
+        self.queue.retain(|queued| *queued != index);
+        let slot = self.slot(ObservedIndex(index))?;
+        let vacant = Slot {
+            waiting: slot.waiting, // its events are still to be fetched
+            ..Slot::awaited()
+        };
+        let old = core::mem::replace(slot, vacant);
+        match (old.sender, old.address) {
+            (Sender::Proven(identity), _) => {
+                self.by_identity.remove(&identity);
+            }
+            (Sender::Unauthenticated, Some(address)) => {
+                self.by_address.remove(&address);
+                if let Some(count) = self.on_ip.get_mut(&address.ip()) {
+                    *count = count.saturating_sub(1);
+                    if *count == 0 {
+                        self.on_ip.remove(&address.ip());
+                    }
+                }
+            }
+            (Sender::Unauthenticated, None) => {}
+        }
+        Some(index)
     }
 
     /// The member that spoke from there last, as far as it has something of its own.
@@ -417,7 +473,8 @@ impl Watch {
         };
         match self.phase {
             Phase::Open => match slot.state {
-                ObservedState::Ended(_) | ObservedState::Rejected(_) => true,
+                ObservedState::Ended(_) => true,
+                ObservedState::Rejected(_) => slot.silent_at.is_some(),
                 ObservedState::Awaited | ObservedState::Silent => false,
                 ObservedState::Fresh => slot.heard >= self.newest,
             },
@@ -439,6 +496,52 @@ impl Watch {
             self.silences.remove(&(old, index));
         }
         self.silences.extend(at.map(|at| (at, index)));
+    }
+
+    /// What a member said cannot be used: after a while it is asked again.
+    pub(super) fn reject(&mut self, now: Instant, member: ObservedIndex, why: Rejection) {
+        let deregistered = ObservedState::Ended(MemberEnd::Deregistered);
+        let open = self.phase == Phase::Open;
+        let Some(slot) = self.slot(member) else {
+            return;
+        };
+        if !open || slot.state == deregistered {
+            return;
+        }
+        let waits = matches!(slot.state, ObservedState::Rejected(_)) && slot.silent_at.is_some();
+        slot.state = ObservedState::Rejected(why);
+        if !waits {
+            self.silent_at(member, None);
+            self.ask_later(now, member);
+        }
+    }
+
+    /// A member has told nothing that can be used: it is asked again, ever more rarely, unless a time is set already.
+    pub(super) fn ask_later(&mut self, now: Instant, member: ObservedIndex) {
+        let Some(slot) = self.slot(member) else {
+            return;
+        };
+        if slot.silent_at.is_some()
+            || !matches!(
+                slot.state,
+                ObservedState::Silent | ObservedState::Rejected(_)
+            )
+        {
+            return;
+        }
+        let pause = ASK_AGAIN * (1 << slot.failures.min(DOUBLED));
+        slot.failures = slot.failures.saturating_add(1);
+        self.silent_at(member, Some(now + pause));
+    }
+
+    /// A registration could not be made: it is tried again after round trip and leisure, then after twice as long each time,
+    /// as often as it would be made otherwise at least.
+    pub(super) fn register_later(&mut self, now: Instant) {
+        let first = self.patience().max(Duration::from_secs(1));
+        let pause = first.saturating_mul(1 << self.refusals.min(16));
+        let longest = self.every.unwrap_or(TRY_AGAIN).max(first);
+        self.refusals = self.refusals.saturating_add(1);
+        self.next = Some(now + pause.min(longest));
     }
 
     /// The next change by itself.

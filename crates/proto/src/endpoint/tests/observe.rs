@@ -1,5 +1,6 @@
 //! Observations without protection: what is sent when, and what is made of notifications.
 
+mod again;
 mod bounds;
 mod members;
 mod tokens;
