@@ -33,7 +33,7 @@ const PROGRAMS: [Program; 2] = [
     },
     Program {
         name: "endpoint",
-        flash: 288 * 1024,
+        flash: 296 * 1024,
         ram: 32 * 1024,
     },
 ];
