@@ -361,9 +361,6 @@ fn further(first: &Question, request: Request) -> GroupRequest {
         keep_answers: false,
         blocks: FurtherBlocks::Unicast,
         caching: None,
-        limits: AnswerLimits {
-            response_bytes: first.response_bytes,
-            ..AnswerLimits::default()
-        },
+        limits: AnswerLimits::default(), // what a body may have is counted where it is put together
     }
 }

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(247);
 const NOBODY: Sender = Sender::Unauthenticated;
 
 /// The limits of messages in outer blocks, each of at most so many bytes.
-const fn outer_limits(largest: usize) -> ServerBlocks {
+pub(super) const fn outer_limits(largest: usize) -> ServerBlocks {
     ServerBlocks {
         size: BlockSize::LARGEST,
         body: largest,

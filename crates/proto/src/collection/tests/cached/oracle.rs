@@ -125,6 +125,8 @@ fn a_static_list_knows_its_groups_only_and_members_of_several_once() {
     };
     let named = |name: &str, addresses| (alloc::string::String::from(name), addresses);
     assert_eq!(names(&[1]), Some(vec![named("m1", 1), named("m2", 1)]));
+    let oracle: &dyn MembershipOracle = &list;
+    assert_eq!(alloc::format!("{oracle:?}"), "MembershipOracle");
     let both = vec![named("m1", 2), named("m2", 1), named("m3", 1)];
     assert_eq!(names(&[1, 2]), Some(both));
     assert_eq!(names(&[3]), Some(vec![]), "known to be empty");

@@ -228,6 +228,35 @@ fn a_notification_above_its_limit_is_not_put_together() {
     net.observe(of_one(1));
     net.pass(secs(10));
     assert_eq!(net.incomplete(), [Failure::Body(BodyFailure::Crowded)]);
+    // The limit of all bodies counts too.
+    let mut net = Net::with(2, |_, config| config.transfers.body = 2_000);
+    net.observe(of_one(1));
+    net.pass(secs(10));
+    let too_large = Failure::Body(BodyFailure::TooLarge(2_000));
+    assert_eq!(net.incomplete(), [too_large]);
+}
+
+#[test]
+fn what_waits_for_its_turn_to_be_fetched_gives_way_alone() {
+    let mut net = Net::with(5, |_, config| config.transfers.at_once = 1);
+    net.delay = Duration::from_millis(200);
+    let id = net.observe(of_group());
+    // All first blocks are there, and one rest is being fetched.
+    net.pass(Duration::from_millis(450));
+    assert_eq!(net.hosts[CLIENT].endpoint.load().exchanges, 1);
+    net.change(3, body(30));
+    net.pass(secs(60));
+    let heard = net.heard();
+    let lengths: Vec<_> = heard
+        .iter()
+        .map(|(from, _, body)| (*from, body.len()))
+        .collect();
+    let expected = [(1, 3_000), (2, 3_000), (3, 30), (4, 3_000)];
+    let mut expected = expected.map(|(n, length)| (address(n), length));
+    expected.sort();
+    assert_eq!(lengths, expected);
+    let outcome = net.end(id);
+    assert_eq!(outcome.dropped.superseded, 1);
 }
 
 #[test]

@@ -282,9 +282,12 @@ fn through_a_group_and_where_it_is_switched_off_nothing_is_put_together() {
         .unwrap();
     writer.payload(&message.payload()[..64]).unwrap();
     let length = writer.finish();
+    let silenced = |p: &Proxy| p.world.nodes[LAMP].endpoint.counters().silenced;
+    let before = silenced(&p);
     p.world
         .inject(LAMP, true, address(CLIENT), &bytes[..length]);
     assert_eq!((p.world.sent.len(), p.held()), (0, (0, 0, 0)));
+    assert_eq!(silenced(&p), before + 1);
 
     let mut config = trusting();
     config.security.unfragmented = 0;
@@ -297,4 +300,33 @@ fn through_a_group_and_where_it_is_switched_off_nothing_is_put_together() {
     let reply = p.asks(&[(OptionNumber::BLOCK1, value.as_bytes())], all);
     assert!(reply.is_some());
     assert_eq!(p.world.nodes[LAMP].counters().requests, 1);
+}
+
+#[test]
+fn the_memory_for_outer_blocks_follows_from_their_largest_message() {
+    let limits = crate::endpoint::outer::outer_limits(1_000);
+    assert_eq!(
+        (limits.body, limits.incomplete, limits.kept),
+        (1_000, 16, 16)
+    );
+    assert_eq!(
+        (limits.incomplete_bytes, limits.kept_bytes),
+        (16_000, 16_000)
+    );
+    assert_eq!(
+        (limits.incomplete_per_address, limits.kept_per_address),
+        (4, 4)
+    );
+    let memory = crate::endpoint::outer_memory;
+    let none = crate::endpoint::outer::outer_limits(0).memory_total();
+    assert_eq!(memory(1_000) - memory(0), limits.memory_total() - none);
+    assert!(
+        memory(0) > 16 * 1_500 && memory(0) < 64 * 1_024,
+        "{}",
+        memory(0)
+    );
+    assert_eq!(
+        crate::security::SecurityConfig::default().unfragmented,
+        4_096
+    );
 }

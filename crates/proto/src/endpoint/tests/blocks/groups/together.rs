@@ -252,6 +252,51 @@ fn whoever_answers_only_a_later_request_is_no_answer() {
 }
 
 #[test]
+fn what_becomes_of_a_further_request_is_told_of_the_collection() {
+    let mut net = Net::with(3, |_, config| {
+        config.collections.link = crate::collection::LinkProfile::SixLowpan {
+            budget: 15,
+            larger: crate::collection::Larger::Warn,
+        };
+    });
+    for n in 1..=2 {
+        *net.hosts[n].body.lock().unwrap() = body(200);
+    }
+    let now = net.now;
+    let request = together(by_64(), 1..=2);
+    let id = net.hosts[CLIENT].endpoint.collect(now, request).unwrap();
+    net.pass(Duration::from_millis(12));
+    // The second request does not leave.
+    let route = net.requests()[1].route;
+    let error = crate::failure::SendError::NoBuffer;
+    let now = net.now;
+    net.hosts[CLIENT]
+        .endpoint
+        .handle_send_error(now, route, error);
+    net.pass(secs(60));
+    let mut warnings = 0;
+    let mut failed = 0;
+    for event in &net.hosts[CLIENT].events {
+        match event {
+            Event::Collection(CollectionEvent::Warning(of, _)) => {
+                assert_eq!(*of, id);
+                warnings += 1;
+            }
+            Event::Collection(CollectionEvent::SendFailed { collection, .. }) => {
+                assert_eq!(*collection, id);
+                failed += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((warnings, failed), (1, 1), "it is warned once");
+    // Without it they are asked for the rest one by one.
+    assert_eq!(net.bodies(), [1, 2].map(|n| (address(n), body(200))));
+    assert!(net.asked_for().iter().any(|(to, _)| to.is_some()));
+    net.is_clear();
+}
+
+#[test]
 fn closing_the_collection_ends_the_asking_for_blocks() {
     let mut net = Net::new(3);
     let now = net.now;
