@@ -119,7 +119,11 @@ async fn an_image_is_brought_under_the_protection_of_the_group() {
     for lamp in &lamps {
         let (in_use, from) = lamp.in_use.0.lock().unwrap().clone();
         assert_eq!(in_use, bytes);
-        assert_eq!(from, std::slice::from_ref(&updater), "who brought it is proven");
+        assert_eq!(
+            from,
+            std::slice::from_ref(&updater),
+            "who brought it is proven"
+        );
     }
 }
 
