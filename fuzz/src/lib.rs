@@ -14,11 +14,13 @@ use antiphon_wire::{
 
 pub mod block;
 pub mod corpus;
+mod distribution;
 pub mod members;
 pub mod operations;
 pub mod protection;
 mod two_members;
 
+pub use distribution::{Reached as DistributionReached, run as distribution};
 pub use protection::{credentials, oscore_open, oscore_option, state_files};
 pub use two_members::{Done, run as run_two_members};
 

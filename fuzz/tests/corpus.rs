@@ -60,6 +60,28 @@ fn endpoint_operations() {
 }
 
 #[test]
+fn distribution() {
+    run("distribution", |bytes| {
+        antiphon_fuzz::distribution(bytes);
+    });
+}
+
+/// The sequences of operations do something: otherwise they would show nothing.
+#[test]
+fn distributions_begin_store_ask_and_end() {
+    let mut all = antiphon_fuzz::DistributionReached::default();
+    for bytes in committed("distribution").values() {
+        let reached = antiphon_fuzz::distribution(bytes);
+        all.accepted += reached.accepted;
+        all.stored += reached.stored;
+        all.asked += reached.asked;
+        all.activated += reached.activated;
+    }
+    assert!(all.accepted >= 10 && all.stored >= 20, "{all:?}");
+    assert!(all.asked >= 1 && all.activated >= 1, "{all:?}");
+}
+
+#[test]
 fn oscore_option() {
     run("oscore_option", antiphon_fuzz::oscore_option);
 }
