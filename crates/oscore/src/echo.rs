@@ -154,13 +154,9 @@ impl Echoes {
 
 /// The first bytes of a key that nobody else can derive: for this client and what the value states.
 fn seal(secret: &Secret, client: Client, stated: &[u8]) -> Option<[u8; SEAL]> {
-    let mut info = [0; 8 + 8 + STATED];
     let kid = client.kid.packed().to_be_bytes();
     let serial = client.serial.to_be_bytes();
-    let parts = kid.iter().chain(&serial).chain(stated);
-    info.iter_mut()
-        .zip(parts)
-        .for_each(|(to, from)| *to = *from);
+    let info = [&kid, &serial, stated].concat();
     let mut seal = [0; SEAL];
     hkdf(Hkdf::Sha256, &[], &[secret.as_bytes()], &info, &mut seal).ok()?;
     Some(seal)
@@ -176,7 +172,7 @@ fn tail<const N: usize>(number: u64) -> Option<[u8; N]> {
 fn read(bytes: &[u8]) -> u64 {
     bytes
         .iter()
-        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
+        .fold(0, |number, byte| (number << 8) + u64::from(*byte))
 }
 
 #[cfg(test)]
