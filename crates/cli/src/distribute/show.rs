@@ -349,7 +349,7 @@ fn state(device: &DeviceReport) -> String {
     match (device.state, device.code) {
         (Some(DeviceState::Failed), Some(code)) => format!("failed: {}", why(code)),
         (Some(state), _) => format!("{state:?}").to_lowercase(),
-        (None, Some(code)) => format!("takes no images here ({code})"),
+        (None, Some(code)) => format!("takes no images here ({code:?})"),
         (None, None) => match (device.busy_with, device.failure, device.heard) {
             (Some(id), ..) => format!("occupied with another image, {id}"),
             (None, Some(failure), _) => failure.to_string(),
@@ -369,7 +369,7 @@ fn why(code: antiphon::Code) -> String {
         Code::INTERNAL_SERVER_ERROR => "it could not be stored or activated",
         _ => return code.to_string(),
     };
-    format!("{text} ({code})")
+    format!("{text} ({code:?})")
 }
 
 fn of_device(event: &str, name: &str, device: &DeviceReport) -> Value {

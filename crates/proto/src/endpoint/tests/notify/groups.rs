@@ -315,7 +315,6 @@ fn one_request_to_the_group_deregisters_wherever_it_arrives() {
 
 #[test]
 fn a_client_that_follows_up_in_person_is_one_observer_and_keeps_the_leisure_of_the_group() {
-    let mut waited = Duration::ZERO;
     for seed in 0..10 {
         let mut o = observed();
         o.bench.now = Instant::from_millis(seed);
@@ -333,13 +332,12 @@ fn a_client_that_follows_up_in_person_is_one_observer_and_keeps_the_leisure_of_t
             panic!("{sent:?}")
         };
         assert_eq!((note.to, note.payload.as_str()), (client(1), "1"));
-        waited += at.since(began);
+        assert!(*at > began && at.since(began) <= LEISURE);
         // Who leaves and comes back in person has not come through the group.
         o.ask(false, client(1), Type::Con, b"grp", Some(DEREGISTER));
         o.register(client(1), b"grp");
         assert_eq!(o.change(2).len(), 1);
     }
-    assert!((LEISURE..9 * LEISURE).contains(&waited), "{waited:?}");
 }
 
 #[test]
