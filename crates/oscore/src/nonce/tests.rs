@@ -1,5 +1,6 @@
 use super::*;
 use crate::crypto::{AeadKey, CryptoError};
+use crate::replay::{ReplayWindow, WindowSize};
 use crate::suite::Aead;
 use crate::test_vectors::{self as vectors, bytes, hex, list, member, text};
 use alloc::format;
@@ -82,6 +83,36 @@ fn threat_25_partial_ivs_beyond_the_boundaries_are_refused() {
         [0, 255, 256, (1 << 40) - 1]
     );
     assert_eq!(format!("{:?}", PartialIv::MAX), "PartialIv(1099511627775)");
+
+    // The control: a reader that takes what it gets.
+    let lenient = |bytes: &[u8]| {
+        let mut value = [0; 8];
+        value[8 - bytes.len()..].copy_from_slice(bytes);
+        PartialIv(value)
+    };
+    let nonce_of = |piv| nonce(13, b"\x40", piv, &[0x5a; 13]).unwrap();
+    let five = PartialIv::new(5).unwrap();
+    let mut window = ReplayWindow::valid(WindowSize::default());
+    window.commit(five).unwrap();
+    // What is too long has the nonce of a number that was received, and the window takes it for another one.
+    for long in ["010000000005", "ff0000000005", "01000000000005"] {
+        assert_eq!(PartialIv::from_wire(&hex(long)), None);
+        let read = lenient(&hex(long));
+        assert_eq!(nonce_of(read), nonce_of(five));
+        assert_eq!(
+            (window.check(five).is_ok(), window.check(read)),
+            (false, Ok(()))
+        );
+    }
+    // What is not minimal is the same number in bytes that its sender did not authenticate.
+    for zeros in ["0005", "0000000005"] {
+        assert_eq!(PartialIv::from_wire(&hex(zeros)), None);
+        assert_eq!(lenient(&hex(zeros)), five);
+        assert_ne!(hex(zeros), five.as_bytes());
+    }
+    // And a sender that counts on beyond the largest begins anew.
+    let beyond = PartialIv((1_u64 << 40).to_be_bytes());
+    assert_eq!(nonce_of(beyond), nonce_of(PartialIv::ZERO));
 }
 
 // Covers: GO-3.3-01

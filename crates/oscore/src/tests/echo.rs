@@ -2,6 +2,7 @@
 
 use super::floor::*;
 use crate::echo::EchoNote;
+use crate::replay::{ReplayWindow, WindowSize};
 
 const NOTE: EchoNote = *b"note";
 
@@ -78,6 +79,11 @@ fn threat_01_an_invalid_window_becomes_valid_by_an_echo_only() {
         }
         let (next, _) = floor.ask(0, to, &get(3, &[0xaa], "lock"));
         assert!(!floor.hear(1, &next).unwrap().fresh);
+        // The control: with a window that is valid after the restart, the old request is delivered again.
+        let recipients = &mut floor.members[1].group().current.recipients;
+        let peer = recipients.get_mut(kid(0)).unwrap();
+        peer.window = ReplayWindow::valid(WindowSize::default());
+        assert!(floor.hear(1, &old).is_ok());
     }
 }
 

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::floor::*;
+use crate::aad::OscoreAad;
+use crate::option::OscoreOption;
 
 /// Everything of a member that a message could move, as bytes.
 fn state(one: &mut One) -> (Vec<u8>, usize, u64) {
@@ -174,27 +176,35 @@ fn threat_08_a_member_cannot_sign_for_another() {
     assert!(floor.hear(1, &genuine).is_ok());
 }
 
+/// Member 1 of a group with these parameters, which knows member 0.
+fn member_of(parameters: Parameters) -> One {
+    let settings = Settings::default();
+    let mut group = Group::new("other", parameters, Some(own(1)), settings, None).unwrap();
+    group.add_peer(kid(0), credential(0)).unwrap();
+    let mut contexts = Contexts::new();
+    let group = contexts.add_group(group);
+    One {
+        contexts,
+        group,
+        key: key(1),
+        now: seconds(1),
+    }
+}
+
 // Covers: GO-14.8-01
 #[test]
 fn threat_07_a_cloned_group_with_another_manager_is_another_group() {
     for to in [To::Group, To::Member(kid(1))] {
         let mut floor = Floor::new(2, Suite::default());
-        let mut clone = parameters(GID, 1, Suite::default());
+        let (bytes, _) = floor.ask(0, to, &get(1, &[0xaa], "temp"));
+        let same = parameters(GID, 1, Suite::default());
+        let mut clone = same.clone();
         let manager = Credential::build_ccs("manager", &key(77).public());
         clone.gm_credential = GroupManagerCredential::configured_by_hand(manager);
-        let mut group =
-            Group::new("clone", clone, Some(own(1)), Settings::default(), None).unwrap();
-        group.add_peer(kid(0), credential(0)).unwrap();
-        let mut contexts = Contexts::new();
-        let group = contexts.add_group(group);
-        let mut cloned = One {
-            contexts,
-            group,
-            key: key(1),
-            now: seconds(1),
-        };
-        let (bytes, _) = floor.ask(0, to, &get(1, &[0xaa], "temp"));
-        assert_eq!(cloned.hear(&bytes).unwrap_err(), Reason::NotVerified);
+        let refused = member_of(clone).hear(&bytes).unwrap_err();
+        assert_eq!(refused, Reason::NotVerified);
+        // The control: a clone that differs in nothing else, not even in the manager, takes the message.
+        assert!(member_of(same).hear(&bytes).is_ok());
         assert!(floor.hear(1, &bytes).is_ok());
     }
 }
@@ -205,23 +215,27 @@ fn threat_06_a_message_moved_to_another_group_is_refused() {
     // The same members, credentials and Sender IDs, in two groups of one manager.
     for to in [To::Group, To::Member(kid(1))] {
         let mut floor = Floor::new(2, Suite::default());
-        let mut other = Floor::new(2, Suite::default());
-        for one in &mut other.members {
-            let parameters = parameters(b"Dam", 2, Suite::default());
-            let group = one.group();
-            let all = Stale::Since {
-                generation: 1,
-                kids: vec![],
-            };
-            let prepared = group.prepare_install(parameters, None, all, 1000).unwrap();
-            group.commit_install(prepared, seconds(1)).unwrap();
-        }
         let (bytes, _) = floor.ask(0, to, &get(1, &[0xaa], "temp"));
-        let mut moved = bytes.clone();
-        let at = moved.windows(3).position(|gid| gid == GID).unwrap();
-        moved[at + 2] = b'm';
-        assert_eq!(other.hear(1, &moved).unwrap_err(), Reason::NotVerified);
-        assert_eq!(other.hear(1, &bytes).unwrap_err(), Reason::NoContext);
+        let there = |gid: &[u8], secret: [u8; 16]| {
+            let mut there = parameters(gid, 2, Suite::default());
+            there.master_secret = Secret::copy_of(&secret);
+            member_of(there)
+        };
+        let moved = |gid: &[u8], secret: [u8; 16]| {
+            let mut moved = bytes.clone();
+            let at = moved.windows(3).position(|part| part == GID).unwrap();
+            moved[at..at + 3].copy_from_slice(gid);
+            there(gid, secret).hear(&moved)
+        };
+        // Another Gid with the same Master Secret, another Master Secret under the same Gid, both.
+        let other = [0x77; 16];
+        for (gid, secret) in [(&b"Dam"[..], MASTER_SECRET), (GID, other), (b"Dam", other)] {
+            assert_eq!(moved(gid, secret).unwrap_err(), Reason::NotVerified);
+        }
+        let as_it_is = there(b"Dam", MASTER_SECRET).hear(&bytes);
+        assert_eq!(as_it_is.unwrap_err(), Reason::NoContext);
+        // The control: where neither is another, a message is moved from group to group.
+        assert!(moved(GID, MASTER_SECRET).is_ok());
         assert!(floor.hear(1, &bytes).is_ok());
     }
 }
@@ -229,7 +243,7 @@ fn threat_06_a_message_moved_to_another_group_is_refused() {
 // Covers: GO-B-7.4-01
 #[test]
 fn threat_26_a_forged_large_number_does_not_close_the_window() {
-    let mut floor = Floor::new(2, Suite::default());
+    let mut floor = Floor::new(3, Suite::default());
     let (first, _) = floor.ask(0, To::Group, &get(1, &[0xaa], "temp"));
     let option = option(&first);
     assert_eq!(option[..2], [0x39, 0x00]);
@@ -256,6 +270,12 @@ fn threat_26_a_forged_large_number_does_not_close_the_window() {
         .clone();
     assert_eq!(window.size().numbers(), 32);
     assert_eq!(window.lower_limit(), Some(0));
+    // The control: a window that moves before the message is verified is closed by it.
+    let piv = OscoreOption::parse(&forged_option).unwrap().partial_iv;
+    let recipients = &mut floor.members[2].group().current.recipients;
+    let early = &mut recipients.get_mut(kid(0)).unwrap().window;
+    early.commit(piv.unwrap()).unwrap();
+    assert_eq!(floor.hear(2, &first).unwrap_err(), Reason::Replayed);
 }
 
 // Covers: GO-6-04, GO-4.1-07
@@ -279,13 +299,16 @@ fn threat_11_a_pair_and_a_group_with_equal_names_are_not_mixed_up() {
         Pair::new("pair", &parameters, sequence(), settings).unwrap()
     };
     let of_client = floor.members[0].contexts.add_pair(pair(0, 1));
-    floor.members[1].contexts.add_pair(pair(1, 0));
+    let of_server = floor.members[1].contexts.add_pair(pair(1, 0));
     let plain = get(1, &[0xaa], "temp");
     let message = Message::parse(&plain).unwrap();
     let client = &mut floor.members[0];
-    let protected = client
-        .protect(|it, now| it.protect_request(now, of_client.into(), &message, To::Peer))
-        .unwrap();
+    let mut protect = || {
+        client
+            .protect(|it, now| it.protect_request(now, of_client.into(), &message, To::Peer))
+            .unwrap()
+    };
+    let (protected, mut flagged) = (protect(), protect().bytes);
     assert_eq!(option(&protected.bytes)[0] & 0x20, 0);
     // The group is tried first, does not verify it, and stays as it was; then the pair opens it.
     let opened = floor.hear(1, &protected.bytes).unwrap();
@@ -297,6 +320,26 @@ fn threat_11_a_pair_and_a_group_with_equal_names_are_not_mixed_up() {
     let group = floor.members[1].group;
     floor.members[1].contexts.remove_group(group);
     assert_eq!(floor.hear(1, &bytes).unwrap_err(), Reason::NoContext);
+    // Nor does a message that the pair would open.
+    let at = 4 + 1 + 1; // header, token, option header
+    flagged[at] |= 0x20;
+    assert_eq!(floor.hear(1, &flagged).unwrap_err(), Reason::NoContext);
+    // The control: plain OSCORE does not authenticate the flag, so that with the keys of the pair it is genuine.
+    let raw = option(&flagged);
+    let read = OscoreOption::parse(&raw).unwrap();
+    assert!(read.group_flag);
+    let (sender, piv) = (kid(0), read.partial_iv.unwrap());
+    let contexts = &mut floor.members[1].contexts;
+    let (pair, scratch) = contexts.pair_and_scratch(of_server).unwrap();
+    let parts = OscoreAad {
+        aead: pair.aead,
+        request_kid: sender.as_bytes(),
+        request_piv: piv,
+        class_i_options: &[],
+    };
+    let flagged = Message::parse(&flagged).unwrap();
+    let opened = pair.decrypt(sender, piv, &parts, flagged.payload(), scratch);
+    assert_eq!(opened, Ok(()));
 }
 
 /// From whom, whether it asks, bytes, plain message, for which request.

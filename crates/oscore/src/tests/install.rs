@@ -3,6 +3,7 @@
 use super::floor::*;
 use crate::option::OscoreOption;
 use crate::replay::{KidChange, OlderResponses, OrderPolicy, WindowSize};
+use crate::suite::{GroupEncryption, Hkdf, SignatureAlgorithm};
 
 pub(super) const NEW: &[u8] = b"Em";
 
@@ -37,6 +38,12 @@ fn threat_13_a_response_after_a_rekeying_has_the_new_keys_and_the_old_request() 
             install(&mut floor.members[1], seconds(1001));
             let answer = content(2, &[0xaa], b"21");
             let response = floor.answer(1, &mut opened.received, &answer, Some(mode));
+            // For the control: the same server, which goes on with the old context.
+            let mut late = Floor::new(2, Suite::default());
+            let (same, mut asked_late) = late.ask(0, to, &get(1, &[0xaa], "temp"));
+            assert_eq!(same, bytes);
+            let mut opened_late = late.hear(1, &bytes).unwrap();
+            let old = late.answer(1, &mut opened_late.received, &answer, Some(mode));
             // An own number, from the new context, and the new Gid.
             let raw = option(&response);
             let option = OscoreOption::parse(&raw).unwrap();
@@ -48,6 +55,13 @@ fn threat_13_a_response_after_a_rekeying_has_the_new_keys_and_the_old_request() 
                 Reason::NoContext
             );
             install(&mut floor.members[0], seconds(1002));
+            // The control: under the old keys it is lost on the client, though not on one that keeps those keys.
+            let lost = match (mode, to) {
+                (Mode::Pairwise, To::Member(_)) => Reason::NoContext, // it has the number of the request
+                _ => Reason::NotVerified,
+            };
+            assert_eq!(floor.listen(0, &old, &mut asked).unwrap_err(), lost);
+            assert!(late.listen(0, &old, &mut asked_late).is_ok());
             let heard = floor.listen(0, &response, &mut asked).unwrap();
             assert_eq!(heard.message, answer);
             assert_eq!(asked.kid_context().map(Gid::as_bytes), Some(GID));
@@ -459,6 +473,50 @@ fn threat_14_stale_members_are_gone_before_the_new_keys_come() {
     assert!(floor.hear(1, &member).is_ok());
     // The control: without the list it is heard.
     assert!(floor.hear(3, &evicted).is_ok());
+}
+
+/// Draft section 14.1.1: without tags, only the countersignature tells who is a member. One who has left and checks signatures
+/// now has the new Signature Encryption Key; all else that it encrypts with is old, so that the plaintext is a matter of chance.
+// Covers: GO-14.1-01
+#[test]
+fn threat_14_the_new_signature_encryption_key_alone_makes_nobody_a_member() {
+    let (encryption, signature) = (GroupEncryption::A128Ctr, SignatureAlgorithm::EdDsa);
+    let suite = Suite::new(Hkdf::Sha256, None, Some(encryption), Some(signature), None).unwrap();
+    let mut floor = Floor::new(4, suite);
+    // Member 3 has not got the list of who is stale: the control.
+    for (member, kids) in [(0, vec![kid(2)]), (1, vec![kid(2)]), (3, vec![])] {
+        let mut new = parameters(NEW, 2, suite);
+        new.master_secret = Secret::new(vec![0x77; 16]);
+        let stale = Stale::Since {
+            generation: 1,
+            kids,
+        };
+        let group = floor.members[member].group();
+        let prepared = group.prepare_install(new, None, stale, 1000).unwrap();
+        group.commit_install(prepared, seconds(1000)).unwrap();
+    }
+    let new = &floor.members[0].group().current.common;
+    let given = (new.gid.clone(), new.signature_encryption_key.clone());
+    let former = &mut floor.members[2].group().current.common;
+    assert_ne!(former.signature_encryption_key, given.1);
+    (former.gid, former.signature_encryption_key) = given;
+    let mut delivered = 0;
+    for number in 0..64 {
+        // Nothing but a code, which every eighth byte is.
+        let forged = message(Type::Non, Code::GET, number, &[0xaa], &[], b"");
+        let (forged, _) = floor.ask(2, To::Group, &forged);
+        assert_eq!(floor.hear(1, &forged).unwrap_err(), Reason::NoContext);
+        match floor.hear(3, &forged) {
+            Ok(opened) => {
+                assert_eq!(opened.sender.kid(), kid(2));
+                delivered += 1;
+            }
+            Err(reason) => assert_eq!(reason, Reason::Content),
+        }
+    }
+    assert!(delivered > 0);
+    let (member, _) = floor.ask(0, To::Group, &get(1, &[0xaa], "temp"));
+    assert!(floor.hear(1, &member).is_ok());
 }
 
 /// The next keys, as both members of a floor install them at this time.

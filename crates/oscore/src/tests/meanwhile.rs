@@ -53,10 +53,17 @@ fn threat_33_a_stranger_keeps_no_member_out() {
     let full = Err(GroupError::Full);
     assert_eq!(group.add_peer(kid(32), credential(32)), full);
     assert_eq!(group.add_peer_on_reception(kid(33), credential(33)), full);
-    assert_eq!(
-        group.add_peer(kid(0), credential(32)),
-        Err(GroupError::IdTaken)
-    );
+    let taken = Err(GroupError::IdTaken);
+    assert_eq!(group.add_peer(kid(0), credential(32)), taken);
+    // The control: the same strangers, taken for members, keep out both.
+    let mut floor = Floor::with(3, Suite::default(), open_to_strangers());
+    let group = floor.members[1].group();
+    for stranger in [18, 19] {
+        let credential = credential(stranger);
+        group.add_peer(kid(stranger), credential).unwrap();
+    }
+    assert_eq!(group.add_peer(kid(30), credential(30)), full);
+    assert_eq!(group.add_peer(kid(19), credential(31)), taken);
 }
 
 #[test]

@@ -313,6 +313,19 @@ fn threat_33_peers_that_never_verified_push_out_only_each_other() {
     bytes[last] ^= 1;
     assert_eq!(floor.hear(1, &bytes).unwrap_err(), Reason::NotVerified);
     assert!(floor.members[1].group().peer(kid(19)).is_none());
+    // The control: where nobody counts as verified, the same strangers push out the members.
+    let mut floor = Floor::with(3, Suite::default(), settings);
+    let group = floor.members[1].group();
+    for (_, peer) in group.current.recipients.iter_mut() {
+        peer.provisional = true;
+    }
+    for stranger in 10..20 {
+        group
+            .add_peer_on_reception(kid(stranger), credential(stranger))
+            .unwrap();
+    }
+    let known: Vec<_> = group.peers().map(|peer| peer.kid()).collect();
+    assert_eq!(known, [kid(18), kid(19)]);
 }
 
 // Covers: GO-B-8.2-01, GO-B-8.2-02, GO-B-8.2-03, GO-7.2-01, GO-7.2-05, GO-8.4-05

@@ -12,7 +12,9 @@ use curve25519_dalek::edwards::CompressedEdwardsY;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 use ed25519_dalek::Verifier;
-use sha2::{Digest, Sha512};
+use p256::elliptic_curve::ops::Reduce;
+use p256::elliptic_curve::point::AffineCoordinates;
+use sha2::{Digest, Sha256, Sha512};
 
 fn ed25519(bytes: &[u8]) -> Result<PublicKey, KeyRefused> {
     PublicKey::okp(Curve::Ed25519, bytes)
@@ -213,6 +215,55 @@ fn threat_09_ecdsa_signatures_outside_of_their_range_are_refused() {
     // a DER encoding is none of ours
     let der = [b"\x30\x44\x02\x20", r, b"\x02\x20", s].concat();
     assert_eq!(check(&der), Err(SignatureRefused));
+
+    // Control for two zeros: where zero has zero as its inverse, z/s G + r/s Q is infinity for every message z and every
+    // key Q, and the x coordinate of that is zero for the library, as r is
+    let inverse = p256::Scalar::ZERO.invert().unwrap_or(p256::Scalar::ZERO);
+    let public = key.public().as_p256().unwrap().to_projective();
+    for message in [&b"one"[..], b"another"] {
+        let z = modulo_order(&Sha256::digest(message));
+        let sum = p256::ProjectivePoint::GENERATOR * (z * inverse)
+            + public * (p256::Scalar::ZERO * inverse);
+        assert_eq!(sum.to_affine().x()[..], zero);
+    }
+}
+
+fn modulo_order(bytes: &[u8]) -> p256::Scalar {
+    let bytes: [u8; 32] = bytes.try_into().unwrap();
+    Reduce::<p256::FieldBytes>::reduce(&bytes.into())
+}
+
+#[test]
+fn threat_09_ecdsa_numbers_with_the_order_added_are_refused() {
+    // Numbers that are so small that the sum is as long as the order. Such a signature exists for a key that is made for
+    // it: R is a point with a small x coordinate, and s R = z G + r Q.
+    let small = |number: u8| [&[0; 31][..], &[number]].concat();
+    let above = |number: u8| {
+        let mut bytes = hex(ORDER);
+        bytes[31] += number;
+        bytes
+    };
+    let point = |x: u8| p256::PublicKey::from_sec1_bytes(&[&[2][..], &small(x)].concat()).ok();
+    let (x, point) = (1..100).find_map(|x| Some((x, point(x)?))).unwrap();
+    let [r, s] = [x, 7].map(|number| modulo_order(&small(number)));
+    let z = modulo_order(&Sha256::digest(b"message"));
+    let public =
+        (point.to_projective() * s - p256::ProjectivePoint::GENERATOR * z) * r.invert().unwrap();
+    let public = p256::PublicKey::from_affine(public.to_affine()).unwrap();
+    let key = PublicKey::from_p256(public);
+    let check = |signature: &[u8]| verify(&key, SignatureAlgorithm::Es256, b"message", signature);
+    assert_eq!(check(&[small(x), small(7)].concat()), Ok(()));
+    for (r, s) in [
+        (small(x), above(7)),
+        (above(x), small(7)),
+        (above(x), above(7)),
+    ] {
+        assert_eq!(check(&[&r[..], &s].concat()), Err(SignatureRefused));
+        // Control: a reader that reduces has the signature that the library accepts
+        let read = p256::ecdsa::Signature::from_scalars(modulo_order(&r), modulo_order(&s));
+        let verifier = p256::ecdsa::VerifyingKey::from(&public);
+        assert!(verifier.verify(b"message", &read.unwrap()).is_ok());
+    }
 }
 
 // Covers: GO-14.16-02, GO-14.16-04
