@@ -32,8 +32,8 @@ type OnEvent = Box<dyn FnMut(&DeviceEvent) + Send>;
 
 /// A device that takes images which a distributor brings to its whole group.
 ///
-/// It is a [resource](Self::resource) of a [`Server`], which hears announcements and blocks and tells the status, and a
-/// [task](Self::run), which stores, verifies and activates on a thread of its own, and asks the distributor for what got lost.
+/// It is a [resource](OpenDevice::resource) of a [`Server`], which hears announcements and blocks and tells the status, and a
+/// [task](OpenDevice::run), which stores, verifies and activates on a thread of its own, and asks the distributor for what got lost.
 ///
 /// ```no_run
 /// use antiphon::distribution::{
