@@ -11,6 +11,7 @@ mod network_query;
 mod notification;
 mod observation;
 mod rounds;
+mod secured_life;
 mod service_discovery;
 mod software_update;
 mod status_request;

@@ -53,21 +53,36 @@ pub fn suite() -> Suite {
     .unwrap()
 }
 
-/// The group as member `me` has it, with these peers. A million sequence numbers are reserved.
-pub fn group(me: u8, peers: impl IntoIterator<Item = u8>, settings: Settings) -> Group {
-    let parameters = Parameters {
-        gid: Gid::new(&[0x47, 1]).unwrap(),
-        generation: 1,
-        master_secret: Secret::new(vec![0x4d; 16]),
+/// The keys of a generation, from 1 on: another secret and another Gid than those of any other.
+pub fn parameters(generation: u8) -> Parameters {
+    Parameters {
+        gid: Gid::new(&[0x47, generation]).unwrap(),
+        generation: generation.into(),
+        master_secret: Secret::new(vec![0x4c + generation; 16]),
         master_salt: Secret::new(vec![0x53; 8]),
         suite: suite(),
         format: CredentialFormat::Ccs,
         gm_credential: GroupManagerCredential::no_manager(),
-    };
+    }
+}
+
+/// The group as member `me` has it, with these peers. A million sequence numbers are reserved.
+pub fn group(me: u8, peers: impl IntoIterator<Item = u8>, settings: Settings) -> Group {
+    group_from(0, me, peers, parameters(1), settings)
+}
+
+/// The same with these keys, and sequence numbers from `next` on.
+pub fn group_from(
+    next: u64,
+    me: u8,
+    peers: impl IntoIterator<Item = u8>,
+    parameters: Parameters,
+    settings: Settings,
+) -> Group {
     let own = Own {
         sender_id: kid(me),
         credential: credential(me),
-        sequence: Sequence::exact(0, 1_000_000, SequenceSettings::default()),
+        sequence: Sequence::exact(next, next + 1_000_000, SequenceSettings::default()),
     };
     let mut group = Group::new(NAME, parameters, Some(own), settings, None).unwrap();
     for peer in peers {
@@ -87,12 +102,17 @@ pub struct Sealer {
 impl Sealer {
     /// Member `me`, who knows these peers.
     pub fn new(me: u8, peers: impl IntoIterator<Item = u8>) -> Self {
+        Self::of(key(me), group(me, peers, Settings::default()))
+    }
+
+    /// The member that has this key, and the group like this.
+    pub fn of(key: SoftwareKey, group: Group) -> Self {
         let mut contexts = Contexts::new();
-        let group = contexts.add_group(group(me, peers, Settings::default()));
+        let group = contexts.add_group(group);
         Self {
             contexts,
             group,
-            key: key(me),
+            key,
             asked: Vec::new(),
         }
     }

@@ -129,16 +129,22 @@ impl Stage {
         let host = self
             .world
             .host_on_ports(lan, &name, &[address], ports, config);
+        self.open(host);
+        host
+    }
+
+    /// A member that has just been switched on has its interface, and is open to requests without security.
+    pub fn open(&mut self, host: HostId) {
+        let ipv4 = self.ground == Ground::V4;
         let interface = Interface {
-            ipv4: address.is_ipv4(),
-            ipv6: address.is_ipv6(),
+            ipv4,
+            ipv6: !ipv4,
             sixlowpan: self.ground == Ground::Realm,
             ..Interface::new(INTERFACE)
         };
         let server = self.server(host);
         server.set_nosec(NoSecPolicy::Stated);
         server.memberships_mut().set_interface(interface).unwrap();
-        host
     }
 
     /// Somebody at address `n` who says and hears bytes: another implementation, or an attacker.
