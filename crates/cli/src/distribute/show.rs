@@ -235,13 +235,16 @@ impl Screen {
             devices => format!("{count} of {devices} devices have activated it; "),
         };
         print_line(&format!(
-            "{}{whom}{why}. {} bytes to the group in {} passes, {} blocks repaired.",
+            "{}{whom}{why}. {} bytes to the group in {}, {} blocks repaired.",
             match done.all_activated {
                 true => style.good("Done: "),
                 false => String::new(),
             },
             grouped(progress.group_bytes),
-            progress.pass,
+            match progress.pass {
+                1 => "1 pass".to_owned(),
+                passes => format!("{passes} passes"),
+            },
             grouped(progress.repairs),
         ))
     }

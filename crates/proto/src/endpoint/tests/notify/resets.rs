@@ -1,5 +1,6 @@
 //! The first answer to a registration is a notification like any other: a Reset of it ends the observation.
 
+use super::deferred::{add_deferred, asks_deferred};
 use super::*;
 
 impl Observed {
@@ -54,16 +55,8 @@ fn after_a_notification_a_reset_of_the_first_answer_says_nothing_any_more() {
 /// A client of a slow handler: the endpoint, and the separate, Confirmable first answer.
 fn separately() -> (Observed, Note) {
     let mut o = observed();
-    let deferred = Resource::at("d")
-        .deferred(Methods::GET)
-        .access(Access::Unsecured)
-        .observable();
-    o.bench.endpoint.server_mut().add(deferred).unwrap();
-    let options = [
-        (OptionNumber::OBSERVE, REGISTER),
-        (OptionNumber::URI_PATH, b"d"),
-    ];
-    o.ask_with(false, client(1), Type::Con, b"t", Code::GET, &options, b"");
+    add_deferred(&mut o);
+    asks_deferred(&mut o, client(1), true);
     let incoming = o.bench.request_event();
     let acknowledged = o.pass(SECOND);
     assert_eq!(only(&acknowledged).kind, Type::Ack);
