@@ -137,6 +137,12 @@ impl OuterBlocks {
         });
     }
 
+    /// There is a new request under this token.
+    fn forget(&mut self, peer: SocketAddr, token: Token) {
+        self.asked
+            .retain(|asked| (asked.peer, asked.token) != (peer, token));
+    }
+
     fn take(&mut self, peer: SocketAddr, token: Token) -> Option<Asked> {
         let same = |asked: &Asked| (asked.peer, asked.token) == (peer, token);
         let at = self.asked.iter().position(same)?;
@@ -153,6 +159,8 @@ impl Endpoint {
         origin: Origin,
         message: &Message<'_>,
     ) {
+        // An earlier request under this token may have had no answer; what it wanted is not wanted any more.
+        self.outer.forget(origin.path.peer, message.token());
         let block = |number| message.option(number).and_then(BlockValue::decode);
         let (block1, block2) = (block(OptionNumber::BLOCK1), block(OptionNumber::BLOCK2));
         if block1.is_none() && block2.is_none() {

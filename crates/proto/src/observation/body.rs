@@ -93,7 +93,7 @@ impl Observations {
         let Some(old) = slot.body.take() else {
             return;
         };
-        slot.unsaid = Some(old.notification.news);
+        slot.keep_unsaid(old.notification.news);
         watch.dropped.superseded = watch.dropped.superseded.saturating_add(1);
         match old.rest {
             Rest::Waits(..) => self
@@ -109,6 +109,7 @@ impl Observations {
     /// Takes a notification of several blocks; any other comes back.
     pub(super) fn begin_body(
         &mut self,
+        now: Instant,
         id: ObservationId,
         member: ObservedIndex,
         notification: Notification,
@@ -143,21 +144,23 @@ impl Observations {
             Step::Done(_) => BodyFailure::Inconsistent, // it was the first of several
             Step::Failed(failure) => failure,
         };
-        self.incomplete(id, member, news, Failure::Body(failure));
+        self.incomplete(now, id, member, (news, end), Failure::Body(failure));
         None
     }
 
+    /// The rest cannot be had. What was new about it, and that it was the last word, is true all the same.
     fn incomplete(
         &mut self,
+        now: Instant,
         id: ObservationId,
         member: ObservedIndex,
-        news: News,
+        (news, end): (News, Option<MemberEnd>),
         failure: Failure,
     ) {
         if let Some(watch) = self.watches.get_mut(&id) {
             watch.dropped.incomplete = watch.dropped.incomplete.saturating_add(1);
             if let Some(slot) = watch.slot(member) {
-                slot.unsaid = Some(news);
+                slot.keep_unsaid(news);
             }
         }
         self.tell(ObservationEvent::Incomplete {
@@ -165,6 +168,7 @@ impl Observations {
             member,
             failure,
         });
+        self.ended(now, id, member, end);
     }
 
     /// The next member of whose notification the rest is to be fetched, while there are fewer than `at_once`.
@@ -245,9 +249,9 @@ impl Observations {
             }
             Ok(_) => {
                 let failure = Failure::Body(BodyFailure::Changed);
-                self.incomplete(id, member, notification.news, failure);
+                self.incomplete(now, id, member, (notification.news, end), failure);
             }
-            Err(failure) => self.incomplete(id, member, notification.news, failure),
+            Err(failure) => self.incomplete(now, id, member, (notification.news, end), failure),
         }
         self.step(now, id);
     }

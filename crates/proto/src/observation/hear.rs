@@ -242,7 +242,7 @@ impl Observations {
             watch.silent_at(member, end.is_none().then_some(now + fresh_for));
         }
         // The rest of one in blocks is fetched first.
-        if let Some((notification, end)) = self.begin_body(id, member, notification, end) {
+        if let Some((notification, end)) = self.begin_body(now, id, member, notification, end) {
             self.told(now, id, member, notification, end);
         }
     }
@@ -258,6 +258,17 @@ impl Observations {
     ) {
         self.keep(id, &notification);
         self.deliver(id, member, notification);
+        self.ended(now, id, member, end);
+    }
+
+    /// What a member has told was its last word, if it says so.
+    pub(super) fn ended(
+        &mut self,
+        now: Instant,
+        id: ObservationId,
+        member: ObservedIndex,
+        end: Option<MemberEnd>,
+    ) {
         if let Some(why) = end {
             self.tell(ObservationEvent::MemberEnded {
                 observation: id,

@@ -112,6 +112,11 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// What was new about a notification that could not be told; an update says no more than any later one does.
+    pub(super) fn keep_unsaid(&mut self, news: News) {
+        self.unsaid = Some(news).filter(|news| *news != News::Update);
+    }
+
     fn awaited() -> Self {
         Self {
             state: ObservedState::Awaited,
