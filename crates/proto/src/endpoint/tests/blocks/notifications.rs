@@ -291,6 +291,25 @@ fn who_does_not_notify_gives_its_one_answer_whole() {
 }
 
 #[test]
+fn who_does_not_notify_and_whose_rest_cannot_be_had_ends_the_observation() {
+    let mut net = Net::with(2, |_, config| config.server.observe.observers = 0);
+    let mut request = of_one(1);
+    request.limits.response_bytes = 2_999;
+    net.observe(request);
+    net.pass(secs(10));
+    assert_eq!(net.incomplete().len(), 1);
+    let ended = net.hosts[CLIENT]
+        .events
+        .iter()
+        .find_map(|event| match event {
+            Event::Observation(ObservationEvent::Ended(outcome)) => Some(outcome.ended_by),
+            _ => None,
+        });
+    let why = ObservationEnd::ByServer(MemberEnd::NotObserved);
+    assert_eq!(ended, Some(why));
+}
+
+#[test]
 fn ending_an_observation_breaks_the_fetching_off() {
     let mut net = Net::new(4);
     net.delay = Duration::from_millis(100);
