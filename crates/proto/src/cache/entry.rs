@@ -27,6 +27,8 @@ pub(crate) struct Entry {
     pub(crate) authority: Vec<u8>,
     /// When it came or was confirmed.
     at: Instant,
+    /// When the request left that it answers, or that it was confirmed to, in the order of things.
+    pub(super) asked: u64,
     /// It is fresh up to and with this age; `None`: it is not.
     fresh_for: Option<Duration>,
     /// Another server uses the same entity tag.
@@ -65,6 +67,7 @@ impl Entry {
             through: groups.iter().take(GROUPS).copied().collect(),
             authority: authority.to_vec(),
             at: now,
+            asked: heard.asked,
             fresh_for: None,
             duplicated: false,
             in_use: 0,

@@ -10,7 +10,14 @@
 //! the oldest answer of whoever keeps most gives way, if that is more than the newcomer would have; else the newcomer's
 //! own oldest one; for a newcomer that has none, one that is not fresh any more. If there is none of these, the new
 //! answer is not kept. So nobody can push out the fresh answers of those who keep no more than they do.
+//!
+//! # What was changed meanwhile
+//!
+//! Answers to a group come late: a server makes them at once and holds them back for its leisure. So it counts when the
+//! request left. An answer to a request that left before a request of our own changed the resource is kept as not fresh, and
+//! one to an older request never takes the place of one to a newer.
 
+mod changes;
 mod entry;
 mod key;
 
@@ -27,6 +34,7 @@ use crate::message::Response;
 use crate::path::Path;
 use crate::time::Instant;
 
+use changes::Changes;
 use entry::Entry;
 pub(crate) use entry::{Stored, entity_tag};
 use key::Shareholder;
@@ -96,6 +104,8 @@ pub(crate) struct Heard<'a> {
     pub(crate) sender: &'a Sender,
     /// The groups of the request that it answers, and the authority of its URI; none for a unicast request.
     pub(crate) through: Option<(&'a [SocketAddr], &'a [u8])>,
+    /// When the request left that it answers: a [moment](Cache::moment).
+    pub(crate) asked: u64,
 }
 
 /// What there is for a request.
@@ -117,6 +127,9 @@ pub(crate) struct Cache {
     total: Usage,
     /// Counts what happens, to know what came first.
     serial: u64,
+    changes: Changes,
+    /// When the members of security groups may last have become others.
+    reviewed: u64,
     pub(crate) counters: CacheCounters,
 }
 
@@ -128,6 +141,8 @@ impl Cache {
             usage: BTreeMap::new(),
             total: Usage::default(),
             serial: 0,
+            changes: Changes::default(),
+            reviewed: 0,
             counters: CacheCounters::default(),
         }
     }
@@ -142,50 +157,91 @@ impl Cache {
         self.entries.contains_key(key)
     }
 
+    /// This moment: after everything that was, before everything that will be.
+    pub(crate) fn moment(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
     // What comes in
 
-    /// Takes note of a response that is not 2.03. Whatever was kept before is replaced (RFC 7252 section 5.6.1).
+    /// Takes note of a response that is not 2.03. Whatever was kept before is replaced (RFC 7252 section 5.6.1), unless it
+    /// answers a newer request.
     pub(crate) fn hear(&mut self, now: Instant, key: Key, heard: &Heard<'_>) {
-        let response = heard.response;
         // A proxy that does not say which server it speaks for would fill in its own address.
-        if response.options.get(OptionNumber::REPLY_FROM).is_some() {
+        if heard
+            .response
+            .options
+            .get(OptionNumber::REPLY_FROM)
+            .is_some()
+        {
             return;
         }
-        let old = self.remove(&key);
-        if response.code != Code::CONTENT || !entry::is_whole(response) {
+        let is_newer = |entry: &Entry| entry.asked > heard.asked;
+        let is_member = matches!(key.responder, Responder::Proven(_));
+        let before_review = is_member && heard.asked < self.reviewed;
+        if before_review || self.entries.get(&key).is_some_and(is_newer) {
             return;
+        }
+        let path = key.request.path.clone();
+        if !self.replace(now, key, heard) {
+            // What answers an older request does not come in its place.
+            self.changes.note(&path, heard.asked);
+        }
+    }
+
+    /// Says whether the new answer is kept.
+    fn replace(&mut self, now: Instant, key: Key, heard: &Heard<'_>) -> bool {
+        let old = self.remove(&key);
+        let response = heard.response;
+        if response.code != Code::CONTENT || !entry::is_whole(response) {
+            return false;
         }
         self.serial += 1;
         let mut entry = Entry::new(now, self.config.keep_for, self.serial, &key, heard);
+        self.outdate_if_changed(&key, &mut entry);
         if entry.is_useless() {
-            return;
+            return false;
         }
         if let Some(old) = old {
             entry.replaces(old, heard.through.is_none());
         }
         self.find_duplicates(&key, &mut entry);
-        if self.make_room(now, &key, entry.bytes) {
-            self.insert(key, entry);
-        } else {
-            self.counters.refused += 1;
+        let has_room = self.make_room(now, &key, entry.bytes);
+        match has_room {
+            true => self.insert(key, entry),
+            false => self.counters.refused += 1,
+        }
+        has_room
+    }
+
+    fn outdate_if_changed(&mut self, key: &Key, entry: &mut Entry) {
+        if self.changes.since(&key.request.path, entry.asked) && entry.outdate() {
+            self.counters.invalidated += 1;
         }
     }
 
-    /// A server confirms what is kept of it (RFC 7252 section 5.9.1.3): the answer as it is now. `None`: nothing with this
-    /// entity tag is.
+    /// A server confirms what is kept of it (RFC 7252 section 5.9.1.3), as it was `asked` to at this moment: the answer as it
+    /// is now. `None`: nothing with this entity tag is.
     pub(crate) fn validated(
         &mut self,
         now: Instant,
         key: &Key,
         response: &Response,
+        asked: u64,
     ) -> Option<Stored> {
-        let tag = entity_tag(response)?;
-        let mut entry = match self.entries.get(key) {
-            Some(entry) if entry.tag() == Some(tag) => self.remove(key)?,
-            _ => return None,
-        };
+        if !self.is_confirmed(key, response) {
+            return None;
+        }
         self.counters.validated += 1;
+        let newer = self.entries.get(key).filter(|entry| entry.asked > asked);
+        if let Some(newer) = newer {
+            return Some(newer.stored(now));
+        }
+        let mut entry = self.remove(key)?;
         entry.update(now, self.config.keep_for, key, response);
+        entry.asked = asked;
+        self.outdate_if_changed(key, &mut entry);
         let stored = entry.stored(now);
         if self.make_room(now, key, entry.bytes) {
             self.insert(key.clone(), entry);
@@ -193,6 +249,11 @@ impl Cache {
             self.counters.evicted += 1;
         }
         Some(stored)
+    }
+
+    /// Is this the entity tag of what is kept?
+    pub(crate) fn is_confirmed(&self, key: &Key, response: &Response) -> bool {
+        entity_tag(response).is_some_and(|tag| self.tag(key) == Some(tag))
     }
 
     /// A server has used a tag that belongs to other servers. It is not to be used for validation by group requests again
@@ -208,6 +269,7 @@ impl Cache {
 
     /// A resource was changed by this server, or is about to be: nothing that is kept of it is fresh any more.
     pub(crate) fn changed(&mut self, path: &ResourcePath, by: &Path, sender: &Sender) {
+        self.note_change(path);
         let address = responder_address(by);
         self.outdate(path, |key, entry| {
             let same_sender = sender.is_proven() && entry.sender == *sender;
@@ -216,9 +278,18 @@ impl Cache {
         });
     }
 
-    /// A resource is about to be changed through these groups.
-    pub(crate) fn changed_by_group(&mut self, path: &ResourcePath, groups: &[SocketAddr]) {
-        self.outdate(path, |_, entry| entry.came_through(groups));
+    /// A resource is about to be changed by a group request: whoever has answered in this context may be a member.
+    pub(crate) fn changed_by_group(&mut self, path: &ResourcePath, context: Context) {
+        self.note_change(path);
+        self.outdate(path, |key, _| key.context == context);
+    }
+
+    fn note_change(&mut self, path: &ResourcePath) {
+        // Before the first request whose answer is kept there is nothing that could be older.
+        if self.serial > 0 {
+            let moment = self.moment();
+            self.changes.note(path, moment);
+        }
     }
 
     fn outdate(&mut self, path: &ResourcePath, concerned: impl Fn(&Key, &Entry) -> bool) {
@@ -237,6 +308,20 @@ impl Cache {
     #[cfg(feature = "oscore")]
     pub(crate) fn forget_group(&mut self, group: crate::security::GroupId) {
         self.forget(|key| key.context == Context::Group(group));
+    }
+
+    /// The members of security groups may be others now: nothing is kept of those who are none, nor of what anybody answers
+    /// that was asked before, as it may be one of them.
+    #[cfg(feature = "oscore")]
+    pub(crate) fn review(&mut self, is_member: impl Fn(crate::security::GroupId, &[u8]) -> bool) {
+        self.reviewed = self.moment();
+        self.forget(|key| match (key.context, &key.responder) {
+            (Context::Group(group), Responder::Proven(identity)) => {
+                let credential = identity.credential();
+                !credential.is_some_and(|credential| is_member(group, credential))
+            }
+            _ => false,
+        });
     }
 
     /// Forgets everything.

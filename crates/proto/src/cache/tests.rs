@@ -73,12 +73,19 @@ impl Cache {
             path: &path(peer),
             sender: &Sender::Unauthenticated,
             through: None,
+            asked: self.moment(),
         };
         self.hear(now, key.clone(), &heard);
     }
 
     fn holds(&self, key: &Key) -> bool {
         self.entries.contains_key(key)
+    }
+
+    /// A 2.03 to a request of now.
+    fn confirm(&mut self, now: Instant, key: &Key, response: &Response) -> Option<Stored> {
+        let asked = self.moment();
+        self.validated(now, key, response, asked)
     }
 
     /// The sums are those of the entries, and within the limits.
@@ -261,7 +268,7 @@ fn a_2_03_replaces_the_options_of_each_safe_type_that_it_has_and_max_age_in_any_
         .push(ETAG, b"t")
         .push(SAFE, b"new")
         .push(UNSAFE, b"not taken");
-    let stored = cache.validated(at(100), &key(1, 1), &valid).unwrap();
+    let stored = cache.confirm(at(100), &key(1, 1), &valid).unwrap();
     assert_eq!(
         (stored.age, stored.response.code),
         (Duration::ZERO, Code::CONTENT)
@@ -287,12 +294,12 @@ fn a_2_03_replaces_the_options_of_each_safe_type_that_it_has_and_max_age_in_any_
     // Of another tag, or of another responder, it says nothing.
     let mut other = Response::new(Code::VALID);
     other.options.push(ETAG, b"o");
-    assert!(cache.validated(at(100), &key(1, 1), &other).is_none());
-    assert!(cache.validated(at(100), &key(2, 1), &valid).is_none());
+    assert!(cache.confirm(at(100), &key(1, 1), &other).is_none());
+    assert!(cache.confirm(at(100), &key(2, 1), &valid).is_none());
     // A thousand of them add nothing.
     let before = cache.total.bytes;
     for _ in 0..1_000 {
-        cache.validated(at(100), &key(1, 1), &valid).unwrap();
+        cache.confirm(at(100), &key(1, 1), &valid).unwrap();
     }
     assert_eq!(cache.total.bytes, before);
     let entry = &cache.entries[&key(1, 1)];
@@ -309,7 +316,7 @@ fn a_2_03_that_makes_an_answer_too_large_delivers_it_and_keeps_it_no_longer() {
         .options
         .push(ETAG, b"t")
         .push(OptionNumber(65_004), &[0; 1_000]);
-    let stored = cache.validated(at(1), &key(1, 1), &valid).unwrap();
+    let stored = cache.confirm(at(1), &key(1, 1), &valid).unwrap();
     assert_eq!(stored.response.payload, b"payload");
     assert_eq!((cache.len(), cache.counters.evicted), (0, 1));
     cache.check();
@@ -496,6 +503,7 @@ fn a_change_concerns_one_resource_of_one_server_whatever_was_asked_and_proven() 
             path: &path(peer),
             sender,
             through: None,
+            asked: cache.moment(),
         };
         cache.hear(at(0), key.clone(), &heard);
     };
@@ -553,7 +561,7 @@ fn a_change_concerns_one_resource_of_one_server_whatever_was_asked_and_proven() 
     assert_eq!(cache.len(), 6);
     let mut valid = Response::new(Code::VALID);
     valid.options.push(ETAG, b"t");
-    assert!(cache.validated(at(1), &keys[4], &valid).is_some());
+    assert!(cache.confirm(at(1), &keys[4], &valid).is_some());
     assert!(fresh(&cache)[4]);
 }
 
@@ -585,7 +593,7 @@ fn the_tables_hold_through_whatever_happens() {
             5 => {
                 let mut valid = Response::new(Code::VALID);
                 valid.options.push(ETAG, &tag);
-                cache.validated(now, &key, &valid);
+                cache.confirm(now, &key, &valid);
             }
             _ => cache.changed(
                 &key.request.path,

@@ -58,8 +58,21 @@ pub(crate) enum Memory {
     None,
     /// Its answers are kept, and those that are kept count.
     Kept(Box<Kept>),
-    /// It changes a resource.
-    Changes(ResourcePath),
+    /// It changes a resource, in this context.
+    Changes(ResourcePath, Context),
+}
+
+impl Memory {
+    /// The question leaves, once or again.
+    pub(super) fn leaves(&mut self, cache: &mut Cache) {
+        match self {
+            Self::None => {}
+            Self::Kept(kept) => {
+                kept.asked.get_or_insert_with(|| cache.moment());
+            }
+            Self::Changes(path, context) => cache.changed_by_group(path, *context),
+        }
+    }
 }
 
 /// Under what the answers to a question are kept.
@@ -70,6 +83,8 @@ pub(crate) struct Kept {
     groups: Vec<SocketAddr>,
     authority: Vec<u8>,
     caching: Caching,
+    /// When it left first.
+    asked: Option<u64>,
     /// Who has confirmed what is not kept, and was asked again.
     asked_again: BTreeSet<Responder>,
 }
@@ -104,11 +119,15 @@ impl Collections {
 
     /// What a new question has to do with the cache. What it may change is not fresh from now on.
     pub(super) fn memory_of(&mut self, request: &GroupRequest) -> Memory {
-        let groups: Vec<_> = request.targets.iter().map(|target| target.group).collect();
+        let context = match request.security {
+            Security::Unsecured(_) => Context::Open,
+            #[cfg(feature = "oscore")]
+            Security::Group(group) => Context::Group(group),
+        };
         if changes(request.request.method) {
             let path = ResourcePath::of(&request.request.options);
-            self.cache.changed_by_group(&path, &groups);
-            return Memory::Changes(path);
+            self.cache.changed_by_group(&path, context);
+            return Memory::Changes(path, context);
         }
         let (Some(caching), false) = (request.caching, request.wants_no_answer()) else {
             return Memory::None;
@@ -118,14 +137,11 @@ impl Collections {
         };
         Memory::Kept(Box::new(Kept {
             request: key,
-            context: match request.security {
-                Security::Unsecured(_) => Context::Open,
-                #[cfg(feature = "oscore")]
-                Security::Group(group) => Context::Group(group),
-            },
-            groups,
+            context,
+            groups: request.targets.iter().map(|target| target.group).collect(),
             authority,
             caching,
+            asked: None,
             asked_again: BTreeSet::new(),
         }))
     }
@@ -298,13 +314,12 @@ impl Collections {
             .is_some_and(|question| !matches!(question.memory, Memory::None))
     }
 
-    /// An answer comes in: keeps it, or replaces a 2.03 by what it confirms. The verdict if it is not delivered.
-    pub(super) fn remember(
+    /// An answer comes in: what it changes is noted. The verdict if it confirms what is not kept, and so is none.
+    pub(super) fn heed(
         &mut self,
-        now: Instant,
         id: CollectionId,
         arrived: &Arrived<'_>,
-        response: &mut Response,
+        response: &Response,
     ) -> Option<Verdict> {
         let Self {
             questions, cache, ..
@@ -313,7 +328,7 @@ impl Collections {
         let kept = match &question.memory {
             _ if matches!(arrived.how, How::Cached { .. }) => return None,
             Memory::Kept(kept) => kept,
-            Memory::Changes(path) => {
+            Memory::Changes(path, _) => {
                 note_change(cache, path, arrived.path, arrived.sender, response);
                 return None;
             }
@@ -321,18 +336,7 @@ impl Collections {
         };
         let address = responder_address(arrived.path);
         let key = kept.key(arrived.sender, address)?;
-        if response.code != Code::VALID {
-            let heard = Heard {
-                response,
-                path: arrived.path,
-                sender: arrived.sender,
-                through: Some((&kept.groups, &kept.authority)),
-            };
-            cache.hear(now, key, &heard);
-            return None;
-        }
-        if let Some(stored) = cache.validated(now, &key, response) {
-            *response = stored.response;
+        if response.code != Code::VALID || cache.is_confirmed(&key, response) {
             return None;
         }
         if let Some(tag) = entity_tag(response) {
@@ -346,6 +350,39 @@ impl Collections {
             self.again.push_back((id, again));
         }
         Some(Verdict::Rejected(rejection))
+    }
+
+    /// An answer was admitted: keeps it, or replaces a 2.03 by what it confirms.
+    pub(super) fn remember(
+        &mut self,
+        now: Instant,
+        id: CollectionId,
+        arrived: &Arrived<'_>,
+        response: &mut Response,
+    ) {
+        let question = self.questions.get(&id);
+        let Some(Memory::Kept(kept)) = question.map(|question| &question.memory) else {
+            return;
+        };
+        let key = kept.key(arrived.sender, responder_address(arrived.path));
+        let Some(key) = key.filter(|_| !matches!(arrived.how, How::Cached { .. })) else {
+            return;
+        };
+        let asked = kept.asked.unwrap_or_default();
+        if response.code == Code::VALID {
+            if let Some(stored) = self.cache.validated(now, &key, response, asked) {
+                *response = stored.response;
+            }
+            return;
+        }
+        let heard = Heard {
+            response,
+            path: arrived.path,
+            sender: arrived.sender,
+            through: Some((&kept.groups, &kept.authority)),
+            asked,
+        };
+        self.cache.hear(now, key, &heard);
     }
 
     /// The next server that has confirmed what is not kept: it is asked by unicast, without entity tags.

@@ -294,6 +294,7 @@ impl Collections {
         out.clear();
         out.extend_from_slice(&question.datagram);
         let (token, wanted) = (question.token, question.wanted);
+        question.memory.leaves(&mut self.cache);
         let target = question.sent(now, index)?;
         let (route, key) = (target.route, target.key);
         let begins = question.is_round && question.transmissions == 1;
@@ -323,8 +324,8 @@ impl Collections {
             true => (Some(response()), None),
             false => (None, Some(response)),
         };
-        if let Some(response) = &mut made
-            && let Some(verdict) = self.remember(now, id, arrived, response)
+        if let Some(response) = &made
+            && let Some(verdict) = self.heed(id, arrived, response)
         {
             return verdict;
         }
@@ -340,6 +341,12 @@ impl Collections {
         let Admission::Sequence(sequence) =
             responders.admit(arrived.member, peer, sender, late, room)
         else {
+            return Verdict::Dropped;
+        };
+        if let Some(response) = &mut made {
+            self.remember(now, id, arrived, response);
+        }
+        let Some(question) = self.questions.get_mut(&id) else {
             return Verdict::Dropped;
         };
         let answer = Answer {

@@ -26,6 +26,8 @@ pub(super) enum Recall {
         key: Key,
         /// The request asks whether what is kept still holds.
         validates: bool,
+        /// When it left.
+        asked: u64,
     },
     /// It says that a resource was changed.
     Changes(ResourcePath),
@@ -67,12 +69,16 @@ impl Endpoint {
             }
             Found::Nothing => false,
         };
+        let asked = self.client.collections.cache_mut().moment();
         let started = self.request_in_blocks(now, unicast);
         match started {
             Ok(id) => {
-                self.client
-                    .recalls
-                    .insert(id, Recall::Keeps { key, validates });
+                let recall = Recall::Keeps {
+                    key,
+                    validates,
+                    asked,
+                };
+                self.client.recalls.insert(id, recall);
             }
             Err(_) if validates => self.client.collections.cache_mut().release(&key),
             Err(_) => {}
@@ -146,8 +152,12 @@ impl Endpoint {
             return Ok(response);
         };
         let cache = self.client.collections.cache_mut();
-        let (key, validates) = match recall {
-            Recall::Keeps { key, validates } => (key, validates),
+        let (key, validates, asked) = match recall {
+            Recall::Keeps {
+                key,
+                validates,
+                asked,
+            } => (key, validates, asked),
             Recall::Changes(path) => {
                 note_change(cache, &path, from, sender, &response);
                 return Ok(response);
@@ -161,7 +171,7 @@ impl Endpoint {
         if response.code == Code::VALID {
             // Without what it confirms it says nothing, unless a newer answer has come meanwhile.
             let stored = is_its_own
-                .then(|| cache.validated(now, &key, &response))
+                .then(|| cache.validated(now, &key, &response, asked))
                 .flatten()
                 .or_else(|| cache.take_fresh(now, &key));
             return stored.map_or(Err(Failure::Rejected), |stored| Ok(stored.response));
@@ -172,6 +182,7 @@ impl Endpoint {
                 path: from,
                 sender,
                 through: None,
+                asked,
             };
             cache.hear(now, key, &heard);
         }
@@ -196,6 +207,9 @@ impl Endpoint {
             context: told.context,
             responder,
         };
+        if !self.is_member(&key) {
+            return;
+        }
         let cache = self.client.collections.cache_mut();
         if told.new || cache.keeps(&key) {
             let groups = told.groups.as_deref();
@@ -204,9 +218,36 @@ impl Endpoint {
                 path: &told.path,
                 sender: &told.sender,
                 through: groups.map(|groups| (groups, authority.as_slice())),
+                asked: cache.moment(),
             };
             cache.hear(now, key, &heard);
         }
+    }
+
+    /// Is whoever answers under this key a member of its security group, if there is one?
+    #[cfg(feature = "oscore")]
+    fn is_member(&self, key: &Key) -> bool {
+        match (key.context, &key.responder) {
+            (Context::Group(group), Responder::Proven(identity)) => is_member(
+                &self.guard,
+                group,
+                identity.credential().unwrap_or_default(),
+            ),
+            _ => true,
+        }
+    }
+
+    #[cfg(not(feature = "oscore"))]
+    fn is_member(&self, _key: &Key) -> bool {
+        true
+    }
+
+    /// Forgets what is kept of those who are members of their security group no more.
+    #[cfg(feature = "oscore")]
+    pub(super) fn review_cached(&mut self) {
+        let guard = &self.guard;
+        let cache = self.client.collections.cache_mut();
+        cache.review(|group, credential| is_member(guard, group, credential));
     }
 
     /// A request has ended without a response.
@@ -214,6 +255,7 @@ impl Endpoint {
         if let Some(Recall::Keeps {
             key,
             validates: true,
+            ..
         }) = self.client.recalls.remove(&id)
         {
             self.client.collections.cache_mut().release(&key);
@@ -233,6 +275,12 @@ impl Endpoint {
             self.complete(now, (collection, again.asking), unicast);
         }
     }
+}
+
+#[cfg(feature = "oscore")]
+fn is_member(guard: &super::Guard, group: crate::security::GroupId, credential: &[u8]) -> bool {
+    let group = guard.contexts.group(group);
+    group.is_some_and(|group| group.holder_of(credential).is_some())
 }
 
 /// Multi-ETag is for groups only, or for a proxy that forwards to one (seed -03 section 3.2.2). Observe belongs to observations:

@@ -20,10 +20,11 @@ impl Endpoint {
 
     /// Keys, members or the own Sender ID of a group were changed, by way of [`security_mut`](Self::security_mut), or an
     /// installation was given up: what has waited for that goes on, and observations whose observer is a member no more, or
-    /// that were answered under another own Sender ID, end. Requests and answers that had not left yet leave under
+    /// that were answered under another own Sender ID, end; what is kept of answers of those who are members no more is forgotten. Requests and answers that had not left yet leave under
     /// the keys of now; those that were sent are still answered, as far as the settings of the group let that be opened.
     pub fn keys_changed(&mut self, now: Instant) {
         self.review_observers(now);
+        self.review_cached();
         self.try_again(now);
     }
 

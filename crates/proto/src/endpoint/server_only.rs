@@ -110,6 +110,8 @@ mod secured {
     impl Endpoint {
         pub(in crate::endpoint) fn end_asked_in(&mut self, _: Instant, _: GroupId) {}
 
+        pub(in crate::endpoint) fn review_cached(&mut self) {}
+
         pub(in crate::endpoint) fn open_again(
             &mut self,
             _: Instant,

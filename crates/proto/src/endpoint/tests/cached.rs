@@ -352,6 +352,61 @@ fn what_is_changed_is_not_fresh_any_more() {
     );
 }
 
+#[test]
+fn what_was_asked_before_one_server_said_that_it_changed_is_not_fresh() {
+    let put = || Request::new(Code::PUT).path("r");
+    // The server has made its answer to the group, holds it for its leisure, and does meanwhile as it is told.
+    let mut bench = bench(fast());
+    let group = to_group(get_r());
+    bench.endpoint.collect(bench.now, group).unwrap();
+    let asked = bench.sent()[0].1.clone();
+    bench.endpoint.request(bench.now, to(1, put())).unwrap();
+    let told = bench.sent()[0].1.clone();
+    bench.hear(from(1), &response(&told, Code::CHANGED, &[], b""));
+    let old = response(&asked, Code::CONTENT, &[(ETAG, b"t")], b"old");
+    bench.hear(from(1), &old);
+    bench.pass(Duration::from_secs(5));
+    bench.events();
+    let (id, sent) = bench.cached(to(1, get_r()));
+    assert_eq!(sent.len(), 1, "it is asked");
+    // So with requests to that server alone.
+    bench.endpoint.request(bench.now, to(1, put())).unwrap();
+    let told = bench.sent()[0].1.clone();
+    bench.hear(from(1), &response(&told, Code::CHANGED, &[], b""));
+    bench.hear(
+        from(1),
+        &response(&sent[0].1, Code::VALID, &[(ETAG, b"t")], b""),
+    );
+    let events = bench.events();
+    let said = events.iter().find_map(|event| match event {
+        Event::Response {
+            exchange, response, ..
+        } if *exchange == id => Some(response),
+        _ => None,
+    });
+    assert_eq!(said.unwrap().payload, b"old");
+    let (_, sent) = bench.cached(to(1, get_r()));
+    assert_eq!(sent.len(), 1, "and asked again");
+    bench.hear(from(1), &response(&sent[0].1, Code::CONTENT, &[], b"new"));
+    assert_eq!(bench.answered().payload, b"new");
+    assert!(bench.cached(to(1, get_r())).1.is_empty());
+}
+
+#[test]
+fn an_answer_to_the_group_that_comes_late_does_not_replace_what_one_said_since() {
+    let mut bench = bench(fast());
+    let group = to_group(get_r());
+    bench.endpoint.collect(bench.now, group).unwrap();
+    let asked = bench.sent()[0].1.clone();
+    let (_, sent) = bench.cached(to(1, get_r()));
+    bench.hear(from(1), &response(&sent[0].1, Code::CONTENT, &[], b"newer"));
+    assert_eq!(bench.answered().payload, b"newer");
+    bench.hear(from(1), &response(&asked, Code::CONTENT, &[], b"older"));
+    bench.events();
+    bench.cached(to(1, get_r()));
+    assert_eq!(bench.given_from_cache().1.payload, b"newer");
+}
+
 // Covers: GC-3.2.2-03
 #[test]
 fn multi_etag_is_refused_for_one_server_and_goes_to_a_proxy() {

@@ -154,3 +154,64 @@ fn another_member_of_the_group_cannot_change_what_is_kept_of_one() {
     );
     assert_eq!(world.nodes[CLIENT].endpoint.load().cached, 2);
 }
+
+/// New keys, with which these are members no more.
+fn rekey_without(world: &mut World, node: usize, removed: &[usize]) {
+    let now = crate::security::at(world.now);
+    let group = world.nodes[node].group();
+    let generation = group.generation() + 1;
+    let parameters = parameters(Modes::Both, generation as u8, generation);
+    let stale = Stale::Since {
+        generation: generation - 1,
+        kids: removed.iter().map(|node| kid(*node)).collect(),
+    };
+    let prepared = group
+        .prepare_install(parameters, None, stale, 1_000)
+        .unwrap();
+    group.commit_install(prepared, now).unwrap();
+    let now = world.now;
+    world.nodes[node].endpoint.keys_changed(now);
+    world.run();
+}
+
+#[test]
+fn whoever_is_removed_by_new_keys_is_forgotten_at_once() {
+    let mut world = world();
+    world.ask_group(kept(&world));
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.nodes[CLIENT].endpoint.load().cached, 2);
+    rekey_without(&mut world, CLIENT, &[LAMP]);
+    assert_eq!(world.nodes[CLIENT].endpoint.load().cached, 1);
+    world.forget_sent();
+    world.ask_cached(request_to(BELL, "t", to_member(&world, BELL)));
+    let (response, _) = world.given_from_cache().unwrap();
+    assert_eq!(response.payload, b"I am 2", "the others stay");
+    world.forget_sent();
+    // Nor does it stand in for itself when the group is asked.
+    world.lossy = |datagram| datagram.from != CLIENT;
+    world.ask_group(kept(&world));
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.said(), [(proven(BELL), b"I am 2".to_vec(), true)]);
+}
+
+#[test]
+fn nothing_is_kept_of_what_a_removed_member_was_asked_before() {
+    let settings = Settings {
+        retention: Duration::from_secs(60),
+        ..Settings::default()
+    };
+    let mut world = world_of(Modes::Both, settings);
+    world.nodes[LAMP].deaf = true;
+    world.ask_group(kept(&world));
+    let asked = world.from(CLIENT)[0].clone();
+    assert_eq!(world.nodes[CLIENT].endpoint.load().cached, 1);
+    world.nodes[LAMP].deaf = false;
+    rekey_without(&mut world, CLIENT, &[LAMP]);
+    // Its answer under the old keys is still opened, as the settings of the group want.
+    world.forget_sent();
+    world.inject(LAMP, true, address(CLIENT), &asked.bytes);
+    world.run();
+    assert_eq!(world.from(LAMP).len(), 1);
+    assert!(world.said().iter().any(|answer| answer.0 == proven(LAMP)));
+    assert_eq!(world.nodes[CLIENT].endpoint.load().cached, 1, "of the bell");
+}
