@@ -1,12 +1,12 @@
 //! What waits for whoever observes: bounded, and a member that says much takes nothing from the others.
 //!
 //! The state machine hands its events over at once, so it is here that a slow reader is waited for. What must never happen is that the
-//! newest state of a member is lost to older news, its own or another's.
+//! newest state of a member is lost to older news, its own or another's, nor that a member has come or gone.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use antiphon_proto::{Notification, ObservationEvent, ObservedIndex};
+use antiphon_proto::{News, Notification, ObservationEvent, ObservedIndex};
 use tokio::sync::Notify;
 
 /// How much may wait; at least one event, of each member too.
@@ -20,14 +20,9 @@ pub(crate) struct Room {
     pub(crate) bytes: usize,
 }
 
-impl Default for Room {
-    fn default() -> Self {
-        Self {
-            events: 16_384,
-            of_member: 16,
-            bytes: 4 << 20,
-        }
-    }
+impl Room {
+    /// Bytes of notifications that wait for one reader.
+    pub(crate) const BYTES: usize = 4 << 20;
 }
 
 /// An empty mailbox: who puts in, and who takes out.
@@ -98,6 +93,8 @@ struct Waiting {
     of: HashMap<ObservedIndex, u32>,
     /// Members of which it waits to be told that something stale came.
     stale: HashSet<ObservedIndex>,
+    /// What was new about notifications of members of which none waits any more.
+    untold: HashMap<ObservedIndex, News>,
     bytes: usize,
     room: Room,
     closed: bool,
@@ -109,6 +106,7 @@ impl Waiting {
             events: VecDeque::new(),
             of: HashMap::new(),
             stale: HashSet::new(),
+            untold: HashMap::new(),
             bytes: 0,
             room,
             closed: false,
@@ -150,8 +148,21 @@ impl Waiting {
             }
             // One that waits says as much as many.
             ObservationEvent::Stale { member, .. } if self.stale.contains(&member) => 1,
+            ObservationEvent::MemberEnded { member, .. } => {
+                let mut dropped = self.make_room();
+                if self.is_full() {
+                    // Only ends wait: an older one of this member, else the oldest, says least.
+                    let same = self.events.iter().position(|e| is_end_of(e, member));
+                    dropped += self.give_up(same.unwrap_or(0));
+                }
+                self.events.push_back(event);
+                dropped
+            }
             event => {
-                let dropped = self.make_room(0);
+                let dropped = self.make_room();
+                if self.is_full() {
+                    return dropped + 1;
+                }
                 if let ObservationEvent::Stale { member, .. } = event {
                     self.stale.insert(member);
                 }
@@ -161,18 +172,23 @@ impl Waiting {
         }
     }
 
-    fn put_notification(&mut self, notification: Notification) -> u64 {
+    fn put_notification(&mut self, mut notification: Notification) -> u64 {
         let member = notification.member;
         let mut dropped = 0;
-        if self
-            .of
-            .get(&member)
-            .is_some_and(|count| *count >= self.room.of_member.max(1))
-        {
+        let waiting = self.of.get(&member).copied().unwrap_or(0);
+        if waiting >= self.room.of_member.max(1) {
             let last = self.events.iter().rposition(|e| is_of(e, member));
             dropped += last.map_or(0, |at| self.give_up(at));
         }
-        dropped += self.make_room(size(&notification));
+        dropped += self.make_room();
+        dropped += self.make_bytes(size(&notification));
+        if let Some(untold) = self.untold.remove(&member) {
+            notification.news = notification.news.or_untold(untold);
+        }
+        if self.is_full() {
+            self.keep_untold(member, notification.news);
+            return dropped + 1;
+        }
         self.bytes += size(&notification);
         *self.of.entry(member).or_default() += 1;
         self.events
@@ -180,38 +196,93 @@ impl Waiting {
         dropped
     }
 
-    /// Makes room for one event of so many bytes.
-    fn make_room(&mut self, bytes: usize) -> u64 {
+    /// Is there no room for one event more? An empty mailbox takes one always.
+    fn is_full(&self) -> bool {
+        !self.events.is_empty() && self.events.len() >= self.room.events
+    }
+
+    /// Makes room for one event. No end of a member gives way.
+    fn make_room(&mut self) -> u64 {
         let mut dropped = 0;
-        while !self.events.is_empty()
-            && (self.events.len() >= self.room.events
-                || self.bytes.saturating_add(bytes) > self.room.bytes)
+        while self.is_full()
+            && let Some(at) = self.least_worth()
         {
-            dropped += self.give_up(self.least_worth());
+            dropped += self.give_up(at);
         }
         dropped
     }
 
-    /// Which event says least: the oldest notification of the member that has most of them; where nobody has two, the oldest event.
-    fn least_worth(&self) -> usize {
-        let longest = self.of.iter().max_by_key(|(_, count)| **count);
-        let longest = longest.filter(|(_, count)| **count > 1);
-        longest
-            .and_then(|(member, _)| self.events.iter().position(|e| is_of(e, *member)))
-            .unwrap_or(0)
+    /// Makes room for so many bytes. Only notifications have any.
+    fn make_bytes(&mut self, bytes: usize) -> u64 {
+        let mut dropped = 0;
+        while self.bytes.saturating_add(bytes) > self.room.bytes
+            && let Some(at) = self.least_notification()
+        {
+            dropped += self.give_up(at);
+        }
+        dropped
     }
 
+    /// Which event says least: the oldest notification of the member that has most of them; where nobody has two, the oldest
+    /// event that is no end.
+    fn least_worth(&self) -> Option<usize> {
+        let oldest = || self.events.iter().position(|e| !is_end(e));
+        self.oldest_of_several().or_else(oldest)
+    }
+
+    fn least_notification(&self) -> Option<usize> {
+        let is_notification = |e: &_| matches!(e, ObservationEvent::Notification(_));
+        let oldest = || self.events.iter().position(is_notification);
+        self.oldest_of_several().or_else(oldest)
+    }
+
+    fn oldest_of_several(&self) -> Option<usize> {
+        let (member, count) = self.of.iter().max_by_key(|(_, count)| **count)?;
+        let first = || self.events.iter().position(|e| is_of(e, *member));
+        (*count > 1).then(first).flatten()
+    }
+
+    /// An event is not told. What was new about a notification is as new about the next one of its member.
     fn give_up(&mut self, at: usize) -> u64 {
         let Some(event) = self.events.remove(at) else {
             return 0;
         };
         self.gone(&event);
+        if let ObservationEvent::Notification(gone) = event {
+            let mut later = self.events.iter_mut().skip(at);
+            match later.find(|e| is_of(e, gone.member)) {
+                Some(ObservationEvent::Notification(next)) => {
+                    next.news = next.news.or_untold(gone.news);
+                }
+                _ => self.keep_untold(gone.member, gone.news),
+            }
+        }
         1
+    }
+
+    fn keep_untold(&mut self, member: ObservedIndex, news: News) {
+        let old = self.untold.remove(&member).unwrap_or(News::Update);
+        let news = news.or_untold(old);
+        if news != News::Update {
+            self.untold.insert(member, news);
+        }
     }
 }
 
 fn is_of(event: &ObservationEvent, member: ObservedIndex) -> bool {
     matches!(event, ObservationEvent::Notification(n) if n.member == member)
+}
+
+fn is_end_of(event: &ObservationEvent, of: ObservedIndex) -> bool {
+    matches!(event, ObservationEvent::MemberEnded { member, .. } if *member == of)
+}
+
+/// Is something over?
+fn is_end(event: &ObservationEvent) -> bool {
+    matches!(
+        event,
+        ObservationEvent::MemberEnded { .. } | ObservationEvent::Ended(_)
+    )
 }
 
 /// Roughly the memory that a notification takes.

@@ -19,7 +19,7 @@ impl Driver {
         let (slot, events) = mailbox(Room {
             events: self.config.events,
             of_member,
-            ..Room::default()
+            bytes: Room::BYTES,
         });
         self.observations.slots.insert(id, slot);
         events

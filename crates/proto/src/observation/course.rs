@@ -27,28 +27,6 @@ impl Observations {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    pub(crate) fn poll_event(&mut self) -> Option<ObservationEvent> {
-        let event = self.events.pop_front()?;
-        match &event {
-            ObservationEvent::Ended(_) => self.outcomes = self.outcomes.saturating_sub(1),
-            ObservationEvent::Notification(notification) => {
-                self.event_bytes = self.event_bytes.saturating_sub(notification.footprint());
-                let watch = self.watches.get_mut(&notification.observation);
-                if let Some(slot) = watch.and_then(|watch| watch.slot(notification.member)) {
-                    slot.waiting = slot.waiting.saturating_sub(1);
-                }
-            }
-            _ => {}
-        }
-        Some(event)
-    }
-
-    pub(super) fn tell(&mut self, event: ObservationEvent) {
-        if self.events.len() < self.config.events {
-            self.events.push_back(event);
-        }
-    }
-
     /// Looks at one observation: what is due is done.
     pub(super) fn step(&mut self, now: Instant, id: ObservationId) {
         let Some(watch) = self.watches.get_mut(&id) else {

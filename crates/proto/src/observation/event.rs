@@ -147,6 +147,19 @@ pub enum News {
     Update,
 }
 
+impl News {
+    /// What is new about a notification when an earlier one of the same member, with this news, was never told: whoever was
+    /// not heard of before appears with it.
+    #[must_use]
+    pub fn or_untold(self, earlier: Self) -> Self {
+        match (self, earlier) {
+            (Self::First | Self::Joined, _) => self,
+            (_, Self::First | Self::Joined | Self::Returned) => earlier,
+            (_, Self::Update) => self,
+        }
+    }
+}
+
 /// Why a member does not notify (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberEnd {

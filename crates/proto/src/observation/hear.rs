@@ -230,7 +230,7 @@ impl Observations {
         let notification = Notification {
             observation: id,
             member,
-            news: slot.unsaid.take().unwrap_or(news),
+            news,
             from: *arrived.path,
             sender: arrived.sender.clone(),
             response: Response::from(message),
@@ -277,41 +277,6 @@ impl Observations {
             });
             if self.watches.get(&id).is_some_and(Watch::is_one) {
                 self.conclude(now, id, ObservationEnd::ByServer(why));
-            }
-        }
-    }
-
-    /// Hands a notification to the application. If that does not fetch them, the newest of each member replaces its last one.
-    fn deliver(&mut self, id: ObservationId, member: ObservedIndex, notification: Notification) {
-        let room = self.events.len() < self.config.events
-            && self.event_bytes.saturating_add(notification.footprint()) <= self.config.event_bytes;
-        let Some(watch) = self.watches.get_mut(&id) else {
-            return;
-        };
-        let limit = watch.limits.waiting_per_member.max(1);
-        let Some(slot) = watch.slot(member) else {
-            return;
-        };
-        if room && slot.waiting < limit {
-            slot.waiting += 1;
-            watch.notifications += 1;
-            self.event_bytes += notification.footprint();
-            self.events
-                .push_back(ObservationEvent::Notification(notification));
-            return;
-        }
-        slot.dropped = slot.dropped.saturating_add(1);
-        let waiting = slot.waiting > 0;
-        watch.dropped.not_fetched = watch.dropped.not_fetched.saturating_add(1);
-        let of_member = |event: &&mut ObservationEvent| matches!(event, ObservationEvent::Notification(n) if n.observation == id && n.member == member);
-        if waiting
-            && let Some(ObservationEvent::Notification(last)) =
-                self.events.iter_mut().rev().find(of_member)
-        {
-            let (old, new) = (last.footprint(), notification.footprint());
-            if self.event_bytes.saturating_sub(old).saturating_add(new) <= self.config.event_bytes {
-                self.event_bytes = self.event_bytes.saturating_sub(old).saturating_add(new);
-                *last = notification;
             }
         }
     }

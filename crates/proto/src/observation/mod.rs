@@ -30,6 +30,7 @@ mod request;
 mod rounds;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod watch;
 
 use alloc::boxed::Box;

@@ -107,13 +107,14 @@ pub(super) struct Slot {
     pub(super) own: Option<(u32, Box<Asked>)>,
     /// Its last notification, if that came in blocks and the others are not there yet.
     pub(super) body: Option<Box<Arriving>>,
-    /// What was new about notifications that never became whole.
+    /// What was new about notifications that never became whole, or that gave way.
     pub(super) unsaid: Option<News>,
 }
 
 impl Slot {
     /// What was new about a notification that could not be told; an update says no more than any later one does.
     pub(super) fn keep_unsaid(&mut self, news: News) {
+        let news = self.unsaid.take().map_or(news, |old| news.or_untold(old));
         self.unsaid = Some(news).filter(|news| *news != News::Update);
     }
 

@@ -1,8 +1,7 @@
 use std::time::Duration;
 
 use antiphon_proto::{
-    MemberEnd, News, ObservationEnd, ObservationId, ObservationOutcome, Path, Response, Sender,
-    SocketId,
+    MemberEnd, ObservationEnd, ObservationId, ObservationOutcome, Path, Response, Sender, SocketId,
 };
 use antiphon_wire::Code;
 
@@ -47,11 +46,28 @@ fn silent(member: u32) -> ObservationEvent {
     }
 }
 
+fn ended(member: u32) -> ObservationEvent {
+    ObservationEvent::MemberEnded {
+        observation: ID,
+        member: ObservedIndex(member),
+        why: MemberEnd::NotObserved,
+    }
+}
+
+fn new(news: News, event: ObservationEvent) -> ObservationEvent {
+    match event {
+        ObservationEvent::Notification(n) => {
+            ObservationEvent::Notification(Notification { news, ..n })
+        }
+        other => other,
+    }
+}
+
 fn room(events: usize, of_member: u32) -> Room {
     Room {
         events,
         of_member,
-        ..Room::default()
+        bytes: Room::BYTES,
     }
 }
 
@@ -148,11 +164,7 @@ async fn the_outcome_comes_however_full_it_is() {
     for n in 1..=3 {
         slot.put(says(n, 1, b"x"));
     }
-    slot.put(ObservationEvent::MemberEnded {
-        observation: ID,
-        member: ObservedIndex(1),
-        why: MemberEnd::NotObserved,
-    });
+    slot.put(ended(1));
     let outcome = ObservationOutcome {
         observation: ID,
         ended_by: ObservationEnd::Deregistered,
@@ -172,4 +184,95 @@ async fn the_outcome_comes_however_full_it_is() {
     }
     assert_eq!(seen.len(), 3);
     assert!(matches!(seen[2], ObservationEvent::Ended(_)));
+}
+
+/// Everything that waits: member, count and news of a notification, or a member and nothing.
+async fn shown(mailbox: &mut Mailbox) -> Vec<(u32, Option<(u32, News)>)> {
+    let mut seen = Vec::new();
+    while !mailbox.0.waiting().events.is_empty() {
+        seen.push(match mailbox.take().await {
+            Some(ObservationEvent::Notification(n)) => (n.member.0, Some((n.count, n.news))),
+            Some(ObservationEvent::MemberEnded { member, .. }) => (member.0, None),
+            other => panic!("{other:?}"),
+        });
+    }
+    seen
+}
+
+#[tokio::test]
+async fn what_is_new_about_one_that_gives_way_is_told_with_the_next_of_its_member() {
+    // Replaced by its member's newest.
+    let (slot, mut waiting) = mailbox(room(10, 1));
+    slot.put(new(News::Joined, says(1, 1, b"x")));
+    slot.put(new(News::First, says(2, 1, b"x")));
+    assert_eq!(slot.put(says(1, 2, b"x")), 1);
+    assert_eq!(slot.put(says(1, 3, b"x")), 1);
+    let kept = [(2, Some((1, News::First))), (1, Some((3, News::Joined)))];
+    assert_eq!(shown(&mut waiting).await, kept);
+    slot.put(says(1, 4, b"x"));
+    let update = [(1, Some((4, News::Update)))];
+    assert_eq!(shown(&mut waiting).await, update, "told once");
+
+    // Crowded out: the next that waits has it.
+    let (slot, mut waiting) = mailbox(room(3, 16));
+    slot.put(new(News::First, says(1, 1, b"x")));
+    slot.put(says(1, 2, b"x"));
+    slot.put(says(1, 3, b"x"));
+    assert_eq!(slot.put(new(News::First, says(2, 1, b"x"))), 1);
+    let kept = [
+        (1, Some((2, News::First))),
+        (1, Some((3, News::Update))),
+        (2, Some((1, News::First))),
+    ];
+    assert_eq!(shown(&mut waiting).await, kept);
+
+    // Nothing of it waits any more: the next that comes has it. A return says less than that it was never heard of.
+    let (slot, mut waiting) = mailbox(room(1, 16));
+    slot.put(new(News::First, says(1, 1, b"x")));
+    assert_eq!(slot.put(new(News::First, says(2, 1, b"x"))), 1);
+    assert_eq!(slot.put(new(News::Returned, says(1, 2, b"x"))), 1);
+    assert_eq!(shown(&mut waiting).await, [(1, Some((2, News::First)))]);
+    slot.put(says(2, 2, b"x"));
+    assert_eq!(shown(&mut waiting).await, [(2, Some((2, News::First)))]);
+}
+
+#[tokio::test]
+async fn that_a_member_has_ended_gives_way_to_no_value() {
+    let (slot, mut waiting) = mailbox(room(3, 16));
+    slot.put(ended(1));
+    slot.put(new(News::First, says(2, 1, b"x")));
+    slot.put(ended(3));
+    assert_eq!(slot.put(says(4, 1, b"x")), 1);
+    assert_eq!(slot.put(ended(5)), 1);
+    // Only ends are left: what else comes has no room, and what is new about it waits.
+    assert_eq!(slot.put(new(News::Joined, says(2, 2, b"x"))), 1);
+    assert_eq!((slot.put(silent(9)), slot.put(stale(9))), (1, 1));
+    assert_eq!(shown(&mut waiting).await, [(1, None), (3, None), (5, None)]);
+    slot.put(says(2, 3, b"x"));
+    assert_eq!(slot.put(stale(9)), 0, "none of it waits");
+    waiting.take().await;
+    waiting.take().await;
+    slot.put(says(2, 4, b"x"));
+    let update = [(2, Some((4, News::Update)))];
+    assert_eq!(shown(&mut waiting).await, update);
+    // Among ends, an older one of the same member goes first, then the oldest.
+    for member in [1, 2, 3] {
+        assert_eq!(slot.put(ended(member)), 0);
+    }
+    assert_eq!((slot.put(ended(2)), slot.put(ended(4))), (1, 1));
+    assert_eq!(shown(&mut waiting).await, [(3, None), (2, None), (4, None)]);
+}
+
+#[tokio::test]
+async fn bytes_are_taken_from_values_and_not_from_ends() {
+    let big = vec![0; 3 * size_of::<Notification>()];
+    let (slot, mut waiting) = mailbox(Room {
+        bytes: 2 * size_of::<Notification>(),
+        ..room(10, 16)
+    });
+    slot.put(ended(1));
+    slot.put(says(2, 1, b""));
+    assert_eq!(slot.put(says(3, 1, &big)), 1, "at least one, however large");
+    let update = |count| Some((count, News::Update));
+    assert_eq!(shown(&mut waiting).await, [(1, None), (3, update(1))]);
 }

@@ -102,6 +102,130 @@ fn what_is_not_fetched_is_replaced_by_what_is_newer_and_costs_nobody_else() {
 }
 
 #[test]
+fn what_is_new_about_a_notification_that_gives_way_is_told_with_the_one_that_replaces_it() {
+    let mut request = of_group();
+    request.limits.waiting_per_member = 1;
+    let (mut client, _) = observing(request);
+    client.notify(11, 1, b"a");
+    client.notify(12, 1, b"x");
+    client.notify(11, 2, b"b");
+    client.notify(11, 3, b"c");
+    let heard = client.heard();
+    assert_eq!(
+        heard,
+        [
+            (1, News::First, Some(1), b"x".to_vec()),
+            (0, News::First, Some(3), b"c".to_vec()),
+        ]
+    );
+    client.notify(11, 4, b"d");
+    assert_eq!(client.heard()[0].1, News::Update, "told once");
+    // One that was silent is back, and says more before anybody looks.
+    client.pass(secs(60 + 16));
+    client.events();
+    client.notify(11, 5, b"e");
+    client.notify(11, 6, b"f");
+    let returned = (0, News::Returned, Some(6), b"f".to_vec());
+    assert_eq!(client.heard(), [returned]);
+}
+
+#[test]
+fn what_is_new_about_one_that_finds_no_room_is_told_with_the_next() {
+    let mut config = EndpointConfig::default();
+    config.observations.events = 2;
+    let (mut client, _) = observing_with(config, of_group());
+    for n in [11, 12, 13] {
+        client.notify(n, 1, b"x");
+    }
+    client.notify(13, 2, b"y");
+    assert_eq!(client.heard().len(), 2);
+    client.notify(13, 3, b"z");
+    client.notify(13, 4, b"z");
+    let heard: Vec<_> = client.heard().iter().map(|(m, n, ..)| (*m, *n)).collect();
+    assert_eq!(heard, [(2, News::First), (2, News::Update)]);
+}
+
+#[test]
+fn the_end_of_a_member_takes_room_from_values_and_from_no_other_end() {
+    let mut config = EndpointConfig::default();
+    config.observations.events = 4;
+    let (mut client, _) = observing_with(config, of_group());
+    client.notify(11, 1, b"one");
+    client.notify(12, 1, b"x");
+    client.notify(12, 2, b"y");
+    client.notify(12, 3, b"z");
+    let last_word = |client: &mut Client, n| {
+        let says = client.says(None, b"over").bytes();
+        client.bench.hear(way(n), &says);
+    };
+    let shown = |client: &mut Client| -> Vec<_> {
+        let short = |event| match event {
+            ObservationEvent::Notification(n) => (n.member.0, n.number, Some(n.news)),
+            ObservationEvent::MemberEnded { member, .. } => (member.0, None, None),
+            other => panic!("{other:?}"),
+        };
+        client.events().into_iter().map(short).collect()
+    };
+    // Its last word replaces what it said before; the oldest of the one that has most makes room for its end.
+    last_word(&mut client, 11);
+    let update = (1, Some(3), Some(News::Update));
+    assert_eq!(
+        shown(&mut client),
+        [
+            (1, Some(2), Some(News::First)),
+            update,
+            (0, None, Some(News::First)),
+            (0, None, None)
+        ]
+    );
+    // With one of each, the oldest gives way, and ends stay.
+    for n in [21, 22, 23, 24] {
+        client.notify(n, 1, b"v");
+    }
+    for n in [21, 22, 23, 24] {
+        last_word(&mut client, n);
+    }
+    let ends: Vec<_> = (2..6).map(|member| (member, None, None)).collect();
+    assert_eq!(shown(&mut client), ends);
+    let reports: Vec<_> = (2..6)
+        .map(|n| client.bench.endpoint.observed(client.id, ObservedIndex(n)))
+        .map(|report| report.unwrap().dropped)
+        .collect();
+    assert_eq!(reports, [2; 4]);
+    client.notify(21, 2, b"again");
+    let back = (2, Some(2), Some(News::First));
+    assert_eq!(shown(&mut client), [back], "nobody has heard of it yet");
+}
+
+#[test]
+fn an_older_end_of_a_member_gives_way_to_its_newer_one_and_nothing_else() {
+    let mut config = EndpointConfig::default();
+    config.observations.events = 2;
+    let (mut client, _) = observing_with(config, of_group());
+    for (n, code) in [
+        (11, Code::NOT_FOUND),
+        (12, Code::NOT_FOUND),
+        (11, Code::FORBIDDEN),
+    ] {
+        client.notify(n, 1, b"v");
+        let says = Says {
+            code,
+            ..client.says(None, b"")
+        };
+        client.bench.hear(way(n), &says.bytes());
+    }
+    let says = client.says(None, b"over").bytes();
+    client.bench.hear(way(13), &says);
+    let ended = |member, code| ObservationEvent::MemberEnded {
+        observation: client.id,
+        member: ObservedIndex(member),
+        why: MemberEnd::Error(code),
+    };
+    let expected = [ended(1, Code::NOT_FOUND), ended(0, Code::FORBIDDEN)];
+    assert_eq!(client.events(), expected);
+}
+
+#[test]
 fn the_bytes_that_wait_have_a_limit() {
     let mut config = EndpointConfig::default();
     config.observations.event_bytes = 2_000;
