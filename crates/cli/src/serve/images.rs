@@ -236,6 +236,10 @@ impl Telling {
                 let text = format!("asks for {missing} blocks");
                 ("repairing", Some(id), text)
             }
+            DeviceEvent::Waiting { id, missing } => {
+                let text = format!("waits for the distributor: {missing} blocks are missing");
+                ("waiting", Some(id), text)
+            }
             DeviceEvent::Verified(id) => ("verified", Some(id), "verified".to_owned()),
             DeviceEvent::Activated(id) => ("activated", Some(id), "activated".to_owned()),
             DeviceEvent::Failed { id, why } => {

@@ -36,9 +36,16 @@ pub struct DeviceConfig {
     pub note_blocks: u32,
     /// ...or so long after the first of them, by default 5 s. What is not noted is received again after a restart.
     pub note_after: Duration,
-    /// A distributor that was not heard for so long is silent, by default 100 s: the device asks for what it misses on its own, and
-    /// another distributor may take its place.
+    /// A distributor that was not heard for so long is silent, by default 100 s, 1 s at least: the device asks for what it misses on
+    /// its own, until it hears a notice or a block again, and another distributor may take its place.
+    ///
+    /// It is longer where messages are rare: 12 times the longest gap between messages of this distribution of late, where one gap
+    /// counts for twice the longest before it at most, and each message lets a sixteenth be forgotten. After the first message,
+    /// when nothing is known of the gaps, it is 12 times this.
     pub silence: Duration,
+    /// Nobody has to be silent for longer than this, however rare messages are; by default 6 h, not less than
+    /// [`silence`](Self::silence). At 1 byte per second a block of 1,024 bytes comes every 19 minutes, and 12 times that are 4 h.
+    pub max_silence: Duration,
     /// An announcement is looked at so often at most, by default every second: the application is asked no more often.
     pub consider_every: Duration,
     /// What failed or was refused is tried again when it is announced so much later, by default 1 h.
@@ -48,8 +55,15 @@ pub struct DeviceConfig {
     /// After a failed request for repair the device waits a random time up to this, doubled with each failure in a row; by default
     /// 10 s.
     pub backoff: Duration,
-    /// The device waits so long at most, also when the distributor says longer; by default 5 min.
+    /// The longest such time, however many fail; by default 5 min, not less than [`backoff`](Self::backoff).
     pub max_backoff: Duration,
+    /// When the distributor says that it is to be asked later (5.03 or 4.29 with Max-Age), the device waits so long at most, and the
+    /// random time in addition; by default 1 h, 1 s at least.
+    pub max_later: Duration,
+    /// After so many failed requests for repair in a row the device asks no more, nor after one answer 4.04 of the distributor: it
+    /// keeps what it has and waits until it hears a notice or a block of the distribution, and another distributor may take its
+    /// place. By default 16, at least 1.
+    pub max_failures: u32,
     /// What happens when another image is announced.
     pub contention: Contention,
 }
@@ -64,11 +78,14 @@ impl Default for DeviceConfig {
             note_blocks: 64,
             note_after: Duration::from_secs(5),
             silence: Duration::from_secs(100),
+            max_silence: Duration::from_secs(6 * 3600),
             consider_every: Duration::from_secs(1),
             retry_after: Duration::from_secs(3600),
             max_corrupted: 256,
             backoff: Duration::from_secs(10),
             max_backoff: Duration::from_secs(300),
+            max_later: Duration::from_secs(3600),
+            max_failures: 16,
             contention: Contention::First,
         }
     }
@@ -187,6 +204,14 @@ pub enum DeviceEvent {
     },
     /// The device begins to ask for what it misses.
     Repairing {
+        /// The image.
+        id: ImageId,
+        /// So many blocks are missing.
+        missing: u32,
+    },
+    /// The device asks no more, because nobody answers or the distributor knows nothing of the image: it keeps what it has and
+    /// waits until it hears of the image again.
+    Waiting {
         /// The image.
         id: ImageId,
         /// So many blocks are missing.

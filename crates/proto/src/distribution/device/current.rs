@@ -2,12 +2,13 @@
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use antiphon_wire::Code;
 
+use super::DeviceConfig;
 use super::config::RepairId;
 use super::record::{Noted, Record};
+use super::rhythm::Rhythm;
 use super::task::KeptBlock;
 use crate::distribution::announcement::{Announcement, ImageId};
 use crate::distribution::block_set::BlockSet;
@@ -70,6 +71,36 @@ pub(super) enum Stage {
     },
 }
 
+/// Are blocks that are missing asked for, and from when on?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// No: they come by multicast.
+    Not,
+    /// The distributor said that it is time.
+    Told(Instant),
+    /// The distributor is silent. No longer when it is heard.
+    Alone(Instant),
+    /// No more: nobody has them. Until the distributor is heard.
+    GaveUp,
+}
+
+impl Asking {
+    /// When the next request may go.
+    pub(super) fn at(self) -> Option<Instant> {
+        match self {
+            Self::Told(at) | Self::Alone(at) => Some(at),
+            Self::Not | Self::GaveUp => None,
+        }
+    }
+
+    /// The next one goes at this time, if any does.
+    pub(super) fn put_off(&mut self, until: Instant) {
+        if let Self::Told(at) | Self::Alone(at) = self {
+            *at = until;
+        }
+    }
+}
+
 /// The distribution that a device takes part in, or took part in last.
 #[derive(Debug)]
 pub(super) struct Current {
@@ -81,7 +112,10 @@ pub(super) struct Current {
     pub(super) stage: Stage,
     /// Not known after a restart, until it announces again.
     pub(super) from: Option<Distributor>,
+    /// When anything came from its distributor, answers included.
     pub(super) heard_at: Instant,
+    /// When messages to the group came.
+    pub(super) rhythm: Rhythm,
     /// Blocks in the storage.
     pub(super) have: BlockSet,
     /// These, and those on their way there.
@@ -99,8 +133,7 @@ pub(super) struct Current {
     /// Spans whose blocks are all there, to be verified.
     pub(super) complete: Vec<u32>,
     pub(super) corrupted: u32,
-    /// When the next request for repair goes; `None`: not yet time for repairs.
-    pub(super) ask_at: Option<Instant>,
+    pub(super) asking: Asking,
     pub(super) asked: Option<(RepairId, u32)>,
     /// No block below this is missing.
     pub(super) cursor: u32,
@@ -124,6 +157,7 @@ impl Current {
             stage,
             from: None,
             heard_at: now,
+            rhythm: Rhythm::new(now),
             claimed: have.clone(),
             have,
             queue: Vec::new(),
@@ -135,7 +169,7 @@ impl Current {
             verified: BlockSet::new(0),
             complete: Vec::new(),
             corrupted: 0,
-            ask_at: None,
+            asking: Asking::Not,
             asked: None,
             cursor: 0,
             failures: 0,
@@ -167,9 +201,26 @@ impl Current {
         self.from.as_ref().is_some_and(|from| from.is(heard))
     }
 
-    /// Was nothing heard of the distributor for this long?
-    pub(super) fn is_silent(&self, now: Instant, silence: Duration) -> bool {
-        self.heard_at + silence <= now
+    /// The distributor that is listened to from now on.
+    pub(super) fn begin_with(&mut self, now: Instant, from: Distributor) {
+        self.from = Some(from);
+        self.heard_at = now;
+        self.rhythm = Rhythm::new(now);
+        (self.asking, self.asked) = (Asking::Not, None); // it was asked of another one
+    }
+
+    /// A notice or a block came from its distributor: what is missing may come by multicast.
+    pub(super) fn hear(&mut self, now: Instant, config: &DeviceConfig) {
+        self.heard_at = now;
+        self.rhythm.hear(now, config);
+        if let Asking::Alone(_) | Asking::GaveUp = self.asking {
+            self.asking = Asking::Not;
+        }
+    }
+
+    /// Is its distributor silent, or has it nothing any more?
+    pub(super) fn is_silent(&self, now: Instant, config: &DeviceConfig) -> bool {
+        self.asking == Asking::GaveUp || self.heard_at + self.rhythm.silence(config) <= now
     }
 
     /// Room in the queue, given how many blocks may wait.
@@ -178,8 +229,9 @@ impl Current {
     }
 
     /// When repairs begin though nobody said so.
-    pub(super) fn silent_at(&self, silence: Duration) -> Option<Instant> {
-        let waits = self.is_open() && self.from.is_some() && self.ask_at.is_none();
+    pub(super) fn silent_at(&self, config: &DeviceConfig) -> Option<Instant> {
+        let waits = self.is_open() && self.from.is_some() && self.asking == Asking::Not;
+        let silence = self.rhythm.silence(config);
         (waits && !self.claimed.is_full()).then_some(self.heard_at + silence)
     }
 
@@ -252,6 +304,6 @@ impl Current {
         self.complete = Vec::new();
         self.with_worker = 0;
         (self.note_at, self.note_due, self.unnoted) = (None, false, 0);
-        (self.ask_at, self.asked) = (None, None);
+        (self.asking, self.asked) = (Asking::Not, None);
     }
 }

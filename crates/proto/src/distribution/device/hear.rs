@@ -1,8 +1,10 @@
 //! What a device hears: notices and blocks.
 
+use core::time::Duration;
+
 use antiphon_wire::Code;
 
-use super::current::{Considering, Current, Distributor, Stage};
+use super::current::{Asking, Considering, Current, Distributor, Stage};
 use super::task::KeptBlock;
 use super::{Contention, Device, DeviceEvent, DeviceFailure};
 use crate::distribution::announcement::{Announcement, ImageId};
@@ -27,9 +29,10 @@ impl Device {
 
     fn announced(&mut self, now: Instant, heard: &Heard<'_>, it: &Announcement) -> Code {
         let id = it.id();
-        let silence = self.config.silence;
-        let silent = |it: &Current| it.is_silent(now, silence);
-        let silent = self.current.as_ref().is_some_and(silent);
+        let silent = match &self.current {
+            Some(current) => current.is_silent(now, &self.config),
+            None => false,
+        };
         match &mut self.current {
             Some(current) if current.id == id => match current.stage {
                 Stage::Activated => return Code::CHANGED,
@@ -38,7 +41,7 @@ impl Device {
                 _ => match &mut current.from {
                     Some(from) if from.may_be(heard) => {
                         *from = Distributor::of(heard);
-                        current.heard_at = now;
+                        current.hear(now, &self.config);
                         return Code::CHANGED;
                     }
                     Some(_) if !silent => {
@@ -131,10 +134,10 @@ impl Device {
             self.counters.foreign += 1;
             return Code::FORBIDDEN;
         }
-        current.heard_at = now;
+        current.hear(now, &self.config);
         match window {
-            0 => current.ask_at = None, // another pass comes: it may bring what is missing
-            seconds => self.begin_repair(now, core::time::Duration::from_secs(seconds.into())),
+            0 => current.asking = Asking::Not, // another pass comes: it may bring what is missing
+            seconds => self.begin_repair(now, Duration::from_secs(seconds.into()), Asking::Told),
         }
         Code::CHANGED
     }
@@ -188,7 +191,7 @@ impl Device {
             self.counters.foreign += 1;
             return Code::FORBIDDEN;
         }
-        current.heard_at = now;
+        current.hear(now, &self.config);
         self.take(block, bytes)
     }
 

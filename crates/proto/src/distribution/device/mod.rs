@@ -5,6 +5,7 @@ mod current;
 mod hear;
 mod record;
 mod repair;
+mod rhythm;
 mod task;
 mod work;
 
@@ -18,7 +19,7 @@ pub use config::{
 };
 pub use task::{Task, TaskResult};
 
-use self::current::{Considering, Current, Stage};
+use self::current::{Asking, Considering, Current, Stage};
 use self::work::What;
 use super::announcement::ImageId;
 use super::heard::Heard;
@@ -160,7 +161,6 @@ impl Device {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let silence = self.config.silence;
         let Some(current) = &mut self.current else {
             return;
         };
@@ -168,8 +168,9 @@ impl Device {
             current.note_at = None;
             current.note_due = true;
         }
-        if current.silent_at(silence).is_some_and(|at| at <= now) {
-            self.begin_repair(now, silence / 10);
+        if current.silent_at(&self.config).is_some_and(|at| at <= now) {
+            let window = current.rhythm.silence(&self.config) / 10;
+            self.begin_repair(now, window, Asking::Alone);
         }
     }
 
@@ -178,7 +179,7 @@ impl Device {
         let current = self.current.as_ref()?;
         [
             current.note_at,
-            current.silent_at(self.config.silence),
+            current.silent_at(&self.config),
             current.repair_at(self.config.waiting),
         ]
         .into_iter()
@@ -220,12 +221,12 @@ impl Device {
     }
 
     /// Requests for repair begin within `window`, unless they have begun.
-    fn begin_repair(&mut self, now: Instant, window: Duration) {
+    fn begin_repair(&mut self, now: Instant, window: Duration, why: fn(Instant) -> Asking) {
         let delay = self.rng.duration_up_to(window);
         let Some(current) = &mut self.current else {
             return;
         };
-        if !current.begin_repair(now + delay) {
+        if !current.begin_repair(why(now + delay)) {
             return;
         }
         let (id, missing) = (current.id, current.total - current.have.len());

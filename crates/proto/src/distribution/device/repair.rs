@@ -4,14 +4,24 @@ use core::time::Duration;
 
 use antiphon_wire::{Code, OptionNumber, decode_uint};
 
-use super::current::Current;
-use super::{Device, Repair, RepairId};
+use super::current::{Asking, Current};
+use super::{Device, DeviceEvent, Repair, RepairId};
 use crate::identity::Sender;
 use crate::message::Response;
 use crate::time::Instant;
 
 /// Max-Age of a response that does not say (RFC 7252 section 5.10.5).
 const DEFAULT_MAX_AGE: u32 = 60;
+
+/// What came of a request for repair.
+enum Outcome {
+    Taken,
+    /// The distributor says that it is to be asked again in this time.
+    Later(Duration),
+    /// The distributor knows nothing of the image: it cancelled, or has another one.
+    Unknown,
+    Failed,
+}
 
 impl Device {
     /// The next request for a block that is missing.
@@ -53,60 +63,66 @@ impl Device {
         current.asked = None;
         let expected = current.from.as_ref().map(|from| &from.sender);
         let answer = answer.filter(|(_, sender)| expected == Some(*sender));
-        let later = match answer {
+        let outcome = match answer {
             Some((response, _)) if response.code == Code::CONTENT => {
                 current.heard_at = now;
                 let already = current.claimed.contains(block);
                 match self.take(block, &response.payload) {
                     Code::CHANGED => {
                         self.counters.repaired += u64::from(!already);
-                        None
+                        Outcome::Taken
                     }
-                    _ => Some(Duration::ZERO),
+                    _ => Outcome::Failed,
                 }
             }
             Some((response, _)) if is_later(response.code) => {
                 current.heard_at = now;
-                Some(max_age(response))
+                Outcome::Later(max_age(response))
             }
-            _ => Some(Duration::ZERO),
+            Some((response, _)) if response.code == Code::NOT_FOUND => Outcome::Unknown,
+            _ => Outcome::Failed,
         };
-        match later {
-            None => {
-                if let Some(current) = &mut self.current {
-                    current.failures = 0;
-                    current.ask_at = current.ask_at.map(|_| now);
-                }
-            }
-            Some(wait) => {
-                self.counters.unanswered += 1;
-                self.ask_later(now, wait);
-            }
-        }
+        self.ask_on(now, outcome);
     }
 
-    /// Asks again after `wait` and a random time that doubles with each failure.
-    fn ask_later(&mut self, now: Instant, wait: Duration) {
+    /// Whether and when it asks again.
+    fn ask_on(&mut self, now: Instant, outcome: Outcome) {
         let Some(current) = &mut self.current else {
             return;
         };
-        let most = self.config.max_backoff;
-        let doubled = 1 << current.failures.min(16);
-        let spread = self.config.backoff.saturating_mul(doubled).min(most);
-        let delay = wait.min(most) + self.rng.duration_up_to(spread);
-        if wait.is_zero() {
-            current.failures = current.failures.saturating_add(1);
+        let config = &self.config;
+        let failures = current.failures;
+        current.failures = match outcome {
+            Outcome::Taken | Outcome::Later(_) => 0,
+            Outcome::Failed | Outcome::Unknown => failures.saturating_add(1),
+        };
+        let wait = match outcome {
+            Outcome::Taken => return current.asking.put_off(now),
+            Outcome::Later(wait) => wait.min(config.max_later),
+            Outcome::Failed | Outcome::Unknown => Duration::ZERO,
+        };
+        self.counters.unanswered += 1;
+        let nobody_has_it =
+            matches!(outcome, Outcome::Unknown) || current.failures >= config.max_failures;
+        if nobody_has_it && current.asking.at().is_some() {
+            current.asking = Asking::GaveUp;
+            let (id, missing) = (current.id, current.total - current.have.len());
+            return self.event(DeviceEvent::Waiting { id, missing });
         }
-        current.ask_at = current.ask_at.map(|_| now + delay);
+        // a random time that doubles with each failure
+        let doubled = 1 << failures.min(16);
+        let spread = config.backoff.saturating_mul(doubled);
+        let delay = wait + self.rng.duration_up_to(spread.min(config.max_backoff));
+        current.asking.put_off(now + delay);
     }
 }
 
 impl Current {
-    /// Repairs begin at this time, unless they have begun or nothing is missing.
-    pub(super) fn begin_repair(&mut self, at: Instant) -> bool {
-        let begin = self.is_open() && self.ask_at.is_none() && !self.claimed.is_full();
+    /// Repairs begin so, unless they have begun or nothing is missing.
+    pub(super) fn begin_repair(&mut self, asking: Asking) -> bool {
+        let begin = self.is_open() && self.asking.at().is_none() && !self.claimed.is_full();
         if begin {
-            self.ask_at = Some(at);
+            self.asking = asking;
             self.failures = 0;
         }
         begin
@@ -115,7 +131,8 @@ impl Current {
     /// When the next request for repair may go; not while as many blocks as may wait do.
     pub(super) fn repair_at(&self, waiting: usize) -> Option<Instant> {
         let may = self.is_open() && self.asked.is_none() && !self.claimed.is_full();
-        self.ask_at.filter(|_| may && self.has_room(waiting))
+        let at = self.asking.at();
+        at.filter(|_| may && self.has_room(waiting))
     }
 }
 

@@ -239,10 +239,7 @@ impl Device {
             self.replace(now, it.announcement, Stage::Preparing, none);
         }
         if let Some(current) = &mut self.current {
-            current.from = Some(it.from);
-            current.heard_at = now;
-            current.asked = None; // asked of another one
-            current.ask_at = None;
+            current.begin_with(now, it.from);
         }
         self.event(accepted);
     }

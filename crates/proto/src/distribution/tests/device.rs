@@ -6,6 +6,7 @@ mod hostile;
 mod receiving;
 mod repair;
 mod restart;
+mod silence;
 
 use core::net::SocketAddr;
 use core::time::Duration;

@@ -206,7 +206,7 @@ proptest! {
         rig.sender = senders[0].clone();
         rig.work();
         rig.pass(Duration::from_secs(3600));
-        rig.pass(Duration::from_secs(3600));
+        rig.pass(rig.config.max_silence);
         let fresh = Content::new(777, Some(3));
         rig.announce(&fresh);
         rig.pass(Duration::from_secs(2));
