@@ -101,19 +101,22 @@ impl Device {
         it.content_size() <= self.config.max_content && it.blocks() <= self.config.max_blocks
     }
 
-    /// Says that it is not taken; one that is under way stays.
+    /// Says that it is not taken. One that is under way stays, unless it is this one, kept over a restart and accepted no more.
     pub(super) fn refuse(&mut self, now: Instant, it: Announcement, why: DeviceFailure) {
         let id = it.id();
-        let busy = self
-            .current
-            .as_ref()
-            .is_some_and(|current| !current.state().is_final());
-        if !busy {
-            let stage = Stage::Failed {
-                code: why.code(),
-                retry_at: now + self.config.retry_after,
-            };
-            self.replace(now, it, stage, BlockSet::new(0));
+        match &self.current {
+            Some(current) if !current.state().is_final() => {
+                if current.id == id && current.from.is_none() {
+                    return self.fail(now, why);
+                }
+            }
+            _ => {
+                let stage = Stage::Failed {
+                    code: why.code(),
+                    retry_at: now + self.config.retry_after,
+                };
+                self.replace(now, it, stage, BlockSet::new(0));
+            }
         }
         self.event(DeviceEvent::Failed { id, why });
     }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::current::Stage;
+use super::current::{Current, Stage};
 use super::record::{Noted, Record};
 use super::task::{Done, Job};
 use super::{Device, DeviceEvent, DeviceFailure, Task, TaskResult};
@@ -218,6 +218,11 @@ impl Device {
         let Some(it) = self.considering.take_if(|it| it.serial == serial) else {
             return; // cancelled meanwhile
         };
+        let in_use = |it: &Current| it.stage == Stage::Activated;
+        let same = self.current.as_ref().filter(|current| current.id == it.id);
+        if same.is_some_and(in_use) {
+            return; // complete when the device was restarted, and taken into use meanwhile
+        }
         match done {
             Done::Accepted(Ok(())) => {}
             Done::Accepted(Err(refusal)) => {

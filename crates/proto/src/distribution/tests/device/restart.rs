@@ -44,9 +44,87 @@ fn what_is_no_more_permitted_after_a_restart_does_not_go_on() {
     rig.restart();
     rig.application.refuses = Some(Refusal::Permission);
     rig.announce(&content);
+    let refused = (DeviceState::Failed, Some(Code::NOT_ACCEPTABLE));
+    assert_eq!(rig.state(), refused);
+    let why = DeviceFailure::Refused(Refusal::Permission);
+    let id = content.id();
+    assert_eq!(rig.events.last(), Some(&DeviceEvent::Failed { id, why }));
     rig.send(&content, 64..100);
-    assert_eq!(rig.device.status().have, 64);
-    assert_eq!(rig.device.counters().foreign, 36);
+    assert_eq!(rig.device.status().have, 0);
+    assert!(rig.memory.state().content.is_empty(), "discarded");
+    rig.restart();
+    assert_eq!(rig.state(), refused, "noted");
+    // another distributor that is refused disturbs nobody
+    let other = Content::new(500, None);
+    rig.application.refuses = None;
+    rig.pass(Duration::from_secs(1));
+    rig.announce(&other);
+    rig.send(&other, 0..3);
+    rig.sender = member(b"another");
+    rig.pass(Duration::from_secs(100));
+    rig.application.refuses = Some(Refusal::Permission);
+    rig.announce(&other);
+    assert_eq!(rig.state(), (DeviceState::Receiving, None));
+    rig.sender = member(b"distributor");
+    rig.send(&other, 3..8);
+    assert!(rig.is_activated(&other));
+}
+
+#[test]
+fn a_complete_image_that_is_refused_after_a_restart_is_not_activated() {
+    let content = Content::new(500, None);
+    for refused in [true, false] {
+        let mut rig = Rig::new();
+        rig.announce(&content);
+        rig.send(&content, 0..7);
+        rig.group(&block_of(&content, 7));
+        rig.work_once(); // stored and noted: complete
+        rig.device = Device::new(rig.config.clone(), [2; 32]);
+        rig.work_once(); // read
+        let (work, task) = rig.device.poll_work().unwrap(); // verifies
+        if refused {
+            rig.application.refuses = Some(Refusal::Permission);
+        }
+        rig.group(&announce(&content));
+        let result = task.perform(&mut rig.memory, &mut rig.application);
+        rig.device.work_done(rig.now, work, result);
+        rig.work();
+        assert_eq!(rig.application.asked.len(), 2);
+        assert_eq!(rig.application.activations, usize::from(!refused));
+        match refused {
+            true => assert_eq!(rig.state().1, Some(Code::NOT_ACCEPTABLE)),
+            false => assert!(rig.is_activated(&content)),
+        }
+    }
+}
+
+#[test]
+fn what_the_application_says_of_an_image_that_is_in_use_meanwhile_counts_for_nothing() {
+    let content = Content::new(500, None);
+    for refuses in [None, Some(Refusal::Version)] {
+        let mut rig = Rig::new();
+        rig.announce(&content);
+        rig.send(&content, 0..7);
+        rig.group(&block_of(&content, 7));
+        rig.work_once();
+        rig.device = Device::new(rig.config.clone(), [2; 32]);
+        let (work, task) = loop {
+            let (work, task) = rig.device.poll_work().unwrap();
+            if rig.state().0 == DeviceState::Activating {
+                break (work, task);
+            }
+            let result = task.perform(&mut rig.memory, &mut rig.application);
+            rig.device.work_done(rig.now, work, result);
+        };
+        rig.group(&announce(&content));
+        let result = task.perform(&mut rig.memory, &mut rig.application);
+        rig.device.work_done(rig.now, work, result);
+        rig.application.refuses = refuses;
+        rig.work();
+        assert_eq!(rig.application.asked.len(), 2);
+        assert!(rig.is_activated(&content), "{refuses:?}");
+        assert_eq!(rig.memory.state().prepared, 1);
+    }
 }
 
 #[test]
