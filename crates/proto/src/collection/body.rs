@@ -3,10 +3,12 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use antiphon_wire::{Code, Message, OptionNumber, Type};
 
 use super::conduct::{Arrived, body_len};
+use super::line::Rank;
 use super::outcome::{AnswerProgress, CollectionEvent, How, Rejection, Verdict};
 use super::question::{Phase, Question};
 use super::request::Security;
@@ -18,10 +20,8 @@ use crate::identity::Sender;
 use crate::message::{Options, Request, Response};
 use crate::path::{Path, Route};
 use crate::security::Protection;
+use crate::shares::Holder;
 use crate::time::Instant;
-
-/// So many first blocks wait at most for their turn.
-const WAITING: usize = 1_024;
 
 /// An answer of several blocks.
 #[derive(Debug)]
@@ -58,6 +58,10 @@ impl Body {
         &self.sender
     }
 
+    fn rank(&self) -> Rank {
+        rank(self.member, &self.sender, &self.path)
+    }
+
     /// Is this the same responder?
     fn is_of(&self, arrived: &Arrived<'_>) -> bool {
         match (self.member, &self.sender) {
@@ -84,6 +88,18 @@ pub(crate) struct BodyWanted {
     pub(crate) transfer: Box<Transfer>,
     /// What is to be asked next.
     pub(crate) request: Request,
+    pub(crate) rank: Rank,
+    /// It gives way to others that wait when it has not come further within this time.
+    pub(crate) within: Duration,
+    /// When it is given up, if it was begun before.
+    pub(crate) deadline: Option<Instant>,
+}
+
+fn rank(member: Option<MemberIndex>, sender: &Sender, path: &Path) -> Rank {
+    match member.is_some() || sender.is_proven() {
+        true => Rank::Known,
+        false => Rank::Stranger(Holder::of(path.peer.ip())),
+    }
 }
 
 impl Question {
@@ -119,7 +135,8 @@ impl Collections {
             return Some(Verdict::Dropped);
         }
         let room = question.responders.expected() + question.responders.room_for_others();
-        if question.bodies.len() >= room || self.bodies.len() >= WAITING {
+        let rank = rank(arrived.member, arrived.sender, arrived.path);
+        if question.bodies.len() >= room || !self.line.has_room(rank) {
             question.responders.dropped.no_room += 1;
             return Some(Verdict::Dropped);
         }
@@ -191,7 +208,7 @@ impl Collections {
                 super::protected::member_of(group, identity)
             }
         };
-        self.bodies.push_back(BodyWanted {
+        self.line.push(BodyWanted {
             collection: id,
             n,
             path: body.path,
@@ -205,17 +222,38 @@ impl Collections {
             protection,
             transfer,
             request,
+            rank: body.rank(),
+            within: question
+                .rtt
+                .saturating_add(self.config.transmission.ack_timeout()),
+            deadline: None,
         });
     }
 
     /// Is there an answer whose other blocks are to be fetched?
     pub(crate) fn wants_bodies(&self) -> bool {
-        !self.bodies.is_empty()
+        self.line.len() > 0
     }
 
-    /// The next answer whose other blocks are to be fetched.
-    pub(crate) fn poll_body(&mut self) -> Option<BodyWanted> {
-        self.bodies.pop_front()
+    /// What is kept of answers that were begun and wait again.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.line.bytes()
+    }
+
+    /// The next answer whose other blocks are to be fetched, `at_once` with those that are under way.
+    pub(crate) fn poll_body(&mut self, under_way: &[Rank], at_once: usize) -> Option<BodyWanted> {
+        self.line.next(under_way, at_once)
+    }
+
+    /// An answer that has not come further waits for its next turn.
+    pub(crate) fn wait_again(&mut self, wanted: BodyWanted) {
+        self.line.push(wanted);
+    }
+
+    /// From where the first block of this answer came; `None` if nobody waits for it any more.
+    pub(crate) fn body_from(&self, id: CollectionId, n: u32) -> Option<Path> {
+        let body = self.questions.get(&id)?.bodies.get(n as usize)?;
+        body.open.then_some(body.path)
     }
 
     /// An answer has come further.

@@ -104,6 +104,7 @@ impl Collections {
             challenged: Challenged::default(),
             completion: request.completion,
             end: request.end,
+            rtt: request.rtt,
             patience: request.rtt.saturating_add(request.leisure),
             exchange_span: self.config.transmission.max_transmit_wait(),
             token_reuse,
@@ -400,7 +401,7 @@ impl Collections {
         self.cancelled
             .extend(strangers.into_iter().map(|n| (id, Asking::Stranger(n))));
         if matches!(was, Phase::Late(_)) || !question.goes_on_late(ended_by) {
-            self.bodies.retain(|wanted| wanted.collection != id);
+            self.line.forget(id);
             let bodies = question.open_bodies();
             self.cancelled.extend(bodies.map(|n| (id, Asking::Body(n))));
             self.forget_together(now, &mut question);

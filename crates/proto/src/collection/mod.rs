@@ -28,6 +28,7 @@ mod body;
 mod cached;
 mod conduct;
 mod config;
+mod line;
 mod outcome;
 mod protected;
 mod question;
@@ -65,6 +66,7 @@ pub use cached::Caching;
 pub(crate) use cached::{changes, note_change};
 pub(crate) use conduct::body_len;
 pub use config::CollectionConfig;
+pub(crate) use line::Rank;
 pub use outcome::{
     Answer, AnswerPolicy, AnswerProgress, AnsweredBy, CollectionEvent, CompletionRequest, Delivery,
     Dropped, EndedBy, Held, HoldReason, How, MemberReport, MemberState, MissingReason, Outcome,
@@ -128,7 +130,7 @@ pub struct Collections {
     in_person: BTreeSet<CollectionId>,
     cancelled: VecDeque<(CollectionId, Asking)>,
     /// Answers of which the other blocks are to be fetched.
-    bodies: VecDeque<BodyWanted>,
+    line: line::Line,
     /// What an answer in blocks may take.
     bounds: Bounds,
     /// Bytes of answers whose blocks are asked for by group requests: how many there are, and may be.
@@ -169,7 +171,7 @@ impl Collections {
             ready: VecDeque::new(),
             in_person: BTreeSet::new(),
             cancelled: VecDeque::new(),
-            bodies: VecDeque::new(),
+            line: line::Line::default(),
             bounds: TransferLimits::default().bounds(BlockSize::LARGEST),
             held: (0, TransferLimits::default().bytes),
             follow_ups: VecDeque::new(),

@@ -43,6 +43,8 @@ pub(crate) struct Question {
     pub(crate) request: Option<Request>,
     pub(crate) completion: Completion,
     pub(crate) end: End,
+    /// A round trip to the farthest member.
+    pub(crate) rtt: Duration,
     /// Round trip and leisure: how long a round is given before the next.
     pub(crate) patience: Duration,
     /// How long a Confirmable exchange takes at most (MAX_TRANSMIT_WAIT), to tell others how long they wait.

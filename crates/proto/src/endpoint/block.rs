@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use antiphon_wire::{Code, OptionNumber, encode_uint};
 
@@ -15,7 +16,7 @@ use super::client::Completing;
 use crate::block::{
     BlockSize, BodyFailure, Bounds, Step, Transfer, block, hinted_size, is_first_of_more,
 };
-use crate::collection::{Asking, BodyWanted, LinkProfile};
+use crate::collection::{Asking, BodyWanted, LinkProfile, Rank};
 use crate::event::Event;
 use crate::exchange::{
     Ended, ExchangeId, Failure, Owner, Reliability, RequestError, SendError, UnicastRequest,
@@ -35,6 +36,10 @@ pub(super) struct Transfers {
     /// The exchange that each waits for, and the one it was begun with.
     current: BTreeMap<ExchangeId, ExchangeId>,
     deadlines: BTreeSet<(Instant, ExchangeId)>,
+    /// Those of members' answers, by the same name.
+    places: BTreeSet<ExchangeId>,
+    /// When one of these is next looked at that may have come no further, while others wait.
+    look_at: Option<Instant>,
     /// The memory of all bodies.
     bytes: usize,
     /// Request-Tags below this one are not used any more: an operation with one of them has not come to its end.
@@ -52,6 +57,25 @@ struct Open {
     /// Which of the Request-Tags it has, if it sends a body.
     tag: Option<u32>,
     footprint: usize,
+    place: Option<Place>,
+}
+
+/// The place of a member's answer among those that are fetched at the same time.
+#[derive(Clone, Copy)]
+struct Place {
+    rank: Rank,
+    /// When it came further.
+    since: Instant,
+    /// It gives way to others that wait when it has not come further within this time.
+    within: Duration,
+    /// It has come further since it has this place.
+    moves: bool,
+}
+
+impl Place {
+    fn gives_way_at(&self) -> Instant {
+        self.since + self.within
+    }
 }
 
 /// An exchange that is over, and what came of it.
@@ -81,17 +105,26 @@ impl Transfers {
         self.open.is_empty()
             && self.current.is_empty()
             && self.deadlines.is_empty()
+            && self.places.is_empty()
             && self.bytes == 0
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        deadline.into_iter().chain(self.look_at).min()
+    }
+
+    /// The members' answers that are under way.
+    fn places(&self) -> impl Iterator<Item = (ExchangeId, Place)> {
+        let place = |id: &ExchangeId| Some((*id, self.open.get(id)?.place?));
+        self.places.iter().filter_map(place)
     }
 
     fn take(&mut self, id: ExchangeId) -> Option<Open> {
         let open = self.open.remove(&id)?;
         self.current.remove(&open.current);
         self.deadlines.remove(&(open.deadline, id));
+        self.places.remove(&id);
         self.bytes = self.bytes.saturating_sub(open.footprint);
         Some(open)
     }
@@ -101,6 +134,9 @@ impl Transfers {
         self.bytes += open.footprint;
         self.current.insert(open.current, id);
         self.deadlines.insert((open.deadline, id));
+        if open.place.is_some() {
+            self.places.insert(id);
+        }
         self.open.insert(id, open);
     }
 
@@ -227,7 +263,7 @@ impl Endpoint {
         tag: Option<u32>,
     ) -> Result<ExchangeId, RequestError> {
         self.fits(&first)?;
-        if self.client.transfers.bytes + transfer.footprint() > self.config.transfers.bytes {
+        if self.is_crowded(&transfer) {
             return Err(RequestError::TooMany);
         }
         let peer = unicast.route.destination;
@@ -249,9 +285,17 @@ impl Endpoint {
             peer,
             tag,
             footprint: 0,
+            place: None,
         };
         self.client.transfers.insert(id, open);
         Ok(id)
+    }
+
+    /// Is there no room for one more transfer?
+    fn is_crowded(&self, transfer: &Transfer) -> bool {
+        let client = &self.client;
+        let bytes = client.transfers.bytes + client.collections.waiting_bytes();
+        bytes + transfer.footprint() > self.config.transfers.bytes
     }
 
     /// An exchange has ended. If more of a body is to be transferred, that goes on; else whoever asked is to be told, under
@@ -328,6 +372,7 @@ impl Endpoint {
             peer,
             tag,
             footprint: 0,
+            place: None,
         })
     }
 
@@ -346,8 +391,7 @@ impl Endpoint {
             Some(other) if other != sender => Step::Failed(BodyFailure::Inconsistent),
             _ => open.transfer.on_response(response),
         };
-        let crowded =
-            self.client.transfers.bytes + open.transfer.footprint() > self.config.transfers.bytes;
+        let crowded = self.is_crowded(&open.transfer);
         match step {
             Step::Done(response) => Some((ended, Ok((path, sender, response)))),
             Step::Failed(failure) => Some((ended, Err(Failure::Body(failure)))),
@@ -369,6 +413,9 @@ impl Endpoint {
                     return Some((ended, Err(failure)));
                 };
                 open.current = current;
+                if let Some(place) = &mut open.place {
+                    (place.since, place.moves) = (now, true);
+                }
                 let progress = open.transfer.progress();
                 match owner {
                     Owner::Application => self.events.push_back(Event::Progress {
@@ -407,17 +454,88 @@ impl Endpoint {
     /// Fetches what follows the first blocks of members' answers, so many at the same time.
     pub(super) fn start_bodies(&mut self, now: Instant) {
         self.client.collections.start_follow_ups(now, &mut self.rng);
+        self.client.transfers.look_at = None;
         while self.client.collections.wants_bodies() {
-            let of_member = |(_, asking): &&Completing| matches!(asking, Asking::Body(_));
-            let under_way = self.client.completing.keys().filter(of_member).count();
-            if under_way >= self.config.transfers.at_once.max(1) {
-                return;
-            }
-            let Some(wanted) = self.client.collections.poll_body() else {
+            let Some((wanted, instead_of)) = self.next_body(now) else {
+                let places = self.client.transfers.places();
+                let later = places.map(|(_, place)| place.gives_way_at());
+                self.client.transfers.look_at = later.filter(|at| *at > now).min();
                 return;
             };
+            if let Some(id) = instead_of {
+                self.wait_again(now, id);
+            }
             self.start_body(now, wanted);
         }
+    }
+
+    /// The next answer that is fetched, and which one gives way to it: one that has not come further in its time.
+    fn next_body(&mut self, now: Instant) -> Option<(BodyWanted, Option<ExchangeId>)> {
+        let at_once = self.config.transfers.at_once.max(1);
+        let (transfers, collections) = (&self.client.transfers, &mut self.client.collections);
+        let places: Vec<_> = transfers.places().collect();
+        let ranks = |without: Option<ExchangeId>| -> Vec<Rank> {
+            let others = places.iter().filter(|(id, _)| Some(*id) != without);
+            others.map(|(_, place)| place.rank).collect()
+        };
+        if let Some(wanted) = collections.poll_body(&ranks(None), at_once) {
+            return Some((wanted, None));
+        }
+        let mut stalled: Vec<_> = places
+            .iter()
+            .map(|(id, place)| (place.gives_way_at(), *id))
+            .filter(|(at, _)| *at <= now)
+            .collect();
+        stalled.sort_unstable();
+        stalled.into_iter().find_map(|(_, id)| {
+            let wanted = collections.poll_body(&ranks(Some(id)), at_once)?;
+            Some((wanted, Some(id)))
+        })
+    }
+
+    /// The place of a member's answer is given to another: what is there of it is kept for its next turn.
+    fn wait_again(&mut self, now: Instant, id: ExchangeId) {
+        let Some(open) = self.client.transfers.take(id) else {
+            return;
+        };
+        if let Some((peer, mid)) = self.client.exchanges.sent_as(open.current) {
+            self.confirmables.settle(peer, mid);
+        }
+        let place = open.place;
+        // Whoever has just sent a block is there.
+        let responds = place.is_some_and(|place| place.rank == Rank::Known && place.moves);
+        let ended = self.client.exchanges.end(now, open.current, responds);
+        let (Some(ended), Some(place), Some(sender)) = (ended, place, open.sender) else {
+            return;
+        };
+        let Owner::Completion((collection, Asking::Body(n))) = ended.owner else {
+            return;
+        };
+        self.client
+            .completing
+            .remove(&(collection, Asking::Body(n)));
+        let Some(path) = self.client.collections.body_from(collection, n) else {
+            return;
+        };
+        let UnicastRequest {
+            request,
+            route,
+            protection,
+            ..
+        } = ended.unicast;
+        self.client.collections.wait_again(BodyWanted {
+            collection,
+            n,
+            path,
+            sender,
+            route,
+            protection,
+            transfer: open.transfer,
+            request,
+            rank: place.rank,
+            within: place.within.saturating_mul(2),
+            deadline: Some(open.deadline),
+        });
     }
 
     fn start_body(&mut self, now: Instant, wanted: BodyWanted) {
@@ -430,6 +548,9 @@ impl Endpoint {
             protection,
             transfer,
             request,
+            rank,
+            within,
+            deadline,
         } = wanted;
         let completing = (collection, Asking::Body(n));
         let unicast = UnicastRequest {
@@ -444,6 +565,18 @@ impl Endpoint {
         match self.fetch_rest(now, owner, transfer, unicast, sender.clone()) {
             Ok(id) => {
                 self.client.completing.insert(completing, id);
+                let moves = deadline.is_none();
+                let place = Place {
+                    rank,
+                    since: now,
+                    within,
+                    moves,
+                };
+                if let Some(mut open) = self.client.transfers.take(id) {
+                    open.place = Some(place);
+                    open.deadline = deadline.unwrap_or(open.deadline);
+                    self.client.transfers.insert(id, open);
+                }
                 self.client
                     .collections
                     .body_progress(collection, completing.1, &path, progress);
@@ -466,7 +599,7 @@ impl Endpoint {
         unicast: UnicastRequest,
         sender: Sender,
     ) -> Result<ExchangeId, BodyFailure> {
-        if self.client.transfers.bytes + transfer.footprint() > self.config.transfers.bytes {
+        if self.is_crowded(&transfer) {
             return Err(BodyFailure::Crowded);
         }
         let peer = unicast.route.destination;
@@ -484,6 +617,7 @@ impl Endpoint {
             peer,
             tag: None,
             footprint: 0,
+            place: None,
         };
         self.client.transfers.insert(current, open);
         Ok(current)

@@ -4,6 +4,7 @@ mod bombs;
 mod groups;
 mod hostile;
 mod notifications;
+mod stalled;
 mod unicast;
 
 use std::collections::VecDeque;
@@ -67,12 +68,17 @@ struct Net {
     /// So many datagrams of 100 are lost.
     loss: u64,
     delay: Duration,
+    /// These hear no request to them alone.
+    stalls: core::ops::RangeInclusive<usize>,
+    /// All servers are seen under the address of a gateway, each at a port of its own.
+    behind_one_address: bool,
 }
 
 /// Host 3 has a port of its own.
 fn address(host: usize) -> SocketAddr {
     let port = if host == 3 { 61_616 } else { 5_683 };
-    ([10, 0, 0, 10 + host as u8], port).into()
+    let [high, low] = (10 + host as u16).to_be_bytes();
+    ([10, 0, high, low], port).into()
 }
 
 /// No two blocks of it are alike.
@@ -81,7 +87,7 @@ fn body(length: usize) -> Vec<u8> {
 }
 
 fn host(n: usize, config: EndpointConfig) -> Host {
-    let mut endpoint = Endpoint::new(config, [n as u8 + 1; 32]);
+    let mut endpoint = Endpoint::new(config, [(n as u8).wrapping_add(1); 32]);
     let unicast = SocketInfo {
         local: address(n),
         respond_from: None,
@@ -153,6 +159,8 @@ impl Net {
             rng: Rng::from_seed([77; 32]),
             loss: 0,
             delay: Duration::from_millis(5),
+            stalls: 0..=0,
+            behind_one_address: false,
         };
         net.pass(Duration::from_millis(1));
         for host in &mut net.hosts {
@@ -184,18 +192,29 @@ impl Net {
         }
     }
 
+    /// Under which address others see a host.
+    fn seen_as(&self, host: usize) -> SocketAddr {
+        match self.behind_one_address && host != CLIENT {
+            true => ([10, 9, 9, 9], 50_000 + host as u16).into(),
+            false => address(host),
+        }
+    }
+
     fn deliver(&mut self, datagram: &Flying) {
         let to = datagram.route.destination;
         let multicast = datagram.route.is_multicast();
         for n in 0..self.hosts.len() {
-            if (multicast && n == datagram.from) || (!multicast && address(n) != to) {
+            if (multicast && n == datagram.from) || (!multicast && self.seen_as(n) != to) {
+                continue;
+            }
+            if !multicast && n != CLIENT && self.stalls.contains(&n) {
                 continue;
             }
             let path = Path {
                 socket: if multicast { OF_GROUP } else { UNICAST },
                 local: to,
                 interface: 1,
-                peer: address(datagram.from),
+                peer: self.seen_as(datagram.from),
             };
             let now = self.now;
             let endpoint = &mut self.hosts[n].endpoint;

@@ -6,7 +6,7 @@ use super::*;
 use crate::collection::{Completion, Repeat};
 use crate::expect::{Expectation, Member};
 
-fn question(request: Request) -> GroupRequest {
+pub(super) fn question(request: Request) -> GroupRequest {
     let target = GroupTarget {
         group: GROUP.into(),
         socket: UNICAST,
@@ -19,7 +19,7 @@ fn question(request: Request) -> GroupRequest {
     }
 }
 
-fn members(hosts: core::ops::RangeInclusive<usize>) -> Expectation {
+pub(super) fn members(hosts: core::ops::RangeInclusive<usize>) -> Expectation {
     let mut expect = Expectation::nobody();
     for n in hosts {
         expect.add(Member::named(alloc::format!("m{n}")).at(address(n)));
@@ -28,13 +28,13 @@ fn members(hosts: core::ops::RangeInclusive<usize>) -> Expectation {
 }
 
 impl Net {
-    fn ask_group(&mut self, request: GroupRequest) {
+    pub(super) fn ask_group(&mut self, request: GroupRequest) {
         let now = self.now;
         self.hosts[CLIENT].endpoint.collect(now, request).unwrap();
         self.drain(CLIENT);
     }
 
-    fn answers(&self) -> Vec<(SocketAddr, usize)> {
+    pub(super) fn answers(&self) -> Vec<(SocketAddr, usize)> {
         let events = self.hosts[CLIENT].events.iter();
         let answers = events.filter_map(|event| match event {
             Event::Collection(CollectionEvent::Answer(answer)) => {
@@ -46,7 +46,7 @@ impl Net {
         answers.collect()
     }
 
-    fn outcome(&self) -> &Outcome {
+    pub(super) fn outcome(&self) -> &Outcome {
         let mut events = self.hosts[CLIENT].events.iter();
         let outcome = events.find_map(|event| match event {
             Event::Collection(CollectionEvent::Ended(outcome)) => Some(outcome),
@@ -225,7 +225,10 @@ fn discovery_of_many_links_is_completed() {
 #[test]
 fn so_many_members_are_fetched_from_at_the_same_time() {
     let mut net = Net::with(7, |_, config| config.transfers.at_once = 2);
-    net.ask_group(question(get()));
+    net.ask_group(GroupRequest {
+        expect: members(1..=6),
+        ..question(get())
+    });
     let mut most = 0;
     for _ in 0..2_000 {
         net.pass(Duration::from_millis(1));

@@ -1,0 +1,219 @@
+//! The line of answers of which blocks are missing: who is fetched next.
+//!
+//! Expected members, and whoever is proven, go before strangers. Strangers have half of what there is, in the line and of
+//! what is fetched at the same time, and one host of theirs is fetched once at a time.
+
+use alloc::collections::VecDeque;
+
+use super::CollectionId;
+use super::body::BodyWanted;
+use crate::shares::Holder;
+
+/// So many wait at most for their turn.
+const WAITING: usize = 1_024;
+
+/// Whose answer it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// That of an expected member, or of somebody proven.
+    Known,
+    /// That of somebody at this address.
+    Stranger(Holder),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    known: VecDeque<BodyWanted>,
+    strangers: VecDeque<BodyWanted>,
+    /// What is kept of those that were begun and wait again.
+    bytes: usize,
+}
+
+impl Line {
+    pub(super) fn len(&self) -> usize {
+        self.known.len() + self.strangers.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// May one more wait?
+    pub(super) fn has_room(&self, rank: Rank) -> bool {
+        self.len() < WAITING && (rank == Rank::Known || self.strangers.len() < WAITING / 2)
+    }
+
+    /// The last one waits behind all others.
+    pub(super) fn push(&mut self, wanted: BodyWanted) {
+        self.bytes += wanted.kept();
+        match wanted.rank {
+            Rank::Known => self.known.push_back(wanted),
+            Rank::Stranger(_) => self.strangers.push_back(wanted),
+        }
+    }
+
+    /// The next one, beside those that are being fetched.
+    pub(super) fn next(&mut self, under_way: &[Rank], at_once: usize) -> Option<BodyWanted> {
+        if under_way.len() >= at_once {
+            return None;
+        }
+        let next = match self.known.pop_front() {
+            Some(known) => known,
+            None => {
+                let strangers = under_way.iter().filter(|rank| **rank != Rank::Known);
+                if strangers.count() >= (at_once / 2).max(1) {
+                    return None;
+                }
+                let is_free = |wanted: &BodyWanted| !under_way.contains(&wanted.rank);
+                let place = self.strangers.iter().position(is_free)?;
+                self.strangers.remove(place)?
+            }
+        };
+        self.bytes = self.bytes.saturating_sub(next.kept());
+        Some(next)
+    }
+
+    /// A question is over.
+    pub(super) fn forget(&mut self, id: CollectionId) {
+        let bytes = &mut self.bytes;
+        for line in [&mut self.known, &mut self.strangers] {
+            line.retain(|wanted| {
+                let stays = wanted.collection != id;
+                if !stays {
+                    *bytes = bytes.saturating_sub(wanted.kept());
+                }
+                stays
+            });
+        }
+    }
+}
+
+impl BodyWanted {
+    /// The memory of what is there of it, if it was begun before.
+    fn kept(&self) -> usize {
+        match self.deadline {
+            Some(_) => self.transfer.footprint(),
+            None => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_wire::Code;
+
+    use super::*;
+    use crate::block::{BlockSize, Transfer, TransferLimits};
+    use crate::identity::Sender;
+    use crate::message::Request;
+    use crate::path::{Path, Route, SocketId};
+    use crate::security::Protection;
+    use crate::time::Instant;
+
+    fn stranger(n: u16) -> Rank {
+        let [high, low] = n.to_be_bytes();
+        Rank::Stranger(Holder::of([10, 1, high, low].into()))
+    }
+
+    fn wanted(n: u32, rank: Rank) -> BodyWanted {
+        let socket = SocketId(1);
+        let local = ([10, 9, 9, 9], 40_000).into();
+        let peer = ([10, 0, 0, 1], 5_683).into();
+        let request = Request::new(Code::GET);
+        let bounds = TransferLimits::default().bounds(BlockSize::LARGEST);
+        BodyWanted {
+            collection: CollectionId(u64::from(n % 2)),
+            n,
+            path: Path {
+                socket,
+                local,
+                interface: 1,
+                peer,
+            },
+            sender: Sender::Unauthenticated,
+            route: Route {
+                socket,
+                source: None,
+                interface: 1,
+                destination: peer,
+            },
+            protection: Protection::None,
+            transfer: alloc::boxed::Box::new(Transfer::asked(request.clone(), bounds)),
+            request,
+            rank,
+            within: core::time::Duration::ZERO,
+            deadline: None,
+        }
+    }
+
+    #[test]
+    fn known_ones_go_first_and_strangers_have_half_and_one_place_each() {
+        let mut line = Line::default();
+        let ranks = [
+            stranger(1),
+            stranger(1),
+            stranger(2),
+            Rank::Known,
+            Rank::Known,
+        ];
+        for (n, rank) in ranks.into_iter().enumerate() {
+            line.push(wanted(n as u32, rank));
+        }
+        let mut next = |under_way: &[Rank], at_once| line.next(under_way, at_once).map(|w| w.n);
+        let known = Rank::Known;
+        assert_eq!(next(&[known; 4], 4), None, "all places are taken");
+        assert_eq!(next(&[known; 3], 4), Some(3));
+        assert_eq!(next(&[stranger(1), stranger(2)], 4), Some(4));
+        assert_eq!(next(&[stranger(8), stranger(9)], 4), None, "half");
+        assert_eq!(next(&[stranger(8), stranger(9)], 5), None);
+        assert_eq!(next(&[stranger(8), known], 4), Some(0));
+        assert_eq!(next(&[stranger(1), stranger(2)], 6), None, "one each");
+        assert_eq!(next(&[stranger(1)], 4), Some(2), "the next of another");
+        assert_eq!(next(&[], 0), None);
+        assert_eq!(next(&[], 1), Some(1), "one place is for everybody");
+        assert_eq!(next(&[], 9), None);
+    }
+
+    #[test]
+    fn strangers_fill_half_of_the_line() {
+        let mut line = Line::default();
+        for n in 0..512 {
+            assert!(line.has_room(stranger(n)));
+            line.push(wanted(0, stranger(n)));
+        }
+        assert!(!line.has_room(stranger(512)));
+        for _ in 0..512 {
+            assert!(line.has_room(Rank::Known));
+            line.push(wanted(0, Rank::Known));
+        }
+        assert!(!line.has_room(Rank::Known));
+        line.next(&[], 1).unwrap();
+        assert!(line.has_room(Rank::Known) && !line.has_room(stranger(512)));
+        assert_eq!(line.len(), 1_023);
+    }
+
+    #[test]
+    fn what_was_begun_is_counted_as_long_as_it_waits() {
+        let mut line = Line::default();
+        let begun = |n, rank| BodyWanted {
+            deadline: Some(Instant::ZERO),
+            ..wanted(n, rank)
+        };
+        line.push(wanted(0, Rank::Known));
+        assert_eq!(line.bytes(), 0);
+        let each = wanted(0, Rank::Known).transfer.footprint();
+        for n in 1..=3 {
+            line.push(begun(n, Rank::Known));
+        }
+        line.push(begun(5, stranger(1)));
+        assert_eq!(line.bytes(), 4 * each);
+        assert_eq!(line.next(&[], 9).map(|w| w.n), Some(0));
+        assert_eq!(line.bytes(), 4 * each);
+        assert_eq!(line.next(&[], 9).map(|w| w.n), Some(1));
+        assert_eq!(line.bytes(), 3 * each);
+        line.forget(CollectionId(1)); // 3 and 5
+        assert_eq!((line.len(), line.bytes()), (1, each));
+        line.forget(CollectionId(0));
+        assert_eq!((line.len(), line.bytes()), (0, 0));
+    }
+}
