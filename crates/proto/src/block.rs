@@ -6,7 +6,7 @@
 //!
 //! Under OSCORE and Group OSCORE blocks are *inner* ones: each block is protected as a message of its own, and bodies are
 //! cut before and put together after protection. Outer blocks (RFC 8613 section 4.1.3.4.2), which only proxies make, have
-//! the same tables once more, in `endpoint::outer`.
+//! the same tables once more, in `endpoint::outer`, and the same transfers, in `endpoint::outer_fetch`.
 
 mod incomplete;
 mod kept;

@@ -26,6 +26,8 @@ mod observe;
 mod open;
 #[cfg(feature = "oscore")]
 mod outer;
+#[cfg(all(feature = "client", feature = "oscore"))]
+mod outer_fetch;
 #[cfg(feature = "oscore")]
 mod protect;
 #[cfg(all(feature = "client", feature = "oscore"))]

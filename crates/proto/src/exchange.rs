@@ -100,6 +100,21 @@ pub(crate) enum Owner<C> {
     Observation(Observer),
     /// It fetches the rest of a notification of that member.
     Notification(Observer),
+    /// It fetches the outer blocks of a protected response: to the request of that exchange, or to a question to a group.
+    #[cfg(feature = "oscore")]
+    Outer(Option<ExchangeId>),
+}
+
+impl<C> Owner<C> {
+    /// Does the exchange stand in the place of another one, of whose response a part is there? That one is not outstanding
+    /// any more (RFC 7252 section 4.7), though it is not over.
+    fn is_beside(&self) -> bool {
+        match self {
+            #[cfg(feature = "oscore")]
+            Self::Outer(beside) => beside.is_some(),
+            _ => false,
+        }
+    }
 }
 
 /// An exchange that is over.
@@ -122,12 +137,12 @@ struct Exchange<C> {
     deadline: Option<Instant>,
     /// The code that was sent: the outer one, if the request is protected.
     code: Option<Code>,
-    /// The protected request, until it is sent.
+    /// The protected request.
     sealed: Option<Vec<u8>>,
     /// What opens the responses to it.
     asked: Option<Box<Asked>>,
-    /// The code of the last unprotected response to a protected request.
-    hint: Option<Code>,
+    /// What can be said of a protected request to which no response could be opened.
+    hint: Option<Failure>,
     /// How often the request was repeated with an Echo value.
     challenges: u8,
 }
@@ -269,6 +284,7 @@ impl<C: Clone> Exchanges<C> {
             }
         };
         self.next_id += 1;
+        let is_beside = owner.is_beside();
         self.table.insert(
             id,
             Exchange {
@@ -285,8 +301,14 @@ impl<C: Clone> Exchanges<C> {
                 challenges: 0,
             },
         );
-        self.peers.entry(peer).or_default().queue.push_back(id);
-        self.release(now, peer);
+        let place = self.peers.entry(peer).or_default();
+        if is_beside {
+            place.outstanding += 1;
+            self.ready.push_back(id);
+        } else {
+            place.queue.push_back(id);
+            self.release(now, peer);
+        }
         Ok(id)
     }
 
@@ -318,9 +340,10 @@ impl<C: Clone> Exchanges<C> {
             let destination = exchange.unicast.route.destination;
             let mid = mids.next(now, rng, destination);
             let kind = exchange.kind();
-            match exchange.sealed.take() {
+            match &exchange.sealed {
                 Some(sealed) => {
-                    *out = sealed;
+                    out.clear();
+                    out.extend_from_slice(sealed);
                     if let Some(bytes) = out.get_mut(2..4) {
                         bytes.copy_from_slice(&mid.0.to_be_bytes());
                     }
@@ -400,16 +423,16 @@ impl<C: Clone> Exchanges<C> {
         self.table.get_mut(&id)?.asked.as_deref_mut()
     }
 
-    /// An unprotected response came to a protected request: it is a hint. The request is not sent again if the
-    /// response acknowledges it, and the exchange goes on.
-    pub(crate) fn hint(&mut self, id: ExchangeId, code: Code) {
+    /// Something came to a protected request that is not proven to answer it: an unprotected response, or blocks that do not
+    /// make one. It is a hint. The request is not sent again if that acknowledges it, and the exchange goes on.
+    pub(crate) fn hint(&mut self, id: ExchangeId, failure: Failure) {
         if let Some(exchange) = self.table.get_mut(&id) {
-            exchange.hint = Some(code);
+            exchange.hint = Some(failure);
         }
     }
 
     /// What is known of a protected request to which no response came in time.
-    pub(crate) fn hinted(&self, id: ExchangeId) -> Option<Code> {
+    pub(crate) fn hinted(&self, id: ExchangeId) -> Option<Failure> {
         self.table.get(&id)?.hint
     }
 
@@ -745,5 +768,7 @@ pub(crate) fn write_request(
     out.truncate(written.unwrap_or(0));
 }
 
+#[cfg(feature = "oscore")]
+mod outer;
 #[cfg(test)]
 mod tests;

@@ -25,7 +25,8 @@ pub enum Failure {
     /// The request was protected, and nothing came back in time but a response without protection, which anyone can
     /// forge. Its code is a hint and nothing more.
     OnlyUnprotected(Code),
-    /// The body of the request or of the response could not be transferred in blocks.
+    /// The body of the request or of the response could not be transferred in blocks. Also, when nothing else came in time:
+    /// a protected response came in outer blocks that did not fit together, or were too many.
     Body(BodyFailure),
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct IncompleteBodies {
     limits: ServerBlocks,
     bodies: Vec<Incomplete>,
     bytes: usize,
+    /// No sender proves anything, so nothing is kept free for those who do.
+    nobody_proves: bool,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,16 @@ impl IncompleteBodies {
             limits,
             bodies: Vec::new(),
             bytes: 0,
+            nobody_proves: false,
+        }
+    }
+
+    /// The same for senders none of whom proves anything: they have all places and bytes.
+    #[cfg(feature = "oscore")]
+    pub(crate) fn for_nobody(limits: ServerBlocks) -> Self {
+        Self {
+            nobody_proves: true,
+            ..Self::new(limits)
         }
     }
 
@@ -241,7 +253,7 @@ impl IncompleteBodies {
         if exceeds(&of_address, self.limits.incomplete_per_address, bytes / 2) {
             return Some(Lack::Share);
         }
-        let unproven = |other: &Incomplete| !other.key.is_proven();
+        let unproven = |other: &Incomplete| !other.key.is_proven() && !self.nobody_proves;
         let full = exceeds(&|_| true, places, bytes)
             || (unproven(body) && exceeds(&unproven, places.div_ceil(2), bytes - bytes / 4));
         full.then_some(Lack::Room)

@@ -375,6 +375,7 @@ impl Transfer {
         if let Some(first) = &receiving.first {
             let same = |number| first.options.get(number) == response.options.get(number);
             if first.code != response.code
+                || !same(OptionNumber::OSCORE) // of outer blocks
                 || !same(OptionNumber::ETAG)
                 || !same(OptionNumber::CONTENT_FORMAT)
             {

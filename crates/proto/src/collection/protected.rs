@@ -150,6 +150,14 @@ impl Collections {
         self.questions.get_mut(&id)?.asked.as_deref_mut()
     }
 
+    /// A question as it was sent, protected; `None` if it is not, or is over.
+    #[cfg(feature = "oscore")]
+    pub(crate) fn sealed_question(&self, id: CollectionId) -> Option<&[u8]> {
+        let question = self.questions.get(&id)?;
+        (question.protected == Progress::Done && question.asked.is_some())
+            .then_some(&*question.datagram)
+    }
+
     /// The protected question that a response with this token, arriving at this socket, would belong to.
     pub(crate) fn protected_for(
         &self,

@@ -28,7 +28,7 @@ impl Endpoint {
         sender: &Sender,
         message: &Message<'_>,
     ) -> Reply {
-        let rejected = unrecognised_critical(message).is_some();
+        let rejected = !self.is_outer_block(id) && unrecognised_critical(message).is_some();
         // RFC 9175 section 2.3: the server wants to see that the client is where it says it is.
         if !rejected
             && message.code() == Code::UNAUTHORIZED
@@ -55,6 +55,17 @@ impl Endpoint {
             (Type::Con, false) => Reply::Acknowledge,
             _ => Reply::Nothing,
         }
+    }
+
+    /// Is the response an outer block of another one? Its OSCORE option is then looked at when all of them are there.
+    fn is_outer_block(&self, id: ExchangeId) -> bool {
+        #[cfg(feature = "oscore")]
+        return self.client.exchanges.is_for_outer(id);
+        #[cfg(not(feature = "oscore"))]
+        return {
+            let _ = id;
+            false
+        };
     }
 
     /// Repeats a request with the Echo value that the server has sent, protected for that server alone if at all; false if
@@ -87,7 +98,7 @@ impl Endpoint {
             self.confirmables.settle(peer, mid);
         }
         let failure = match (failure, self.client.exchanges.hinted(id)) {
-            (Failure::TimedOut, Some(code)) => Failure::OnlyUnprotected(code),
+            (Failure::TimedOut, Some(hint)) => hint,
             _ => failure,
         };
         let responded = failure == Failure::Reset; // a Reset is a sign of life
@@ -125,6 +136,8 @@ impl Endpoint {
                     .observations
                     .rest_done(now, observer, Some(ended.id), result);
             }
+            #[cfg(feature = "oscore")]
+            (Owner::Outer(_), result) => self.outer_fetched(now, ended.id, result),
             // Answers go there before the exchange ends.
             (Owner::Observation(_), Ok(_)) => {}
             (Owner::Observation(observer), Err(failure)) => {
@@ -211,7 +224,8 @@ impl Endpoint {
         let _ = path;
         self.heed_acknowledgement(now, id, message);
         self.counters.unprotected_responses += 1;
-        self.client.exchanges.hint(id, message.code());
+        let hint = Failure::OnlyUnprotected(message.code());
+        self.client.exchanges.hint(id, hint);
         match message.kind() {
             Type::Con => Reply::Reset,
             _ => Reply::Nothing,

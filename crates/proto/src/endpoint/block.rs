@@ -432,6 +432,8 @@ impl Endpoint {
                     }
                     Owner::Notification(_) => {}
                     Owner::Observation(_) => {} // their answers do not come here
+                    #[cfg(feature = "oscore")]
+                    Owner::Outer(beside) => self.outer_went_on(now, ended.id, beside),
                 }
                 self.client.transfers.insert(ended.id, open);
                 None

@@ -43,6 +43,9 @@ pub(super) struct Client {
     /// The exchanges by which silent members are asked in person.
     pub(super) completing: BTreeMap<Completing, ExchangeId>,
     pub(super) transfers: Transfers,
+    /// Protected responses of which outer blocks are missing.
+    #[cfg(feature = "oscore")]
+    pub(super) outer: super::outer_fetch::OuterFetches,
     /// What the responses to unicast requests mean for the cache.
     pub(super) recalls: BTreeMap<ExchangeId, Recall>,
 }
@@ -64,6 +67,8 @@ impl Client {
             }),
             completing: BTreeMap::new(),
             transfers: Transfers::default(),
+            #[cfg(feature = "oscore")]
+            outer: Default::default(),
             recalls: BTreeMap::new(),
         }
     }
@@ -185,6 +190,8 @@ impl Endpoint {
     pub(super) fn prepare(&mut self, now: Instant) {
         self.conduct_observations(now);
         self.cancel_completions(now);
+        #[cfg(feature = "oscore")]
+        self.cancel_outer_fetches(now);
         self.start_completions(now);
         self.start_bodies(now);
         self.notify_observers(now);

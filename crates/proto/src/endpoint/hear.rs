@@ -9,6 +9,7 @@ use antiphon_wire::{Code, Message, OptionNumber};
 
 use super::Endpoint;
 use super::open::Paid;
+use super::outer_fetch::Fetched;
 use super::protect::{FromStranger, Parked};
 use crate::collection::{CollectionId, Reply};
 use crate::exchange::{ExchangeId, Reliability, UnicastRequest};
@@ -26,7 +27,7 @@ pub(super) struct Heard {
 }
 
 /// Who waits for a response.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeardBy {
     Exchange(ExchangeId),
     Collection(CollectionId),
@@ -81,6 +82,12 @@ impl Endpoint {
             antiphon_wire::Type::Con => Reply::Acknowledge,
             _ => Reply::Nothing,
         };
+        if let Some(fetched) = self.fetch_outer(now, heard, message) {
+            return match fetched {
+                Fetched::Taken => taken,
+                Fetched::Lost => Reply::Lost,
+            };
+        }
         let asked = match heard.to {
             HeardBy::Exchange(id) => self.client.exchanges.asked_mut(id),
             HeardBy::Collection(id) => self.client.collections.asked_mut(id),

@@ -29,7 +29,7 @@ pub struct MemoryTotals {
     pub pending_answers: usize,
     /// Confirmable responses that wait for their acknowledgement.
     pub confirmables: usize,
-    /// Budgets of sources, addresses of members, credentials that were not found.
+    /// Budgets of sources, addresses of members, credentials that were not found, protected messages in outer blocks.
     pub security: usize,
     /// Datagrams that wait to be taken.
     pub outbox: usize,

@@ -77,6 +77,7 @@ impl Endpoint {
 
     /// There is no room for a request, no time, or no key yet: it is as if it had been lost on the way, so that its repetition is looked at.
     pub(super) fn lose(&mut self, origin: &Origin) {
+        self.outer.forget(origin);
         if let Some(record) = origin.record {
             self.dedup.forget(record);
         }
@@ -112,6 +113,7 @@ impl Endpoint {
 
     /// A request was opened: it is served, or its sender is to send an Echo value back first.
     fn opened(&mut self, now: Instant, origin: Origin, opened: Opened, paid: Paid) {
+        self.outer.opened(&origin);
         let opened = match opened {
             Opened::Request(opened) => {
                 self.repay(&origin.path, paid);
@@ -176,6 +178,7 @@ impl Endpoint {
 
     /// What a server says to a request that it could not open: nothing, unless it was set up to say something to those who asked by unicast.
     pub(super) fn answer_refused(&mut self, now: Instant, origin: Origin, reason: Reason) {
+        self.outer.forget(&origin);
         let answer = reason.answer(origin.may_be_multicast());
         let answer = answer.filter(|_| self.guard.config.answer_errors);
         let answer = answer.filter(|_| self.guard.challenges.take(now, origin.path.peer.ip()));

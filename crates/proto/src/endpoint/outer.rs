@@ -2,6 +2,8 @@
 //! protects. A request is put together before it is opened, within a bound; a response is cut after it was protected, as
 //! the request asks for it.
 //!
+//! What a client does about responses that come in outer blocks stands in `outer_fetch`.
+//!
 //! An endpoint itself cuts bodies before protection. So what is larger than a datagram here is of somebody else's making, and
 //! whoever is on the way can make it up: it costs memory up to the bound, and nothing else.
 
@@ -25,9 +27,9 @@ use crate::shares::Holder;
 use crate::time::Instant;
 
 /// Messages that are being put together, and responses of which blocks are being fetched.
-const PLACES: usize = 16;
+pub(super) const PLACES: usize = 16;
 /// Of these, of one address.
-const PLACES_PER_ADDRESS: usize = 4;
+pub(super) const PLACES_PER_ADDRESS: usize = 4;
 /// How long the next block is waited for: EXCHANGE_LIFETIME (RFC 7959 sections 2.4 and 2.5).
 const PATIENCE: Duration = Duration::from_secs(247);
 /// Nobody has proven anything yet.
@@ -49,17 +51,26 @@ pub(super) const fn outer_limits(largest: usize) -> ServerBlocks {
     }
 }
 
-/// What all of them take at most.
+/// What all of them take at most, in both roles.
 pub(crate) const fn outer_memory(largest: usize) -> usize {
+    if largest == 0 {
+        return 0;
+    }
+    #[cfg(feature = "client")]
+    let fetched = super::outer_fetch::OuterFetches::memory_total(largest);
+    #[cfg(not(feature = "client"))]
+    let fetched = 0;
     // A request's options are noted once more for its answer, and no larger than a datagram.
-    outer_limits(largest).memory_total() + PLACES * (2 * size_of::<Asked>() + 1_500)
+    let asked = 2 * PLACES * (2 * size_of::<Asked>() + 1_500);
+    outer_limits(largest).memory_total() + asked + fetched
 }
 
 /// Protected messages in outer blocks.
 pub(super) struct OuterBlocks {
     incomplete: IncompleteBodies,
     kept: KeptBodies,
-    /// Requests whose answers are wanted in blocks, or acknowledge one.
+    /// Requests whose answers are wanted in blocks, or acknowledge one; in the order in which they came. Those that are not
+    /// opened yet take no place from those that are.
     asked: Vec<Asked>,
     /// Nothing is put together.
     off: bool,
@@ -69,20 +80,29 @@ pub(super) struct OuterBlocks {
 struct Asked {
     peer: SocketAddr,
     token: Token,
+    mid: MessageId,
     key: OperationKey,
     payload: Option<[u64; 2]>,
     /// The last block of the request.
     block1: Option<BlockValue>,
     /// The size in which the answer is wanted.
     block2: Option<BlockValue>,
+    /// The request was opened, so that it is known to come from whom it says.
+    opened: bool,
     expires: Instant,
+}
+
+impl Asked {
+    fn is_of(&self, origin: &Origin) -> bool {
+        (self.peer, self.token, self.mid) == (origin.path.peer, origin.token, origin.mid)
+    }
 }
 
 impl OuterBlocks {
     pub(super) fn new(largest: usize, rng: &mut Rng) -> Self {
         let limits = outer_limits(largest);
         Self {
-            incomplete: IncompleteBodies::new(limits.clone()),
+            incomplete: IncompleteBodies::for_nobody(limits.clone()),
             kept: KeptBodies::new(limits, [(); 2].map(|()| rng.keyed_hash())),
             asked: Vec::new(),
             off: largest == 0,
@@ -108,45 +128,78 @@ impl OuterBlocks {
         [incomplete, kept, asked].into_iter().flatten().min()
     }
 
-    /// Notes what the answer to a request is to look like. Without room for it the answer goes as it is.
+    /// Notes what the answer to a request is to look like, if it can be opened.
     fn note(
         &mut self,
         now: Instant,
-        peer: SocketAddr,
+        origin: &Origin,
         message: &Message<'_>,
         (block1, block2): (Option<BlockValue>, Option<BlockValue>),
     ) {
-        let holder = Holder::of(peer.ip());
-        let of_peer = |asked: &&Asked| Holder::of(asked.peer.ip()) == holder;
-        let token = message.token();
+        let peer = origin.path.peer;
         self.asked
-            .retain(|asked| (asked.peer, asked.token) != (peer, token) && asked.expires > now);
-        if self.asked.len() >= PLACES
-            || self.asked.iter().filter(of_peer).count() >= PLACES_PER_ADDRESS
-        {
-            return;
+            .retain(|asked| asked.expires > now && (asked.opened || !asked.is_of(origin)));
+        for (places, holder) in [
+            (PLACES_PER_ADDRESS, Some(Holder::of(peer.ip()))),
+            (PLACES, None),
+        ] {
+            if let Some(oldest) = self.full(false, places, holder) {
+                self.asked.remove(oldest);
+            }
         }
         self.asked.push(Asked {
             peer,
-            token,
+            token: origin.token,
+            mid: origin.mid,
             key: OperationKey::of(peer, &NOBODY, message),
             payload: self.kept.fingerprint(message.payload()),
             block1,
             block2,
+            opened: false,
             expires: now + PATIENCE,
         });
     }
 
-    /// There is a new request under this token.
-    fn forget(&mut self, peer: SocketAddr, token: Token) {
-        self.asked
-            .retain(|asked| (asked.peer, asked.token) != (peer, token));
+    /// The oldest of those that are opened or not, of this holder or of all, if they have so many places.
+    fn full(&self, opened: bool, places: usize, holder: Option<Holder>) -> Option<usize> {
+        let is_one = |asked: &Asked| {
+            asked.opened == opened && holder.is_none_or(|of| Holder::of(asked.peer.ip()) == of)
+        };
+        let count = self.asked.iter().filter(|asked| is_one(asked)).count();
+        let oldest = self.asked.iter().position(is_one);
+        oldest.filter(|_| count >= places)
     }
 
-    fn take(&mut self, peer: SocketAddr, token: Token) -> Option<Asked> {
-        let same = |asked: &Asked| (asked.peer, asked.token) == (peer, token);
+    /// A request was opened: what it wants counts now, and what one before it under its token has wanted does not any more.
+    /// Without room for it the answer goes as it is.
+    pub(super) fn opened(&mut self, origin: &Origin) {
+        if self.asked.is_empty() {
+            return; // the usual case
+        }
+        let under = (origin.path.peer, origin.token);
+        self.asked
+            .retain(|asked| !asked.opened || (asked.peer, asked.token) != under);
+        let Some(at) = self.asked.iter().position(|asked| asked.is_of(origin)) else {
+            return;
+        };
+        let holder = Some(Holder::of(origin.path.peer.ip()));
+        let full = self.full(true, PLACES, None).is_some()
+            || self.full(true, PLACES_PER_ADDRESS, holder).is_some();
+        match self.asked.get_mut(at) {
+            Some(asked) if !full => asked.opened = true,
+            _ => drop(self.asked.remove(at)),
+        }
+    }
+
+    /// A request is not answered under protection: it could not be opened, or is as if it had not come.
+    pub(super) fn forget(&mut self, origin: &Origin) {
+        self.asked.retain(|asked| !asked.is_of(origin));
+    }
+
+    fn take(&mut self, origin: &Origin) -> Option<Asked> {
+        let same = |asked: &Asked| asked.opened && asked.is_of(origin);
         let at = self.asked.iter().position(same)?;
-        Some(self.asked.swap_remove(at))
+        Some(self.asked.remove(at))
     }
 }
 
@@ -159,8 +212,6 @@ impl Endpoint {
         origin: Origin,
         message: &Message<'_>,
     ) {
-        // An earlier request under this token may have had no answer; what it wanted is not wanted any more.
-        self.outer.forget(origin.path.peer, message.token());
         let block = |number| message.option(number).and_then(BlockValue::decode);
         let (block1, block2) = (block(OptionNumber::BLOCK1), block(OptionNumber::BLOCK2));
         if block1.is_none() && block2.is_none() {
@@ -180,8 +231,7 @@ impl Endpoint {
             }
             (Some(block), _) => self.take_block(now, origin, message, block, block2),
             (None, _) => {
-                self.outer
-                    .note(now, origin.path.peer, message, (None, block2));
+                self.outer.note(now, &origin, message, (None, block2));
                 self.open_request(now, origin, message);
             }
         }
@@ -208,7 +258,7 @@ impl Endpoint {
                 let Ok(whole) = Message::parse(&whole) else {
                     return;
                 };
-                self.outer.note(now, peer, &whole, (Some(block), block2));
+                self.outer.note(now, &origin, &whole, (Some(block), block2));
                 return self.open_request(now, origin, &whole);
             }
             Taken::Continue(acknowledged) => {
@@ -258,7 +308,7 @@ impl Endpoint {
         if self.outer.asked.is_empty() {
             return bytes; // the usual case
         }
-        let Some(asked) = self.outer.take(origin.path.peer, origin.token) else {
+        let Some(asked) = self.outer.take(origin) else {
             return bytes;
         };
         let Ok(message) = Message::parse(&bytes) else {
@@ -285,16 +335,12 @@ impl Endpoint {
                 .set(OptionNumber::BLOCK1, last.encode().as_bytes());
         }
         let mut cut = Vec::new();
-        let limit = self.config.limits.datagram;
-        append(
-            &mut cut,
-            limit,
-            Type::Non,
-            MessageId(0),
-            origin.token,
-            &response,
-        );
-        cut
+        let (limit, head) = (self.config.limits.datagram, (Type::Non, MessageId(0)));
+        match append(&mut cut, limit, head.0, head.1, origin.token, &response) {
+            true => cut,
+            // The acknowledgement of the last block finds no room any more: whoever has sent it sees that all is there.
+            false => bytes,
+        }
     }
 }
 

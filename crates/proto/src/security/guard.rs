@@ -40,9 +40,11 @@ pub struct SecurityConfig {
     pub addresses: usize,
     /// Sources whose budgets are told apart. Default 1024.
     pub sources: usize,
-    /// The largest protected message that is put together from outer blocks, which proxies make and nothing protects:
-    /// MAX_UNFRAGMENTED_SIZE, in bytes of its payload (RFC 8613 section 4.1.3.4.2). Larger ones are discarded. Default 4096;
-    /// 0: none is put together. 16 at a time, four of them from one address or /64 prefix.
+    /// The largest protected message, request or response, that is put together from outer blocks, which proxies make and
+    /// nothing protects: MAX_UNFRAGMENTED_SIZE, in bytes of its payload (RFC 8613 section 4.1.3.4.2). A request that is larger
+    /// is refused with 4.13, a response is not taken. Default 4096; 0: none is put together, and no answer is cut for those
+    /// who ask for that. In each role 16 at a time, four of them of one address or /64 prefix; a server keeps as many answers
+    /// of which it has sent the first outer block.
     pub unfragmented: usize,
     /// How long to wait before a reservation of sequence numbers that failed is tried again. Default 1 s.
     pub store_again_after: Duration,
@@ -177,6 +179,10 @@ pub struct SecurityCounters {
     pub key_failures: u64,
     /// Errors answered without protection.
     pub errors_answered: u64,
+    /// Protected responses in outer blocks that could not be put together: too large, or the blocks did not fit together,
+    /// did not come, or found no room.
+    #[cfg(feature = "client")]
+    pub not_assembled: u64,
 }
 
 impl SecurityCounters {

@@ -1,6 +1,6 @@
 //! Observed resources of members of a security group: each notification is protected for itself.
 
-mod pairs;
+pub(super) mod pairs;
 
 use core::sync::atomic::AtomicBool;
 

@@ -1,5 +1,8 @@
 //! Outer blocks: a proxy on the way cuts protected messages into blocks, and puts them together again.
 
+mod fetching;
+mod hostile;
+
 use super::*;
 use antiphon_wire::{BlockValue, OptionNumber};
 
@@ -141,7 +144,7 @@ fn a_protected_request_in_outer_blocks_is_put_together_and_opened_once() {
         p.sends_block(num, 3);
     }
     let counters = p.world.nodes[LAMP].counters();
-    assert_eq!((counters.requests, p.held()), (1, (0, 0, 1)));
+    assert_eq!((counters.requests, p.held()), (1, (0, 0, 0)));
 }
 
 #[test]
@@ -243,8 +246,34 @@ fn nobody_takes_all_places_of_messages_in_outer_blocks_and_time_makes_room() {
     let lamp = &mut p.world.nodes[LAMP].endpoint;
     let due = lamp.next_timeout().unwrap();
     assert!(due <= now + Duration::from_secs(247));
+    // All of the others can be had as well; one more takes the place of the oldest that has not gone on.
+    for n in 0..13_u8 {
+        let bytes = first_block(&p, n);
+        p.world.inject(LAMP, false, stranger(n / 4), &bytes);
+        assert_eq!(p.held(), (5 + usize::from(n.min(11)), 0, 0), "{n}");
+    }
     p.world.pass(Duration::from_secs(247));
     assert_eq!(p.held(), (0, 0, 0));
+}
+
+/// The first block of a request, by another host.
+fn first_block(p: &Proxy, n: u8) -> Vec<u8> {
+    let message = Message::parse(&p.request).unwrap();
+    let value = block(0, true, 2).encode();
+    let mut bytes = alloc::vec![0; 3_000];
+    let (code, token) = (message.code(), message.token());
+    let mid = MessageId(0x7100 + u16::from(n));
+    let mut writer = Writer::new(&mut bytes, Type::Non, code, mid, token).unwrap();
+    let oscore = message.option(OptionNumber::OSCORE).unwrap();
+    writer.option(OptionNumber::OSCORE, oscore).unwrap();
+    writer
+        .option(OptionNumber::BLOCK1, value.as_bytes())
+        .unwrap();
+    writer.option(OptionNumber::REQUEST_TAG, &[n]).unwrap();
+    writer.payload(&message.payload()[..64]).unwrap();
+    let length = writer.finish();
+    bytes.truncate(length);
+    bytes
 }
 
 #[test]
@@ -258,13 +287,152 @@ fn a_block_that_was_exchanged_on_the_way_opens_nothing() {
     }
     let counters = p.world.nodes[LAMP].counters();
     assert_eq!(counters.requests, 0);
+    assert_eq!(p.held(), (0, 0, 0), "no answer is to come");
+}
+
+/// A host of which nothing is known.
+fn stranger(n: u8) -> SocketAddr {
+    ([192, 0, 2, n], 5683).into()
+}
+
+/// A request of somebody who has no keys, and wants the answer in blocks.
+fn forged(p: &Proxy, n: u8) -> Vec<u8> {
+    let message = Message::parse(&p.request).unwrap();
+    let value = block(0, false, 2).encode();
+    let mut bytes = alloc::vec![0; 3_000];
+    let (code, token) = (message.code(), Token::new(&[n; 8]).unwrap());
+    let mid = MessageId(0x7000 + u16::from(n));
+    let mut writer = Writer::new(&mut bytes, Type::Non, code, mid, token).unwrap();
+    let oscore = message.option(OptionNumber::OSCORE).unwrap();
+    writer.option(OptionNumber::OSCORE, oscore).unwrap();
+    writer
+        .option(OptionNumber::BLOCK2, value.as_bytes())
+        .unwrap();
+    writer.payload(&[n; 120]).unwrap(); // a signature would fit
+    let length = writer.finish();
+    bytes.truncate(length);
+    bytes
+}
+
+#[test]
+fn what_cannot_be_opened_keeps_no_answer_from_being_cut() {
+    let mut p = proxy(trusting(), Code::GET, b"");
+    for n in 0..40 {
+        let bytes = forged(&p, n);
+        p.world.inject(LAMP, false, stranger(n), &bytes);
+    }
+    assert_eq!(p.held(), (0, 0, 0));
+    let value = block(0, false, 2).encode();
+    let all = 0..p.length();
+    let first = p.asks(&[(OptionNumber::BLOCK2, value.as_bytes())], all);
+    let first = option(&first.unwrap(), OptionNumber::BLOCK2);
+    assert_eq!(first, Some((0, true, 64)));
+}
+
+#[test]
+fn requests_whose_signatures_are_being_verified_take_places_from_each_other_only() {
+    let mut world = world_with(Modes::GroupOnly, Settings::default(), trusting());
+    world.lossy = |datagram| datagram.from == CLIENT || datagram.from == LAMP;
+    let protection = Protection::Group(world.group());
+    world.ask(request_to(LAMP, "large", protection));
+    let request = world.from(CLIENT)[0].bytes.clone();
+    world.forget_sent();
+    let mut p = Proxy {
+        world,
+        request,
+        mid: 0x4000,
+    };
+    p.world.nodes[LAMP].worker = Worker::Held;
+    for n in 0..17 {
+        let bytes = forged(&p, n);
+        p.world.inject(LAMP, false, stranger(n), &bytes);
+    }
+    assert_eq!(p.held(), (0, 0, 16));
+    // The one that is genuine takes the place of the oldest.
+    let value = block(0, false, 2).encode();
+    let all = 0..p.length();
     assert_eq!(
-        p.held(),
-        (0, 0, 1),
-        "no answer is to come, and that is forgotten in time"
+        p.asks(&[(OptionNumber::BLOCK2, value.as_bytes())], all),
+        None
     );
+    assert_eq!(p.held(), (0, 0, 16));
+    p.world.nodes[LAMP].worker = Worker::Eager;
+    let now = p.world.now;
+    for work in core::mem::take(&mut p.world.nodes[LAMP].waiting) {
+        p.world.nodes[LAMP].work(now, work);
+    }
+    p.world.run();
+    assert_eq!(p.held(), (0, 1, 0), "verified or not, nothing is left");
+    let sent = p.world.from(LAMP);
+    let [answer] = sent.as_slice() else {
+        panic!("{sent:?}")
+    };
+    let first = option(&answer.bytes, OptionNumber::BLOCK2);
+    assert_eq!(first, Some((0, true, 64)));
+}
+
+#[test]
+fn an_address_has_four_answers_to_come_and_the_last_request_under_a_token_counts() {
+    let mut p = proxy(trusting(), Code::GET, b"");
+    // Five requests of which the answers are not there yet, each under a token of its own.
+    let requests: Vec<Vec<u8>> = (0..5)
+        .map(|_| {
+            let request = request_to(LAMP, "slow", to_member(&p.world, LAMP));
+            let now = p.world.now;
+            let client = &mut p.world.nodes[CLIENT].endpoint;
+            let mut config = crate::config::Transmission::default();
+            config.set_nstart(16).unwrap();
+            client.set_transmission(now, config);
+            p.world.forget_sent();
+            p.world.ask(request);
+            p.world.from(CLIENT)[0].bytes.clone()
+        })
+        .collect();
+    let value = block(0, false, 0).encode();
+    for (n, request) in requests.iter().enumerate() {
+        p.request.clone_from(request);
+        let all = 0..p.length();
+        p.asks(&[(OptionNumber::BLOCK2, value.as_bytes())], all);
+        assert_eq!(p.held(), (0, 0, (n + 1).min(4)));
+    }
+    // A new request under the token of the first.
+    let first = Message::parse(&requests[0]).unwrap().token();
+    p.world.forget_sent();
+    let request = request_to(LAMP, "t", to_member(&p.world, LAMP));
+    p.world.ask(request);
+    let mut request = p.world.from(CLIENT)[0].bytes.clone();
+    request[4..12].copy_from_slice(first.as_bytes());
+    request[2..4].copy_from_slice(&[0x66, 0x66]);
+    p.sends(&request);
+    assert_eq!(p.held(), (0, 0, 3));
     p.world.pass(Duration::from_secs(247));
     assert_eq!(p.held(), (0, 0, 0));
+}
+
+#[test]
+fn an_answer_leaves_whole_where_the_acknowledgement_of_a_block_would_be_too_much() {
+    let value = block(0, false, 6).encode();
+    let answers = |config: EndpointConfig| {
+        let mut p = proxy(config, Code::GET, b"");
+        let all = 0..p.length();
+        p.asks(&[(OptionNumber::BLOCK1, value.as_bytes())], all)
+            .unwrap()
+    };
+    let whole = answers(trusting());
+    assert!(option(&whole, OptionNumber::BLOCK1).is_some());
+    for (limit, acknowledged) in [(whole.len(), true), (whole.len() - 1, false)] {
+        let mut config = trusting();
+        config.limits.datagram = limit;
+        let answer = answers(config);
+        let message = Message::parse(&answer).unwrap();
+        assert!(message.option(OptionNumber::OSCORE).is_some());
+        assert_eq!(
+            option(&answer, OptionNumber::BLOCK1).is_some(),
+            acknowledged
+        );
+        let payload = Message::parse(&whole).unwrap().payload().len();
+        assert_eq!(message.payload().len(), payload);
+    }
 }
 
 #[test]
@@ -318,13 +486,18 @@ fn the_memory_for_outer_blocks_follows_from_their_largest_message() {
         (4, 4)
     );
     let memory = crate::endpoint::outer_memory;
-    let none = crate::endpoint::outer::outer_limits(0).memory_total();
-    assert_eq!(memory(1_000) - memory(0), limits.memory_total() - none);
-    assert!(
-        memory(0) > 16 * 1_500 && memory(0) < 64 * 1_024,
-        "{}",
-        memory(0)
-    );
+    assert_eq!(memory(0), 0, "nothing is put together");
+    let server = |largest| crate::endpoint::outer::outer_limits(largest).memory_total();
+    let growth = server(2_000) - server(1_000) + 16 * 5 * 1_000;
+    assert_eq!(memory(2_000) - memory(1_000), growth);
+    // Beside the bodies: requests noted and repeated, each no larger than a datagram.
+    let rest = memory(1_000) - limits.memory_total() - 16 * 5_000;
+    assert!(rest > 32 * 1_500 + 16 * 9_000, "{rest}");
+    assert!(rest < 32 * 2_500 + 16 * 12_000, "{rest}");
+    let mut config = EndpointConfig::default();
+    let with = config.memory_totals().security;
+    config.security.unfragmented = 0;
+    assert_eq!(with - config.memory_totals().security, memory(4_096));
     assert_eq!(
         crate::security::SecurityConfig::default().unfragmented,
         4_096

@@ -5,7 +5,7 @@ use antiphon_oscore::{Pair, PairId, PairParameters, PairSettings};
 use super::*;
 
 /// The context as one of the two has it.
-fn pair(own: u8, peer: u8) -> Pair {
+pub(in crate::endpoint::tests::secured) fn pair(own: u8, peer: u8) -> Pair {
     let parameters = PairParameters {
         master_secret: Secret::new(alloc::vec![9; 16]),
         master_salt: Secret::new(alloc::vec![]),
