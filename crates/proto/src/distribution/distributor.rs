@@ -19,6 +19,8 @@
 //! See [`plan`]: those of which sending them once more to everyone is cheaper than to each who lacks them.
 
 mod config;
+mod counting;
+mod devices;
 mod event;
 mod member;
 mod pace;
@@ -31,14 +33,8 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use antiphon_wire::Code;
-
-use super::{
-    Command, DeviceStatus, ImageId, Notice, block_request, notice_request, status_request,
-};
+use super::{ImageId, Notice, block_request, notice_request};
 use crate::config::ConfigError;
-use crate::exchange::Failure;
-use crate::message::{Request, Response};
 use crate::time::Instant;
 
 pub use config::{DistributorConfig, Estimate};
@@ -48,6 +44,7 @@ pub use event::{
 pub use request::{Ask, AskId, Fills, GroupSend, Served};
 pub use survey::ImageSurvey;
 
+use counting::Count;
 use member::Member;
 use pace::Pace;
 use plan::Plan;
@@ -94,6 +91,8 @@ pub struct Distributor {
     due: BTreeSet<(Instant, usize)>,
     asks: BTreeMap<AskId, usize>,
     next_ask: u64,
+    /// With which member the next count begins.
+    count_from: usize,
     stage: Stage,
     began: Option<Instant>,
     /// The pass that is under way or was last.
@@ -118,12 +117,7 @@ enum Stage {
     /// The announcement is repeated, so that nearly everyone hears it before the first block.
     Announcing { left: u8, next: Instant },
     /// The members are asked what they lack, before a pass.
-    Counting {
-        /// Then those who have not answered do not count.
-        until: Instant,
-        /// Who has not answered yet.
-        open: usize,
-    },
+    Counting(Count),
     /// Blocks are sent; `next` is the next candidate.
     Passing { plan: Plan, next: u32 },
     /// The end of a pass is told.
@@ -175,6 +169,7 @@ impl Distributor {
             due: BTreeSet::new(),
             asks: BTreeMap::new(),
             next_ask: 0,
+            count_from: 0,
             stage: Stage::Announcing {
                 left,
                 next: Instant::ZERO,
@@ -307,7 +302,7 @@ impl Distributor {
             Stage::Repairing { .. } if self.notice_due => Some(Item::End),
             _ if now >= self.next_announcement => Some(Item::Announcement),
             Stage::Passing { plan, next } => plan.next_from(*next).map(Item::Block),
-            Stage::Counting { .. } | Stage::Repairing { .. } => None,
+            Stage::Counting(_) | Stage::Repairing { .. } => None,
         }
     }
 
@@ -373,16 +368,17 @@ impl Distributor {
             | Stage::Cancelling { next, .. } => Some(*next),
             Stage::Passing { .. } => Some(Instant::ZERO),
             Stage::Repairing { .. } if self.notice_due => Some(Instant::ZERO),
-            Stage::Counting { .. } | Stage::Repairing { .. } => Some(self.next_announcement),
+            Stage::Counting(_) | Stage::Repairing { .. } => Some(self.next_announcement),
             Stage::Over(_) => None,
         };
         let send = send.map(|at| at.max(self.pace.free()));
-        let ask = match self.asks.len() < self.config.asks_at_once {
-            true => self.due.first().map(|(at, _)| *at),
-            false => None,
+        let ask = match (&self.stage, self.asks.len() < self.config.asks_at_once) {
+            (_, false) => None,
+            (Stage::Counting(count), true) => count.has_next().then_some(Instant::ZERO),
+            (_, true) => self.due.first().map(|(at, _)| *at),
         };
-        let counting = match self.stage {
-            Stage::Counting { until, .. } => Some(until),
+        let counting = match &self.stage {
+            Stage::Counting(count) => Some(count.ends_at()),
             _ => None,
         };
         let deadline = self.config.deadline.map(|deadline| began + deadline);
@@ -414,9 +410,7 @@ impl Distributor {
             self.over(DistributionEnd::Deadline);
             return;
         }
-        if let Stage::Counting { until, open } = self.stage
-            && (open == 0 || now >= until || self.everything_is_lacking())
-        {
+        if self.is_counted(now) {
             self.plan(now);
         }
         if now >= self.next_look {
@@ -468,78 +462,6 @@ impl Distributor {
         self.events.push_back(DistributorEvent::Ended(end));
     }
 
-    /// Before a pass: everyone is asked what it lacks.
-    fn count(&mut self, now: Instant) {
-        self.due.clear();
-        let mut open = 0;
-        for (index, member) in self.members.iter_mut().enumerate() {
-            member.counted = member.is_final();
-            if !member.counted {
-                open += 1;
-                if !member.asked {
-                    self.due.insert((now, index));
-                }
-            }
-        }
-        let until = now + self.config.count_for;
-        self.stage = Stage::Counting { until, open };
-    }
-
-    /// Some member lacks everything, so that the first pass sends everything.
-    fn everything_is_lacking(&self) -> bool {
-        let counted = |member: &&Member| member.counted && member.lacks_everything();
-        self.pass == 0 && self.members.iter().any(|member| counted(&member))
-    }
-
-    fn plan(&mut self, now: Instant) {
-        self.due.clear();
-        let first = self.pass == 0;
-        let known = self
-            .members
-            .iter()
-            .any(|member| member.counted && !member.is_final())
-            || (!self.members.is_empty() && self.members.iter().all(Member::is_final));
-        let plan = match first && (!known || self.everything_is_lacking()) {
-            true => Some(Plan::all(self.total)),
-            false => {
-                let counted = |member: &&Member| member.counted;
-                let lacking = self.members.iter().filter(counted).map(|m| m.lacks());
-                Plan::worth(self.total, lacking, first, self.members.len())
-            }
-        };
-        match plan {
-            Some(plan) if self.pass < self.config.passes => {
-                self.pass += 1;
-                self.progress.pass_blocks = plan.blocks();
-                self.progress.pass_sent = 0;
-                self.events.push_back(DistributorEvent::PassBegun {
-                    pass: self.pass,
-                    blocks: plan.blocks(),
-                });
-                self.stage = Stage::Passing { plan, next: 0 };
-                self.watch(now);
-            }
-            _ => self.say_end(now, self.config.window_seconds()),
-        }
-    }
-
-    /// During a pass members are asked now and then how far they are, so that somebody who watches sees it.
-    fn watch(&mut self, now: Instant) {
-        let gap = self.watch_gap();
-        let mut at = now;
-        for (index, member) in self.members.iter().enumerate() {
-            if !member.is_final() && !member.asked {
-                at = at + gap;
-                self.due.insert((at, index));
-            }
-        }
-    }
-
-    /// The time between two questions during a pass.
-    fn watch_gap(&self) -> Duration {
-        self.pace.time_of(ASK_BYTES * u64::from(WATCH_SHARE))
-    }
-
     fn end_pass(&mut self, now: Instant) {
         self.due.clear();
         self.events
@@ -577,151 +499,6 @@ impl Distributor {
         self.end_if_all_are_final();
     }
 
-    // ---- to single devices ----
-
-    /// The next device to be asked for its status: a Confirmable request. Whoever takes it reports the end with [`asked`](Self::asked).
-    pub fn poll_ask(&mut self, now: Instant) -> Option<Ask> {
-        self.advance(now);
-        if self.asks.len() >= self.config.asks_at_once {
-            return None;
-        }
-        let (at, index) = *self.due.first()?;
-        if at > now {
-            return None;
-        }
-        self.due.remove(&(at, index));
-        let member = self.members.get_mut(index)?;
-        member.asked = true;
-        let ask = AskId(self.next_ask);
-        self.next_ask += 1;
-        self.asks.insert(ask, index);
-        self.progress.asks += 1;
-        Some(Ask {
-            ask,
-            member: index,
-            to: member.address,
-            request: status_request(&self.config.path),
-        })
-    }
-
-    /// What came of a question.
-    pub fn asked(&mut self, now: Instant, ask: AskId, result: Result<&Response, Failure>) {
-        let Some(index) = self.asks.remove(&ask) else {
-            return;
-        };
-        let Some(member) = self.members.get_mut(index) else {
-            return;
-        };
-        member.asked = false;
-        let was_open = member.is_open();
-        let counted = core::mem::replace(&mut member.counted, true);
-        let changed = match result {
-            Ok(response) => match read_status(response) {
-                Ok(status) => member.tell(now, self.id, self.total, status),
-                Err(code) => member.answered(now, code),
-            },
-            Err(failure) => {
-                // Whoever does not answer does not count in a plan.
-                member.failed(failure)
-            }
-        };
-        if result.is_err() {
-            member.counted = counted;
-        }
-        if changed {
-            self.changed.insert(index);
-        }
-        let (open, again) = (member.is_open(), member.next_ask(changed));
-        if member.waits_for_announcement() {
-            let soon = now.max(self.last_announcement + ANNOUNCE_AGAIN);
-            self.next_announcement = self.next_announcement.min(soon);
-        }
-        match &mut self.stage {
-            Stage::Counting { open, .. } if !counted => *open = open.saturating_sub(1),
-            Stage::Passing { .. } if open => {
-                let round =
-                    self.watch_gap() * u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-                self.due.insert((now + round.max(LOOK), index));
-            }
-            Stage::Repairing { .. } | Stage::Ending { .. } if open => {
-                self.due.insert((now + again, index));
-            }
-            _ => {}
-        }
-        if was_open && !open && matches!(self.stage, Stage::Repairing { .. }) {
-            self.end_if_all_are_final();
-        }
-        self.advance(now);
-    }
-
-    /// A request of a device: `from` is where it comes from.
-    ///
-    /// A block that is still to come by multicast is not sent to one alone: 5.03, with the rest of the pass as Max-Age.
-    pub fn handle_request(&mut self, now: Instant, from: SocketAddr, request: &Request) -> Served {
-        let number = match self.asked_for(request) {
-            Ok(number) => number,
-            Err(code) => {
-                self.progress.repairs_refused += 1;
-                return Served::Response(Response::new(code));
-            }
-        };
-        let member = self.by_address.get(&from).copied();
-        if let Some(member) = member.and_then(|index| self.members.get_mut(index)) {
-            member.heard(now);
-        }
-        if let Some(soon) = self.comes_in(number) {
-            self.progress.repairs_later += 1;
-            return Served::Response(request::later(soon));
-        }
-        self.progress.repairs += 1;
-        self.last_repair = Some(now);
-        if let Some(index) = member
-            && let Some(member) = self.members.get_mut(index)
-            && member.serve()
-            && !member.asked
-            && matches!(self.stage, Stage::Repairing { .. })
-        {
-            self.due.retain(|(_, other)| *other != index);
-            self.due.insert((now + SETTLE, index));
-        }
-        Served::Block(self.block(number))
-    }
-
-    /// Which of its requests asks for a block that there is, and for which one.
-    fn asked_for(&self, request: &Request) -> Result<u32, Code> {
-        match Command::of_request(&self.config.path, request) {
-            Command::Repair { id, block } if id == self.id && block < self.total => Ok(block),
-            Command::Other(code) => Err(code),
-            Command::Repair { .. } | Command::Status => Err(Code::NOT_FOUND),
-            Command::Notice(_) | Command::Block { .. } => Err(Code::METHOD_NOT_ALLOWED),
-        }
-    }
-
-    fn block(&self, number: u32) -> Fills {
-        let announcement = &self.config.announcement;
-        Fills {
-            number,
-            offset: announcement.block_offset(number).unwrap_or(0),
-            length: announcement.block_length(number).unwrap_or(0),
-        }
-    }
-
-    /// The time until the pass is over, if this block is still to be sent in it. Whoever is told so does not come again for
-    /// the next block, however slow the pass is.
-    fn comes_in(&self, number: u32) -> Option<Duration> {
-        let Stage::Passing { plan, next } = &self.stage else {
-            return None;
-        };
-        if number < *next || !plan.contains(number) {
-            return None;
-        }
-        let blocks = u64::from(plan.between(*next, self.total));
-        let empty = block_request(&self.config.path, self.id, number, Vec::new());
-        let each =
-            self.config.on_air(&empty) + 1 + u64::from(self.config.announcement.block_size());
-        Some(self.pace.time_of(blocks.saturating_mul(each)))
-    }
-
     // ---- what is known ----
 
     /// What has happened, oldest first; news of one member are told once, however much has changed.
@@ -745,7 +522,7 @@ impl Distributor {
     pub fn phase(&self) -> DistributionPhase {
         match self.stage {
             Stage::Announcing { .. } => DistributionPhase::Announcing,
-            Stage::Counting { .. } => DistributionPhase::Counting,
+            Stage::Counting(_) => DistributionPhase::Counting,
             Stage::Passing { .. } => DistributionPhase::Passing,
             Stage::Ending { .. } => DistributionPhase::Ending,
             Stage::Repairing { .. } => DistributionPhase::Repairing,
@@ -771,14 +548,6 @@ impl Distributor {
     pub fn all_activated(&self) -> bool {
         !self.members.is_empty() && self.members.iter().all(Member::is_activated)
     }
-}
-
-/// The status in a response; otherwise its code.
-fn read_status(response: &Response) -> Result<DeviceStatus, Code> {
-    if response.code != Code::CONTENT {
-        return Err(response.code);
-    }
-    DeviceStatus::decode(&response.payload).map_err(|_| Code::CONTENT)
 }
 
 #[cfg(test)]

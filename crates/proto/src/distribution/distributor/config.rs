@@ -42,8 +42,9 @@ pub struct DistributorConfig {
     pub announce_every: Duration,
     /// How many devices are asked for their status at the same time; at least 1. Default 8.
     pub asks_at_once: usize,
-    /// How long the answers of the devices are waited for before a pass is planned. Default 30 s. What does not answer in that time does not
-    /// count.
+    /// How long the answers of the devices are waited for before a pass is planned. Default 30 s. If fewer than half of them have
+    /// answered by then, or failed to, it takes until half have, but ten times as long at most. What those lack who have answered
+    /// stands for those who were not asked yet; who fails to answer does not count.
     pub count_for: Duration,
     /// A device of which nothing is heard for this long after the passes is given up; without members, the distribution ends when nobody
     /// has asked for anything for this long. Default 10 min.

@@ -159,6 +159,11 @@ impl Member {
             && self.heard.is_some()
     }
 
+    /// It has not answered in this count, and nothing says that it would not.
+    pub(super) fn is_unknown(&self) -> bool {
+        !self.counted && self.failure.is_none()
+    }
+
     pub(super) fn lacks_everything(&self) -> bool {
         matches!(self.lacks(), Lacks::Everything)
     }

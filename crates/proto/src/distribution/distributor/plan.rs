@@ -11,7 +11,7 @@
 //! and there is a pass at all when what it saves is more than what counting afterwards costs.
 //!
 //! Devices tell what they lack in cells of several consecutive blocks, at most 1,024 cells; the plan counts in such cells, too. A
-//! device that lacks m blocks in k cells lacks m/k of each.
+//! device that lacks m blocks in k cells lacks m/k of each. If only some devices were counted, they stand for the others.
 
 use alloc::vec::Vec;
 
@@ -36,6 +36,20 @@ pub(super) enum Lacks<'a> {
         count: u32,
         missing: &'a MissingBlocks,
     },
+}
+
+/// Of how many devices it is known what they lack, and for how many these stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sample {
+    pub(super) counted: usize,
+    pub(super) of: usize,
+}
+
+impl Sample {
+    /// What all lack together, if those who were counted lack so much.
+    fn scale(self, lacked: u64) -> u64 {
+        lacked.saturating_mul(self.of as u64) / self.counted.max(1) as u64
+    }
 }
 
 /// The blocks of one pass.
@@ -63,6 +77,7 @@ impl Plan {
     pub(super) fn worth<'a>(
         total: u32,
         lacking: impl Iterator<Item = Lacks<'a>>,
+        sample: Sample,
         first: bool,
         members: usize,
     ) -> Option<Self> {
@@ -77,6 +92,7 @@ impl Plan {
             let first = index as u64 * u64::from(plan.granularity);
             let blocks = (u64::from(total) - first).min(u64::from(plan.granularity));
             let cost = blocks * 1_000;
+            let lacked = sample.scale(*lacked);
             let spared = lacked.saturating_mul(UNICAST * DELIVERED / 1_000) / 1_000;
             *cell = spared > cost;
             saved += if *cell { spared - cost } else { 0 };

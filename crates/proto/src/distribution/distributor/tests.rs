@@ -1,5 +1,6 @@
 //! The distributor against scripted devices.
 
+mod counts;
 mod course;
 mod devices;
 mod plans;
@@ -12,7 +13,11 @@ use std::collections::BTreeMap;
 use antiphon_wire::{Code, ContentFormat, OptionNumber};
 
 use super::*;
-use crate::distribution::{Announcement, BlockSet, Command, DeviceState, MissingBlocks};
+use crate::distribution::{
+    Announcement, BlockSet, Command, DeviceState, DeviceStatus, MissingBlocks, status_request,
+};
+use crate::exchange::Failure;
+use crate::message::{Request, Response};
 
 const PATH: &str = "fw";
 

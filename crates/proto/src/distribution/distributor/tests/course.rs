@@ -311,7 +311,7 @@ fn counting_waits_for_slow_devices_and_not_for_ever() {
         DistributionPhase::Passing,
         "nobody answers at once"
     );
-    // a question that stays open
+    // one of two answers, and the question to the other stays open
     let mut play = Play::new(DistributorConfig {
         count_for: seconds(20),
         asks_at_once: 1,
@@ -326,6 +326,12 @@ fn counting_waits_for_slow_devices_and_not_for_ever() {
     let counting = play.now;
     let ask = play.distributor.poll_ask(play.now).unwrap();
     assert_eq!(play.distributor.poll_ask(play.now), None, "one at once");
+    let status = answer(&receiving(40, &[7]));
+    play.distributor.asked(play.now, ask.ask, Ok(&status));
+    let ask = play.distributor.poll_ask(play.now).unwrap();
+    assert_eq!(ask.member, 1);
+    let ends = play.distributor.next_timeout();
+    assert!(ends.is_some_and(|at| at <= counting + seconds(20)));
     play.distributor
         .handle_timeout(counting + Duration::from_millis(19_980));
     assert_eq!(play.distributor.phase(), DistributionPhase::Counting);
@@ -334,7 +340,7 @@ fn counting_waits_for_slow_devices_and_not_for_ever() {
     play.distributor
         .asked(play.now, ask.ask, Err(Failure::TimedOut));
     assert_eq!(
-        play.distributor.member(0).unwrap().failure,
+        play.distributor.member(1).unwrap().failure,
         Some(Failure::TimedOut)
     );
 }
