@@ -347,7 +347,7 @@ fn bar(done: u32, of: u32) -> String {
 /// How a device is, in words.
 fn state(device: &DeviceReport) -> String {
     if device.given_up {
-        return "nothing was heard of it for too long".to_owned();
+        return "it did not get further for too long".to_owned();
     }
     match (device.state, device.code) {
         (Some(DeviceState::Failed), Some(code)) => format!("failed: {}", why(code)),
@@ -483,7 +483,7 @@ mod tests {
         );
         assert_eq!(
             said(|d| d.given_up = true),
-            "nothing was heard of it for too long"
+            "it did not get further for too long"
         );
     }
 

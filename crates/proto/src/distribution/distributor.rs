@@ -79,7 +79,7 @@ const NOTICE_GAP: Duration = Duration::from_secs(1);
 /// with [`asked`](Self::asked), [`poll_event`](Self::poll_event), then wait until [`next_timeout`](Self::next_timeout) and call
 /// [`handle_timeout`](Self::handle_timeout). Requests for blocks go to [`handle_request`](Self::handle_request).
 ///
-/// Memory: about 300 bytes for each member, whatever the size of the image.
+/// Memory: about 300 bytes for each member, whatever the size of the image, and up to 1,024 numbers of blocks that it asked for.
 #[derive(Debug)]
 pub struct Distributor {
     config: DistributorConfig,
@@ -286,9 +286,6 @@ impl Distributor {
         if self.began.is_none() {
             self.began = Some(now);
             self.next_look = now + LOOK;
-            for member in &mut self.members {
-                member.since = now;
-            }
         }
     }
 
@@ -434,7 +431,7 @@ impl Distributor {
         let give_up = self.config.give_up;
         let mut lost = false;
         for (index, member) in self.members.iter_mut().enumerate() {
-            if member.is_open() && now >= member.last_heard().max(since) + give_up {
+            if member.is_open() && now >= member.news.max(since) + give_up {
                 member.given_up = true;
                 lost = true;
                 self.changed.insert(index);

@@ -46,8 +46,10 @@ pub struct DistributorConfig {
     /// answered by then, or failed to, it takes until half have, but ten times as long at most. What those lack who have answered
     /// stands for those who were not asked yet; who fails to answer does not count.
     pub count_for: Duration,
-    /// A device of which nothing is heard for this long after the passes is given up; without members, the distribution ends when nobody
-    /// has asked for anything for this long. Default 10 min.
+    /// A device that does not get further for this long after the passes is given up, whether it answers or not: neither its state
+    /// nor the number of its blocks changes, and it asks for no block that it has not asked for since then. Longer than any device
+    /// takes to activate the image. Without members, the distribution ends when nobody has asked for anything for this long.
+    /// Default 10 min.
     pub give_up: Duration,
     /// When it ends, whatever has been reached; `None` (default): when every device is done or given up.
     pub deadline: Option<Duration>,

@@ -112,8 +112,11 @@ impl Distributor {
             }
         };
         let member = self.by_address.get(&from).copied();
+        let mut is_back = false;
         if let Some(member) = member.and_then(|index| self.members.get_mut(index)) {
-            member.heard(now);
+            let given_up = member.given_up;
+            member.asks_for(now, number);
+            is_back = given_up && !member.given_up;
         }
         if let Some(soon) = self.comes_in(number) {
             self.progress.repairs_later += 1;
@@ -123,7 +126,7 @@ impl Distributor {
         self.last_repair = Some(now);
         if let Some(index) = member
             && let Some(member) = self.members.get_mut(index)
-            && member.serve()
+            && (member.serve() || is_back)
             && !member.asked
             && matches!(self.stage, Stage::Repairing { .. })
         {

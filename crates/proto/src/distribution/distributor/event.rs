@@ -43,7 +43,7 @@ pub enum DistributorEvent {
 pub enum DistributionEnd {
     /// Every member has activated the image, or says why it never will.
     AllFinal,
-    /// Every member is done but those of which nothing was heard for too long.
+    /// Every member is done but those that did not get further for too long.
     GivenUp,
     /// No members are known, and nobody has asked for anything for a while.
     Quiet,
@@ -57,7 +57,7 @@ impl fmt::Display for DistributionEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AllFinal => "every device is done",
-            Self::GivenUp => "the devices that are not done have been silent for too long",
+            Self::GivenUp => "the devices that are not done did not get further for too long",
             Self::Quiet => "no device has asked for anything for a while",
             Self::Deadline => "the time is over",
             Self::Cancelled => "cancelled",
@@ -135,6 +135,6 @@ pub struct DeviceReport {
     pub failure: Option<Failure>,
     /// How many blocks it was sent alone.
     pub repairs: u32,
-    /// Nothing was heard of it for too long, and nobody waits for it any more.
+    /// It did not get further for too long, and nobody waits for it any more.
     pub given_up: bool,
 }

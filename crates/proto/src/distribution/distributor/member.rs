@@ -1,5 +1,6 @@
 //! What is known of one device.
 
+use alloc::collections::BTreeSet;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -11,6 +12,9 @@ use super::{ASK_AGAIN, DOUBLED, SETTLE};
 use crate::distribution::{DeviceState, DeviceStatus, ImageId, MissingBlocks};
 use crate::exchange::Failure;
 use crate::time::Instant;
+
+/// So many blocks that it asked for are remembered of a device, as long as it does not say that it has more.
+const ASKED_FOR: usize = 1_024;
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -30,8 +34,10 @@ pub(super) struct Member {
     served: u32,
     /// How often it was asked without news.
     pub(super) again: u32,
-    /// When the distribution began.
-    pub(super) since: Instant,
+    /// When it last got further: its state or the number of its blocks was another, or it asked for a block for the first time.
+    pub(super) news: Instant,
+    /// Which blocks it asked for since.
+    asked_for: BTreeSet<u32>,
     /// A question to it is under way.
     pub(super) asked: bool,
     /// It has answered in this count.
@@ -54,7 +60,8 @@ impl Member {
             repairs: 0,
             served: 0,
             again: 0,
-            since: Instant::ZERO,
+            news: Instant::ZERO,
+            asked_for: BTreeSet::new(),
             asked: false,
             counted: false,
             given_up: false,
@@ -75,16 +82,24 @@ impl Member {
         !self.is_final() && !self.given_up
     }
 
-    /// When it was last heard, or the beginning.
-    pub(super) fn last_heard(&self) -> Instant {
-        self.heard.unwrap_or(self.since)
-    }
-
     /// Something came from there.
-    pub(super) fn heard(&mut self, now: Instant) {
+    fn heard(&mut self, now: Instant) {
         self.heard = Some(now);
         self.failure = None;
+    }
+
+    /// It has got further, and is waited for again.
+    fn gets_further(&mut self, now: Instant) {
+        self.news = now;
         self.given_up = false;
+    }
+
+    /// It asks for a block. Whoever asks for the same blocks again and again does not get further.
+    pub(super) fn asks_for(&mut self, now: Instant, block: u32) {
+        self.heard(now);
+        if self.asked_for.len() < ASKED_FOR && self.asked_for.insert(block) {
+            self.gets_further(now);
+        }
     }
 
     /// It was sent a block. Does it have everything now, as far as can be known?
@@ -120,6 +135,10 @@ impl Member {
             self.missing = None;
             let occupied = !status.state.is_final() && status.state != DeviceState::Idle;
             self.busy_with = status.id.filter(|_| occupied);
+        }
+        if (before.0, before.2) != (self.state, self.have) {
+            self.asked_for.clear();
+            self.gets_further(now);
         }
         before != (self.state, self.code, self.have, self.busy_with)
     }

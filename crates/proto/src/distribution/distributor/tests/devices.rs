@@ -187,13 +187,64 @@ fn a_device_of_which_nothing_is_heard_is_given_up() {
 }
 
 #[test]
-fn a_device_that_asks_for_repairs_is_not_given_up() {
-    let mut play = repairing(5, &[1]);
+fn a_device_that_asks_for_other_blocks_is_not_given_up() {
+    let mut play = repairing(50, &[1]);
     play.says.clear();
-    for _ in 0..20 {
+    for block in 0..20 {
         play.run(seconds(60));
-        play.repair(1, 0);
+        play.repair(1, block);
     }
+    assert_eq!(play.distributor.phase(), DistributionPhase::Repairing);
+    let last = play.now;
+    // but one that goes on to ask for these is
+    play.run(seconds(300));
+    play.repair(1, 19);
+    play.run(seconds(290));
+    play.repair(1, 0);
+    assert_eq!(play.distributor.phase(), DistributionPhase::Repairing);
+    play.run_until(DistributorEvent::Ended(DistributionEnd::GivenUp));
+    let after = play.now.since(last);
+    assert!(after < seconds(607), "{after:?}");
+    assert!(play.distributor.member(0).unwrap().given_up);
+}
+
+#[test]
+fn a_device_that_answers_and_does_not_get_further_is_given_up() {
+    let mut play = repairing(5, &[1]);
+    let begun = play.now;
+    play.tells(1, receiving(5, &[2, 3]));
+    play.run(seconds(400));
+    // one block more, and everything from the beginning
+    play.tells(1, receiving(5, &[3]));
+    play.run(seconds(400));
+    play.tells(1, state(5, DeviceState::Verifying, None));
+    play.run(seconds(200));
+    assert_eq!(play.distributor.phase(), DistributionPhase::Repairing);
+    play.run_until(DistributorEvent::Ended(DistributionEnd::GivenUp));
+    let (asked, _) = play.asked[play.asked.len() - 1];
+    assert!(play.now.since(asked) < seconds(300), "it was asked until then");
+    let after = play.now.since(begun);
+    assert!(after > seconds(1_400) && after < seconds(1_700), "{after:?}");
+    let report = play.distributor.member(0).unwrap();
+    assert!(report.given_up && report.failure.is_none());
+}
+
+#[test]
+fn a_device_that_was_given_up_and_gets_further_is_waited_for_again() {
+    let mut play = repairing(5, &[1, 2]);
+    play.says.clear();
+    play.run(seconds(300));
+    play.repair(2, 0);
+    play.run(seconds(320));
+    let given_up = |play: &Play, at| play.distributor.member(at).unwrap().given_up;
+    assert!(given_up(&play, 0) && !given_up(&play, 1));
+    let asked = play.asked.len();
+    play.tells(1, receiving(5, &[3]));
+    play.repair(1, 3);
+    assert!(!given_up(&play, 0));
+    play.run(seconds(3));
+    assert_eq!(play.asked[asked..].iter().filter(|(_, to)| *to == device(1)).count(), 1);
+    play.run(seconds(500));
     assert_eq!(play.distributor.phase(), DistributionPhase::Repairing);
 }
 
