@@ -18,6 +18,7 @@
 //!
 //! See [`plan`]: those of which sending them once more to everyone is cheaper than to each who lacks them.
 
+mod cancel;
 mod config;
 mod counting;
 mod devices;
@@ -44,6 +45,7 @@ pub use event::{
 pub use request::{Ask, AskId, Fills, GroupSend, Served};
 pub use survey::ImageSurvey;
 
+use cancel::Cancelling;
 use counting::Count;
 use member::Member;
 use pace::Pace;
@@ -129,7 +131,7 @@ enum Stage {
     /// Devices ask for what they lack.
     Repairing { since: Instant },
     /// The end of the distribution is told.
-    Cancelling { left: u8, next: Instant },
+    Cancelling(Cancelling),
     /// It is over.
     Over(DistributionEnd),
 }
@@ -270,15 +272,7 @@ impl Distributor {
                     }
                 }
             }
-            Item::Cancel => {
-                if let Stage::Cancelling { left, next } = &mut self.stage {
-                    *left = left.saturating_sub(1);
-                    *next = now + NOTICE_GAP;
-                    if *left == 0 {
-                        self.over(DistributionEnd::Cancelled);
-                    }
-                }
-            }
+            Item::Cancel => self.told_cancel(now),
         }
     }
 
@@ -294,7 +288,10 @@ impl Distributor {
         match &self.stage {
             Stage::Announcing { next, .. } => (now >= *next).then_some(Item::Announcement),
             Stage::Ending { next, .. } => (now >= *next).then_some(Item::End),
-            Stage::Cancelling { next, .. } => (now >= *next).then_some(Item::Cancel),
+            Stage::Cancelling(cancelling) => {
+                let due = cancelling.next().is_some_and(|next| now >= next);
+                due.then_some(Item::Cancel)
+            }
             Stage::Over(_) => None,
             Stage::Repairing { .. } if self.notice_due => Some(Item::End),
             _ if now >= self.next_announcement => Some(Item::Announcement),
@@ -361,8 +358,8 @@ impl Distributor {
         let send = match &self.stage {
             _ if self.outstanding.is_some() => None,
             Stage::Announcing { next, .. }
-            | Stage::Ending { next, .. }
-            | Stage::Cancelling { next, .. } => Some(*next),
+            | Stage::Ending { next, .. } => Some(*next),
+            Stage::Cancelling(cancelling) => cancelling.next(),
             Stage::Passing { .. } => Some(Instant::ZERO),
             Stage::Repairing { .. } if self.notice_due => Some(Instant::ZERO),
             Stage::Counting(_) | Stage::Repairing { .. } => Some(self.next_announcement),
@@ -372,31 +369,25 @@ impl Distributor {
         let ask = match (&self.stage, self.asks.len() < self.config.asks_at_once) {
             (_, false) => None,
             (Stage::Counting(count), true) => count.has_next().then_some(Instant::ZERO),
+            (Stage::Cancelling(cancelling), true) => {
+                cancelling.has_member().then_some(Instant::ZERO)
+            }
             (_, true) => self.due.first().map(|(at, _)| *at),
         };
-        let counting = match &self.stage {
-            Stage::Counting(count) => Some(count.ends_at()),
-            _ => None,
-        };
         let deadline = self.config.deadline.map(|deadline| began + deadline);
-        let times = [send, ask, counting, deadline, Some(self.next_look)];
+        let [stage, deadline, look] = match &self.stage {
+            Stage::Counting(count) => [Some(count.ends_at()), deadline, Some(self.next_look)],
+            Stage::Cancelling(cancelling) => [Some(cancelling.until()), None, None],
+            _ => [None, deadline, Some(self.next_look)],
+        };
+        let times = [send, ask, stage, deadline, look];
         times.into_iter().flatten().min()
-    }
-
-    /// Ends it: the devices are told to forget what they have of the image. Whoever has all of it keeps it.
-    pub fn cancel(&mut self, now: Instant) {
-        if !matches!(self.stage, Stage::Over(_) | Stage::Cancelling { .. }) {
-            self.due.clear();
-            self.stage = Stage::Cancelling {
-                left: NOTICES,
-                next: now,
-            };
-        }
     }
 
     fn advance(&mut self, now: Instant) {
         let Some(began) = self.began else { return };
-        if matches!(self.stage, Stage::Over(_) | Stage::Cancelling { .. }) {
+        if matches!(self.stage, Stage::Over(_) | Stage::Cancelling(_)) {
+            self.end_if_cancelled(now);
             return;
         }
         if self
@@ -523,7 +514,7 @@ impl Distributor {
             Stage::Passing { .. } => DistributionPhase::Passing,
             Stage::Ending { .. } => DistributionPhase::Ending,
             Stage::Repairing { .. } => DistributionPhase::Repairing,
-            Stage::Cancelling { .. } => DistributionPhase::Cancelling,
+            Stage::Cancelling(_) => DistributionPhase::Cancelling,
             Stage::Over(end) => DistributionPhase::Over(end),
         }
     }

@@ -13,7 +13,7 @@
 //! | announcement | NON POST `/fw` to the group, No-Response 26 | CBOR `[0, announcement]` |
 //! | block N | NON PUT `/fw/ID?b=N` to the group, No-Response 26 | the bytes of the block |
 //! | end of a pass | NON POST `/fw` to the group, No-Response 26 | CBOR `[1, id, pass, window]` |
-//! | cancellation | NON POST `/fw` to the group, No-Response 26 | CBOR `[2, id]` |
+//! | cancellation | NON POST `/fw` to the group, No-Response 26; CON POST `/fw` to known devices | CBOR `[2, id]` |
 //! | repair | CON GET `/fw/ID?b=N`, device to distributor | answer: 2.05 with the block; 4.04 not known; 5.03 with Max-Age: later |
 //! | status | GET `/fw`, distributor to device | answer: 2.05 with a CBOR map |
 //!
@@ -59,5 +59,7 @@ pub use distributor::{
 };
 pub use heard::Heard;
 pub use message::{DeviceState, DeviceStatus, Malformed, MissingBlocks, Notice};
-pub use request::{Command, block_request, notice_request, repair_request, status_request};
+pub use request::{
+    Command, block_request, notice_request, notice_to_one, repair_request, status_request,
+};
 pub use storage::{ActivationError, Installation, ReadAt, Refusal, Storage, StorageError};

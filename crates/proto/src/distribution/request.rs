@@ -104,6 +104,12 @@ pub fn notice_request(base: &str, notice: &Notice) -> Request {
     silent(request).payload(ContentFormat::CBOR, notice.encode())
 }
 
+/// A notice to one device, which answers it: 2.04 when it does what is said.
+pub fn notice_to_one(base: &str, notice: &Notice) -> Request {
+    let request = Request::new(Code::POST).path(base);
+    request.payload(ContentFormat::CBOR, notice.encode())
+}
+
 /// A block to the group, which nobody answers. It has no Block1 option, which is not defined for groups.
 pub fn block_request(base: &str, id: ImageId, block: u32, bytes: Vec<u8>) -> Request {
     let mut request = silent(of_block(Code::PUT, base, id, block));

@@ -14,24 +14,26 @@ use crate::message::{Request, Response};
 use crate::time::Instant;
 
 impl Distributor {
-    /// The next device to be asked for its status: a Confirmable request. Whoever takes it reports the end with [`asked`](Self::asked).
+    /// The next device to be asked for its status, or told that it is cancelled: a Confirmable
+    /// request. Whoever takes it reports the end with [`asked`](Self::asked).
     pub fn poll_ask(&mut self, now: Instant) -> Option<Ask> {
         self.advance(now);
         if self.asks.len() >= self.config.asks_at_once {
             return None;
         }
         let index = self.next_asked(now)?;
+        let cancelled = matches!(self.stage, Stage::Cancelling(_)).then(|| self.cancellation());
         let member = self.members.get_mut(index)?;
         member.asked = true;
         let ask = AskId(self.next_ask);
         self.next_ask += 1;
         self.asks.insert(ask, index);
-        self.progress.asks += 1;
+        self.progress.asks += u64::from(cancelled.is_none());
         Some(Ask {
             ask,
             member: index,
             to: member.address,
-            request: status_request(&self.config.path),
+            request: cancelled.unwrap_or_else(|| status_request(&self.config.path)),
         })
     }
 
@@ -41,6 +43,9 @@ impl Distributor {
             let index = count.next()?;
             self.count_from = index + 1;
             return Some(index);
+        }
+        if let Stage::Cancelling(cancelling) = &mut self.stage {
+            return cancelling.next_member();
         }
         let (at, index) = *self.due.first()?;
         if at > now {
@@ -55,6 +60,14 @@ impl Distributor {
         let Some(index) = self.asks.remove(&ask) else {
             return;
         };
+        if let Stage::Cancelling(_) = self.stage {
+            // 4.04: it has heard what the group was told, or knew nothing of it
+            let forgotten = |response: &Response| {
+                matches!(response.code, Code::CHANGED | Code::NOT_FOUND)
+            };
+            self.told_member(now, result.is_ok_and(forgotten));
+            return;
+        }
         let Some(member) = self.members.get_mut(index) else {
             return;
         };

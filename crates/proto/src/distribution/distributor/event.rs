@@ -106,6 +106,8 @@ pub struct DistributionProgress {
     pub not_sent: u64,
     /// Questions to devices so far.
     pub asks: u64,
+    /// Devices that have confirmed that it is cancelled.
+    pub cancelled: u64,
     /// Blocks that devices asked for and got.
     pub repairs: u64,
     /// Blocks that devices asked for and that come by multicast anyway: they were told when.

@@ -102,6 +102,11 @@ impl Member {
         }
     }
 
+    /// Something came from there at some time.
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard.is_some()
+    }
+
     /// It was sent a block. Does it have everything now, as far as can be known?
     pub(super) fn serve(&mut self) -> bool {
         self.repairs = self.repairs.saturating_add(1);

@@ -1,5 +1,6 @@
 //! The distributor against scripted devices.
 
+mod cancelling;
 mod counts;
 mod course;
 mod devices;
@@ -54,6 +55,8 @@ struct Play {
     said: Vec<(Instant, Said)>,
     requests: Vec<Request>,
     asked: Vec<(Instant, SocketAddr)>,
+    /// Who was told alone that it is cancelled.
+    told: Vec<SocketAddr>,
     events: Vec<DistributorEvent>,
     /// What devices say; those that are not there do not answer.
     says: BTreeMap<SocketAddr, DeviceStatus>,
@@ -70,6 +73,7 @@ impl Play {
             said: Vec::new(),
             requests: Vec::new(),
             asked: Vec::new(),
+            told: Vec::new(),
             events: Vec::new(),
             says: BTreeMap::new(),
             sends: true,
@@ -118,7 +122,10 @@ impl Play {
             }
             while let Some(ask) = self.distributor.poll_ask(self.now) {
                 idle = false;
-                assert_eq!(ask.request, status_request(PATH));
+                if ask.request != status_request(PATH) {
+                    self.told(&ask);
+                    continue;
+                }
                 self.asked.push((self.now, ask.to));
                 let result = self.says.get(&ask.to).map(answer);
                 let result = result.as_ref().ok_or(Failure::TimedOut);
@@ -131,6 +138,21 @@ impl Play {
                 return;
             }
         }
+    }
+
+    /// One device was told that it is cancelled: who says something otherwise confirms that.
+    fn told(&mut self, ask: &Ask) {
+        let id = self.distributor.id();
+        let notice = Command::Notice(Ok(Notice::Cancelled(id)));
+        assert_eq!(Command::of_request(PATH, &ask.request), notice);
+        assert_eq!(ask.request.options.get(OptionNumber::NO_RESPONSE), None);
+        self.told.push(ask.to);
+        let forgotten = Response::new(Code::CHANGED);
+        let result = match self.says.contains_key(&ask.to) {
+            true => Ok(&forgotten),
+            false => Err(Failure::TimedOut),
+        };
+        self.distributor.asked(self.now, ask.ask, result);
     }
 
     /// Until this much time has passed, or it is over.

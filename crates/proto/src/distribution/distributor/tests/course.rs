@@ -399,26 +399,6 @@ fn one_request_is_under_way_at_a_time() {
 }
 
 #[test]
-fn it_can_be_cancelled() {
-    let mut play = Play::new(config(300, &[1])).says(1, receiving(300, &[1]));
-    play.run(seconds(8));
-    play.distributor.cancel(play.now);
-    play.run_until(DistributorEvent::Ended(DistributionEnd::Cancelled));
-    let said = play.said();
-    assert_eq!(
-        said[said.len() - 3..],
-        [Said::Cancelled, Said::Cancelled, Said::Cancelled]
-    );
-    assert_ne!(said[said.len() - 4], Said::Cancelled);
-    let asked = play.asked.len();
-    play.run(seconds(100));
-    assert_eq!((play.asked.len(), play.said().len()), (asked, said.len()));
-    play.distributor.cancel(play.now);
-    let end = DistributionPhase::Over(DistributionEnd::Cancelled);
-    assert_eq!(play.distributor.phase(), end);
-}
-
-#[test]
 fn it_ends_at_the_deadline_whatever_has_been_reached() {
     let mut play = Play::new(DistributorConfig {
         deadline: Some(seconds(9)),
