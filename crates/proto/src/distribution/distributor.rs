@@ -12,7 +12,7 @@
 //!
 //! Everything that goes to the group keeps to one rate in bytes per second, in which the IP and UDP headers count. What goes to
 //! and comes from single devices is Confirmable and keeps to NSTART. While a pass is under way devices are asked so rarely
-//! that it takes [`WATCH_SHARE`] of the rate at most.
+//! that it takes a fiftieth of the rate at most, and announcements a hundredth.
 //!
 //! # Which blocks a pass sends
 //!
@@ -52,8 +52,8 @@ use pace::Pace;
 use plan::Plan;
 
 /// While a pass is under way, questions to devices take at most one part in so many of the rate.
-pub const WATCH_SHARE: u32 = 50;
-/// Announcements in the course of a distribution take at most one part in so many of the rate.
+const WATCH_SHARE: u32 = 50;
+/// While a pass is under way, announcements take at most one part in so many of the rate.
 const ANNOUNCE_SHARE: u32 = 100;
 /// What a question to a device and its answer take, in bytes on the air, at 20 % loss.
 const ASK_BYTES: u64 = 420;
@@ -63,7 +63,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// So often at most it is doubled.
 const DOUBLED: u32 = 4;
-/// For a device that has not heard of the image the announcement is repeated, this long after the last one at the earliest.
+/// For a device that has not heard of the image the announcement is repeated, this long after the last one at the earliest;
+/// during a pass later, if it took more than its share of the rate.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(2);
 /// Announcements of a long repair phase are this far apart at most, unless the rate is very low.
 const SELDOM: Duration = Duration::from_secs(300);
@@ -104,6 +105,8 @@ pub struct Distributor {
     outstanding: Option<Item>,
     next_announcement: Instant,
     last_announcement: Instant,
+    /// So far apart announcements are while a pass is under way, at least.
+    announcement_share: Duration,
     /// In the repair phase, an end notice follows each announcement.
     notice_due: bool,
     next_look: Instant,
@@ -181,6 +184,7 @@ impl Distributor {
             outstanding: None,
             next_announcement: Instant::ZERO,
             last_announcement: Instant::ZERO,
+            announcement_share: Duration::ZERO,
             notice_due: false,
             next_look: Instant::ZERO,
             last_repair: None,
@@ -301,8 +305,8 @@ impl Distributor {
     }
 
     fn announced(&mut self, now: Instant, bytes: u64) {
-        let least = self.pace.time_of(bytes * u64::from(ANNOUNCE_SHARE));
-        let mut every = self.config.announce_every.max(least);
+        self.announcement_share = self.pace.time_of(bytes * u64::from(ANNOUNCE_SHARE));
+        let mut every = self.config.announce_every.max(self.announcement_share);
         if let Stage::Repairing { since } = self.stage {
             // the longer repairs take, the fewer devices are still to be told
             every = every.max((now.since(since) / 10).min(SELDOM));
@@ -357,8 +361,7 @@ impl Distributor {
         }
         let send = match &self.stage {
             _ if self.outstanding.is_some() => None,
-            Stage::Announcing { next, .. }
-            | Stage::Ending { next, .. } => Some(*next),
+            Stage::Announcing { next, .. } | Stage::Ending { next, .. } => Some(*next),
             Stage::Cancelling(cancelling) => cancelling.next(),
             Stage::Passing { .. } => Some(Instant::ZERO),
             Stage::Repairing { .. } if self.notice_due => Some(Instant::ZERO),

@@ -62,9 +62,8 @@ impl Distributor {
         };
         if let Stage::Cancelling(_) = self.stage {
             // 4.04: it has heard what the group was told, or knew nothing of it
-            let forgotten = |response: &Response| {
-                matches!(response.code, Code::CHANGED | Code::NOT_FOUND)
-            };
+            let forgotten =
+                |response: &Response| matches!(response.code, Code::CHANGED | Code::NOT_FOUND);
             self.told_member(now, result.is_ok_and(forgotten));
             return;
         }
@@ -92,7 +91,11 @@ impl Distributor {
         }
         let (open, again) = (member.is_open(), member.next_ask(changed));
         if member.waits_for_announcement() {
-            let soon = now.max(self.last_announcement + ANNOUNCE_AGAIN);
+            let gap = match self.stage {
+                Stage::Passing { .. } => self.announcement_share.max(ANNOUNCE_AGAIN),
+                _ => ANNOUNCE_AGAIN,
+            };
+            let soon = now.max(self.last_announcement + gap);
             self.next_announcement = self.next_announcement.min(soon);
         }
         match &mut self.stage {

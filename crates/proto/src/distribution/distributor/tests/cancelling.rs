@@ -33,7 +33,11 @@ fn devices_that_are_known_are_told_alone_first_those_that_were_heard_of() {
     let asks = play.distributor.progress().asks;
     play.distributor.cancel(play.now);
     play.run_until(DistributorEvent::Ended(DistributionEnd::Cancelled));
-    assert_eq!(play.told, [2, 4, 1, 5].map(device), "whoever has it keeps it");
+    assert_eq!(
+        play.told,
+        [2, 4, 1, 5].map(device),
+        "whoever has it keeps it"
+    );
     let progress = play.distributor.progress();
     assert_eq!((progress.cancelled, progress.asks), (2, asks));
 }
@@ -82,10 +86,12 @@ fn a_few_are_told_at_once_and_it_is_over_after_100_seconds() {
     assert_eq!(said, 3);
     assert_eq!(play.distributor.next_timeout(), Some(begun + seconds(100)));
     let at = begun + seconds(93);
-    play.distributor.asked(at, first.ask, Err(Failure::TimedOut));
+    play.distributor
+        .asked(at, first.ask, Err(Failure::TimedOut));
     let third = play.distributor.poll_ask(at).unwrap();
     assert_eq!(third.to, device(3));
-    play.distributor.handle_timeout(begun + Duration::from_millis(99_999));
+    play.distributor
+        .handle_timeout(begun + Duration::from_millis(99_999));
     assert_eq!(play.distributor.phase(), DistributionPhase::Cancelling);
     play.distributor.handle_timeout(begun + seconds(100));
     let end = DistributionPhase::Over(DistributionEnd::Cancelled);

@@ -222,9 +222,15 @@ fn a_device_that_answers_and_does_not_get_further_is_given_up() {
     assert_eq!(play.distributor.phase(), DistributionPhase::Repairing);
     play.run_until(DistributorEvent::Ended(DistributionEnd::GivenUp));
     let (asked, _) = play.asked[play.asked.len() - 1];
-    assert!(play.now.since(asked) < seconds(300), "it was asked until then");
+    assert!(
+        play.now.since(asked) < seconds(300),
+        "it was asked until then"
+    );
     let after = play.now.since(begun);
-    assert!(after > seconds(1_400) && after < seconds(1_700), "{after:?}");
+    assert!(
+        after > seconds(1_400) && after < seconds(1_700),
+        "{after:?}"
+    );
     let report = play.distributor.member(0).unwrap();
     assert!(report.given_up && report.failure.is_none());
 }
@@ -243,7 +249,13 @@ fn a_device_that_was_given_up_and_gets_further_is_waited_for_again() {
     play.repair(1, 3);
     assert!(!given_up(&play, 0));
     play.run(seconds(3));
-    assert_eq!(play.asked[asked..].iter().filter(|(_, to)| *to == device(1)).count(), 1);
+    assert_eq!(
+        play.asked[asked..]
+            .iter()
+            .filter(|(_, to)| *to == device(1))
+            .count(),
+        1
+    );
     play.run(seconds(500));
     assert_eq!(play.distributor.phase(), DistributionPhase::Repairing);
 }
@@ -391,6 +403,32 @@ fn for_a_device_that_has_not_heard_of_the_image_it_is_announced_again() {
     assert!(
         at[3] >= seconds(6) && at[3] < Duration::from_millis(6_100),
         "{at:?}"
+    );
+}
+
+#[test]
+fn during_a_pass_announcements_take_a_hundredth_of_the_rate_whoever_has_not_heard_of_it() {
+    let mut play = Play::new(DistributorConfig {
+        announcement: announcement(4_000).with_manifest(&[7; 400]).unwrap(),
+        ..config(4_000, &[1])
+    })
+    .says(1, DeviceStatus::default());
+    play.run(seconds(400));
+    assert_eq!(play.distributor.phase(), DistributionPhase::Passing);
+    assert!(play.asked.len() > 15, "every 21 s it says so again");
+    // 100 times its bytes, at 1,000 a second
+    let share = 100 * (config::coap_length(&play.requests[0]) + 48);
+    let at = play.at_of(&Said::Announcement);
+    let gap = |two: &[Duration]| (two[1] - two[0]).as_millis();
+    let gaps: Vec<_> = at.windows(2).map(gap).collect();
+    // three as always; one that was due before the pass; then as often as may be
+    assert_eq!(gaps[..2], [2_000; 2]);
+    assert!((2_000..2_200).contains(&gaps[2]), "{gaps:?}");
+    let as_often = u128::from(share)..u128::from(share) + 200;
+    assert!(gaps.len() >= 8, "{gaps:?}");
+    assert!(
+        gaps[3..].iter().all(|gap| as_often.contains(gap)),
+        "{share}: {gaps:?}"
     );
 }
 
