@@ -66,11 +66,26 @@ impl Endpoint {
     /// Notifies those whose turn it is.
     pub(super) fn notify_observers(&mut self, now: Instant) {
         let nstart = self.config.transmission.nstart();
+        let ack_timeout = self.config.transmission.ack_timeout();
         while self.server.observers().has_turns(now) {
+            self.server.observers_mut().set_ack_timeout(ack_timeout);
+            self.withdraw_overdue(now);
             let Some(turn) = self.server.observers_mut().poll(now, nstart) else {
                 return;
             };
             self.notify(now, turn);
+        }
+    }
+
+    /// Those that do not acknowledge give way to those that wait.
+    fn withdraw_overdue(&mut self, now: Instant) {
+        while let Some((peer, mid)) = self.server.observers_mut().overdue(now) {
+            if let Some(Sent::Response(Separate::Notification(turn))) =
+                self.confirmables.settle(peer, mid)
+                && !self.server.observers_mut().withdrawn(now, &turn)
+            {
+                self.notification_failed(now, &turn, Failure::TimedOut);
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! Here is decided who is notified when, and whether Confirmably; `endpoint::notify` asks and sends.
 
+mod places;
 mod slab;
 mod table;
 #[cfg(test)]
@@ -63,7 +64,8 @@ pub struct ObserveConfig {
     /// (RFC 7641 section 4.5), which is the longest time as well.
     pub confirm_within: Duration,
     /// Confirmable notifications that wait for their acknowledgement at a time, of these a quarter to strangers.
-    /// Default 256; others wait, strangers until nobody else does.
+    /// Default 256; others wait, strangers until nobody else does. While somebody waits who is no stranger, whoever has
+    /// not acknowledged within four round trips, or ACK_TIMEOUT, gives way and is asked again later.
     pub unacknowledged: usize,
     /// The shortest time between two Non-confirmable notifications to one client whose round trip time is not known.
     /// Default 3 s (RFC 7641 section 4.5.1).
@@ -111,6 +113,7 @@ impl ObserveConfig {
             + 3 * size_of::<(ResourceId, Watched)>()
             + 3 * size_of::<Period>();
         self.observers * each
+            + places::Places::memory_total(self.unacknowledged)
             + Slab::<Observer>::memory_total(self.observers)
             + Slab::<Peer>::memory_total(self.observers + self.unacknowledged)
             + Shares::memory_total(self.observers)
@@ -178,7 +181,11 @@ pub(crate) struct Observers {
     ready: VecDeque<ObserverId>,
     /// Those that wait for a place among the Confirmable notifications, and the strangers that do.
     crowded: VecDeque<ObserverId>,
+    /// Those that have had one and did not acknowledge.
+    crowded_again: VecDeque<ObserverId>,
     crowded_strangers: VecDeque<ObserverId>,
+    places: places::Places,
+    ack_timeout: Duration,
     unacknowledged: usize,
     /// Of these, to strangers.
     unacknowledged_by_strangers: usize,
@@ -265,6 +272,8 @@ struct Observer {
     state: State,
     /// Non-confirmable notifications since the last sign of life.
     unconfirmed: u8,
+    /// Confirmable notifications since then that have given way to those of others.
+    withdrawn: u8,
     /// The resource has changed since the last notification was made.
     changed: bool,
     /// Its last notification was Confirmable, and is not acknowledged.

@@ -57,7 +57,10 @@ impl Observers {
             timers: BTreeSet::new(),
             ready: VecDeque::new(),
             crowded: VecDeque::new(),
+            crowded_again: VecDeque::new(),
             crowded_strangers: VecDeque::new(),
+            places: places::Places::default(),
+            ack_timeout: Duration::from_secs(2),
             unacknowledged: 0,
             unacknowledged_by_strangers: 0,
             round_ends: Instant::ZERO,
@@ -240,6 +243,7 @@ impl Observers {
             mid: 0,
             state: State::Underway,
             unconfirmed: left.unconfirmed,
+            withdrawn: 0,
             changed: false,
             outstanding: false,
             notified: false,
@@ -450,12 +454,14 @@ impl Observers {
     /// Takes an observer off the list; the peer and Message ID of its Confirmable notification, if one is on its way.
     pub(crate) fn remove(&mut self, id: ObserverId) -> Option<(SocketAddr, MessageId)> {
         let observer = self.table.remove(id)?;
+        self.places.leave(id.index);
         match observer.state {
             State::Due => {
                 self.timers.remove(&(observer.due, id.index));
             }
             State::Ready => self.thin(|all| &mut all.ready),
             State::Crowded if observer.is_stranger() => self.thin(|all| &mut all.crowded_strangers),
+            State::Crowded if observer.withdrawn > 0 => self.thin(|all| &mut all.crowded_again),
             State::Crowded => self.thin(|all| &mut all.crowded),
             State::Quiet | State::Waiting | State::Underway => {}
         }

@@ -1,5 +1,7 @@
 //! The list of observers by itself.
 
+mod places;
+
 use antiphon_wire::{Type, Writer};
 
 use super::*;

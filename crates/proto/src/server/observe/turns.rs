@@ -153,7 +153,7 @@ impl Observers {
         }
     }
 
-    fn wait(&mut self, id: ObserverId, due: Instant) {
+    pub(super) fn wait(&mut self, id: ObserverId, due: Instant) {
         if let Some(observer) = self.table.get_mut(id) {
             observer.state = State::Due;
             observer.due = due;
@@ -185,7 +185,10 @@ impl Observers {
         let at_once = busy.then_some(earliest);
         let timer = self.timers.first().map(|(due, _)| (*due).max(earliest));
         let look = Some(self.look_at.max(earliest));
-        [at_once, timer, look].into_iter().flatten().min()
+        [at_once, timer, look, self.gives_way_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next observer to be notified. `nstart`: so many Confirmable notifications to one endpoint at a time.
@@ -206,10 +209,14 @@ impl Observers {
                 self.round_ends = now + ROUND;
             }
             self.in_round += 1;
-            if let Some(id) = candidate
-                && let Some(turn) = self.begin(now, id, nstart)
-            {
-                return Some(turn);
+            if let Some(id) = candidate {
+                if let Some(turn) = self.begin(now, id, nstart) {
+                    return Some(turn);
+                }
+                // Whom a place was given may have had no use for it.
+                if !self.is_crowded(false) {
+                    self.fill_place();
+                }
             }
         }
         None
@@ -280,10 +287,12 @@ impl Observers {
         if confirm {
             if crowded {
                 observer.state = State::Crowded;
-                match stranger {
-                    true => self.crowded_strangers.push_back(id),
-                    false => self.crowded.push_back(id),
-                }
+                let line = match (stranger, observer.withdrawn) {
+                    (true, _) => &mut self.crowded_strangers,
+                    (false, 0) => &mut self.crowded,
+                    (false, _) => &mut self.crowded_again,
+                };
+                line.push_back(id);
                 return None;
             }
             *peer.outstanding(stranger) += 1;
@@ -351,6 +360,9 @@ impl Observers {
             true => observer.outstanding = true,
             false => observer.unconfirmed = observer.unconfirmed.saturating_add(1),
         }
+        if turn.confirm && !turn.stranger {
+            self.take_place(now, turn);
+        }
         self.rest(now, turn.observer);
     }
 
@@ -381,10 +393,9 @@ impl Observers {
         }
         if let Some(observer) = self.table.get_mut(turn.observer) {
             observer.outstanding = false;
+            self.places.leave(turn.observer.index);
         }
-        if let Some(id) = self.next_crowded() {
-            self.make_ready(id);
-        }
+        self.fill_place();
         let waiting: Vec<ObserverId> = self
             .of_peer(turn.peer)
             .filter(|(_, observer)| observer.state == State::Waiting)
@@ -399,9 +410,21 @@ impl Observers {
         self.leave(turn.peer);
     }
 
+    /// Whoever waits for a place is the next to begin.
+    fn fill_place(&mut self) {
+        if let Some(id) = self.next_crowded() {
+            self.set(id, State::Ready);
+            self.ready.push_front(id);
+        }
+    }
+
     /// Whoever is to have the place that came free: strangers when nobody else waits for it.
     fn next_crowded(&mut self) -> Option<ObserverId> {
-        while let Some(id) = self.crowded.pop_front() {
+        while let Some(id) = self
+            .crowded
+            .pop_front()
+            .or_else(|| self.crowded_again.pop_front())
+        {
             if self.contains(id) {
                 return Some(id);
             }
@@ -420,6 +443,7 @@ impl Observers {
         self.counters.acknowledged += 1;
         if let Some(observer) = self.table.get_mut(turn.observer) {
             observer.unconfirmed = 0;
+            observer.withdrawn = 0;
             observer.acknowledged = now;
             // Whoever acknowledges a message that went there has received it, or has guessed its Message ID: that of one to
             // a stranger cannot be foreseen.
