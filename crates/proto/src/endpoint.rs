@@ -352,8 +352,9 @@ impl Endpoint {
     /// `quote` is the beginning of its payload, as far as the report has it.
     ///
     /// Anyone can forge such a report. It ends the one exchange whose request it quotes, up to and with the token,
-    /// and nothing else: who has not seen the request cannot quote it. Says whether there was one. A report about a
-    /// group, a response or anything else is counted in [`Counters::reports_ignored`](crate::Counters::reports_ignored).
+    /// and nothing else: who has not seen the request cannot quote it. So with a Confirmable notification to an observer of
+    /// whom nothing has shown that it is there: that observation ends. Says whether there was one. A report about a
+    /// group, another response or anything else is counted in [`Counters::reports_ignored`](crate::Counters::reports_ignored).
     pub fn handle_undelivered(
         &mut self,
         now: Instant,
@@ -363,8 +364,12 @@ impl Endpoint {
         error: SendError,
     ) -> bool {
         let Some(id) = self.client.quoted(socket, destination, quote) else {
-            self.counters.reports_ignored += 1;
-            return false;
+            let believed = self.notification_undelivered(now, socket, destination, quote, error);
+            match believed {
+                true => self.counters.send_errors += 1,
+                false => self.counters.reports_ignored += 1,
+            }
+            return believed;
         };
         self.counters.send_errors += 1;
         // A full buffer passes, and a Confirmable message is sent again anyway.

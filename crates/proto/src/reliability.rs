@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 
 use crate::config::Transmission;
 use crate::event::ExchangeId;
-use crate::path::{PeerKey, Route, peer_key};
+use crate::path::{PeerKey, Route, SocketId, peer_key};
 use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 
@@ -54,6 +54,8 @@ pub(crate) enum Due<O> {
     GivenUp(O),
 }
 
+/// Version, type, token length, code and Message ID.
+const HEADER: usize = 4;
 /// So many timers may be stale before they are cleared away.
 const STALE: usize = 64;
 
@@ -125,6 +127,17 @@ impl<O: Clone> Confirmables<O> {
         }
         self.forget_stale_timers();
         Some(settled.owner)
+    }
+
+    /// Whose message begins with the bytes that `quote` begins with, up to and with the token? Sent from this socket to this
+    /// peer, and not acknowledged.
+    pub(crate) fn quoted(&self, socket: SocketId, peer: SocketAddr, quote: &[u8]) -> Option<O> {
+        let header = Header::peek(quote)?;
+        let sent = self.waiting.get(&(peer_key(peer), header.message_id.0))?;
+        let length = HEADER + usize::from(header.token_length);
+        let same =
+            sent.route.socket == socket && sent.bytes.get(..length)? == quote.get(..length)?;
+        same.then(|| sent.owner.clone())
     }
 
     /// The next message that is due at `now`.

@@ -8,14 +8,14 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use antiphon_wire::{Message, MessageId, Type};
+use antiphon_wire::{Header, Message, MessageId, Token, Type};
 
 use super::answer::{Asker, append};
 use super::{Endpoint, Origin, Separate};
-use crate::failure::Failure;
+use crate::failure::{Failure, SendError};
 use crate::identity::{Sender, Standing};
 use crate::message::Response;
-use crate::path::Path;
+use crate::path::{Path, SocketId};
 use crate::reliability::Sent;
 use crate::resource::ResourceId;
 #[cfg(feature = "oscore")]
@@ -462,6 +462,39 @@ impl Endpoint {
         for observer in ended {
             self.remove_observer(now, observer);
         }
+    }
+
+    /// The network says that a notification did not arrive. Of whom nothing has shown that it is there, the one observation
+    /// ends to which the quoted notification belongs; false if it quotes none of these.
+    pub(super) fn notification_undelivered(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        peer: SocketAddr,
+        quote: &[u8],
+        error: SendError,
+    ) -> bool {
+        let quoted = self.confirmables.quoted(socket, peer, quote);
+        let (Some(Sent::Response(Separate::Notification(turn))), Some(header)) =
+            (quoted, Header::peek(quote))
+        else {
+            return false;
+        };
+        let token = quote.get(4..4 + usize::from(header.token_length));
+        let Some(token) = token.and_then(Token::new).filter(|_| turn.stranger) else {
+            return false;
+        };
+        if error == SendError::NoBuffer {
+            return true; // that passes, and it is sent again anyway
+        }
+        self.settle_notification(now, peer, header.message_id);
+        let observers = self.server.observers_mut();
+        // It may have registered again meanwhile.
+        if let Some(observer) = observers.find(peer, token, &Sender::Unauthenticated) {
+            observers.counters_mut().unanswered += 1;
+            self.remove_observer(now, observer);
+        }
+        true
     }
 
     /// The first answer to an observer leaves Non-confirmable: it is a notification like any other, and a Reset ends the

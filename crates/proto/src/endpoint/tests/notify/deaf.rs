@@ -137,3 +137,102 @@ fn ten_that_are_there_are_told_beside_two_thousand_that_have_lost_power() {
     assert!(most <= 15, "{most}: five attempts, some of them repeated");
     assert_eq!(o.bench.endpoint.load().confirmables, 0);
 }
+
+/// A notification to a stranger, as it was sent.
+fn asked_stranger(o: &mut Observed, token: &[u8]) -> (Note, Vec<u8>) {
+    o.ask(false, client(1), Type::Non, token, Some(REGISTER));
+    o.value.fetch_add(1, Ordering::Relaxed);
+    o.bench.endpoint.changed(o.bench.now, o.id);
+    let sent = o.bench.sent();
+    let [(route, bytes)] = sent.as_slice() else {
+        panic!("{sent:?}")
+    };
+    (note(&(*route, bytes.clone())), bytes.clone())
+}
+
+#[test]
+fn a_report_that_quotes_the_notification_ends_a_registration_of_which_nobody_has_shown_anything() {
+    let gone = SendError::PortUnreachable;
+    let mut o = observed();
+    let report = |o: &mut Observed, socket, to, quote: &[u8], error| {
+        let now = o.bench.now;
+        o.bench
+            .endpoint
+            .handle_undelivered(now, socket, to, quote, error)
+    };
+    let (note, bytes) = asked_stranger(&mut o, b"forged");
+    o.ask(false, client(1), Type::Non, b"other", Some(REGISTER));
+    assert_eq!((note.kind, o.observers()), (Type::Con, 2));
+    let (to, socket) = (note.to, note.route.socket);
+    // Header and token, all of it and of none else.
+    for length in 0..10 {
+        assert!(!report(&mut o, socket, to, &bytes[..length], gone));
+    }
+    for at in 0..10 {
+        let mut other = bytes.clone();
+        other[at] ^= 0x41;
+        assert!(!report(&mut o, socket, to, &other, gone), "{at}");
+    }
+    assert!(!report(&mut o, socket, client(2), &bytes, gone));
+    let elsewhere = if socket == UNICAST { OF_GROUP } else { UNICAST };
+    assert!(!report(&mut o, elsewhere, to, &bytes, gone));
+    assert_eq!(o.bench.endpoint.counters().reports_ignored, 22);
+    // A full buffer passes.
+    assert!(report(&mut o, socket, to, &bytes, SendError::NoBuffer));
+    assert_eq!(o.observers(), 2);
+    assert!(report(&mut o, socket, to, &bytes[..10], gone));
+    assert_eq!(o.bench.endpoint.counters().send_errors, 2);
+    assert_eq!(o.observers(), 1, "the other registration stays");
+    assert_eq!(
+        (
+            o.counters().unanswered,
+            o.bench.endpoint.load().confirmables
+        ),
+        (1, 0)
+    );
+    assert!(!report(&mut o, socket, to, &bytes, gone), "once");
+    // Its place is free: the other one is asked, and its answer keeps it.
+    let notes = o.change(9);
+    let second = only(&notes).clone();
+    assert_eq!(
+        (second.kind, second.token.as_slice()),
+        (Type::Con, b"other".as_slice())
+    );
+    o.reply(Type::Ack, &second);
+    assert_eq!(o.observers(), 1);
+}
+
+#[test]
+fn a_report_ends_a_forged_registration_that_was_made_again_meanwhile() {
+    let mut o = observed();
+    let (note, bytes) = asked_stranger(&mut o, b"forged");
+    o.ask(false, client(1), Type::Non, b"forged", Some(REGISTER));
+    assert_eq!(o.observers(), 1);
+    let (now, socket) = (o.bench.now, note.route.socket);
+    let gone = SendError::NoRoute;
+    let endpoint = &mut o.bench.endpoint;
+    assert!(endpoint.handle_undelivered(now, socket, note.to, &bytes, gone));
+    assert_eq!(o.observers(), 0);
+}
+
+#[test]
+fn a_report_about_somebody_who_was_there_ends_nothing() {
+    let mut config = EndpointConfig::default();
+    config.server.observe.confirm_every = 1;
+    let mut o = observed_with(config);
+    let (note, _) = asked_stranger(&mut o, b"t");
+    o.reply(Type::Ack, &note);
+    o.bench.now = o.bench.now + SECOND;
+    o.bench.endpoint.changed(o.bench.now, o.id);
+    let sent = o.bench.sent();
+    let (route, bytes) = &sent[0];
+    assert_eq!(parsed(bytes).0, Type::Con);
+    let (now, gone) = (o.bench.now, SendError::PortUnreachable);
+    let endpoint = &mut o.bench.endpoint;
+    assert!(!endpoint.handle_undelivered(now, route.socket, note.to, bytes, gone));
+    assert_eq!(
+        (o.observers(), o.bench.endpoint.load().confirmables),
+        (1, 1)
+    );
+    assert_eq!(o.bench.endpoint.counters().reports_ignored, 1);
+}
