@@ -130,15 +130,21 @@ impl core::error::Error for ActivationError {}
 
 /// The decisions of the application. Called by a worker, so it may wait.
 pub trait Installation: Send {
-    /// Is the image for this device? Asked before anything is stored, and again when a distribution goes on after a restart or
-    /// with another distributor.
+    /// Is the image for this device? Asked before anything is stored; and again when the image is announced for the first time after a
+    /// restart of the device, or by another distributor that takes the place of one that is silent.
+    ///
+    /// An image that was complete at the restart needs no further announcement: it is verified and taken into use.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// Why it is refused. After a restart what was kept is discarded then; another distributor that is refused changes nothing.
     fn accept(&mut self, announcement: &Announcement, from: &Sender) -> Result<(), Refusal>;
 
-    /// Takes the image into use. It is complete, and its SHA-256 is the announced one. When the power fails meanwhile it is
-    /// called again, so it must be repeatable.
+    /// Takes the image into use. It is complete, and its SHA-256 is the announced one.
+    ///
+    /// When the device is restarted before this returns, by a power cut or by the activation itself, it is called again, so it must be
+    /// repeatable: one that restarts the device into the new image returns when it finds that image in use. That it begins is noted
+    /// before; what was begun three times ([`DeviceConfig::max_activations`](super::DeviceConfig::max_activations)) and never
+    /// returned is not begun again and has failed, with status 5.00.
     ///
     /// # Errors
     /// It could not be taken into use. The old one stays.

@@ -7,7 +7,7 @@ use antiphon_wire::Code;
 
 use crate::distribution::announcement::ImageId;
 use crate::distribution::request::repair_request;
-use crate::distribution::storage::{ActivationError, Refusal};
+use crate::distribution::storage::{ActivationError, Refusal, StorageError};
 use crate::identity::Sender;
 use crate::message::Request;
 
@@ -52,6 +52,9 @@ pub struct DeviceConfig {
     pub retry_after: Duration,
     /// Spans, or digest lists, that are found wrong before the image is given up, by default 256.
     pub max_corrupted: u32,
+    /// An activation that was begun so often without an end, because the device was restarted in its middle, has failed; by default 3,
+    /// at least 1.
+    pub max_activations: u8,
     /// After a failed request for repair the device waits a random time up to this, doubled with each failure in a row; by default
     /// 10 s.
     pub backoff: Duration,
@@ -82,6 +85,7 @@ impl Default for DeviceConfig {
             consider_every: Duration::from_secs(1),
             retry_after: Duration::from_secs(3600),
             max_corrupted: 256,
+            max_activations: 3,
             backoff: Duration::from_secs(10),
             max_backoff: Duration::from_secs(300),
             max_later: Duration::from_secs(3600),
@@ -146,6 +150,15 @@ impl DeviceFailure {
             Self::Storage | Self::Activation(_) => Code::INTERNAL_SERVER_ERROR,
             Self::Digest => Code::BAD_REQUEST,
             Self::Refused(_) => Code::NOT_ACCEPTABLE,
+        }
+    }
+}
+
+impl From<StorageError> for DeviceFailure {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Full => Self::NoRoom,
+            StorageError::Failed => Self::Storage,
         }
     }
 }

@@ -133,6 +133,8 @@ pub(super) struct Current {
     /// Spans whose blocks are all there, to be verified.
     pub(super) complete: Vec<u32>,
     pub(super) corrupted: u32,
+    /// How often activation was begun.
+    pub(super) activations: u8,
     pub(super) asking: Asking,
     pub(super) asked: Option<(RepairId, u32)>,
     /// No block below this is missing.
@@ -169,6 +171,7 @@ impl Current {
             verified: BlockSet::new(0),
             complete: Vec::new(),
             corrupted: 0,
+            activations: 0,
             asking: Asking::Not,
             asked: None,
             cursor: 0,
@@ -244,6 +247,15 @@ impl Current {
         };
         Record {
             installed,
+            of: Some((self.announcement.clone(), noted)),
+        }
+    }
+
+    /// The record that says how often activation was begun. Which image is in use is not known until it has ended.
+    pub(super) fn record_of_activation(&self) -> Record {
+        let noted = Noted::Activating(self.activations);
+        Record {
+            installed: None,
             of: Some((self.announcement.clone(), noted)),
         }
     }

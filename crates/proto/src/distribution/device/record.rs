@@ -14,7 +14,8 @@ use crate::distribution::message::Malformed;
 const FORMAT: u8 = 1;
 
 /// The record: CBOR `[1, installed or null, null]` when no distribution is known, else
-/// `[1, installed or null, announcement, stage, ...]`, with the bitmap of blocks in stage 0 and the code in stage 2.
+/// `[1, installed or null, announcement, stage, ...]`, with the bitmap of blocks in stage 0, nothing in stage 1, the code in stage 2,
+/// and how often activation was begun in stage 3.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
     /// The image activated last.
@@ -30,6 +31,8 @@ pub(super) enum Noted {
     Blocks(BlockSet),
     Activated,
     Failed(Code),
+    /// All blocks are there, and activation was begun so often.
+    Activating(u8),
 }
 
 impl Record {
@@ -40,7 +43,7 @@ impl Record {
             let count = match &self.of {
                 None => 3,
                 Some((_, Noted::Activated)) => 4,
-                Some((_, Noted::Blocks(_) | Noted::Failed(_))) => 5,
+                Some(_) => 5,
             };
             items.array(count)?.u8(FORMAT)?;
             match self.installed {
@@ -56,6 +59,7 @@ impl Record {
                 Noted::Blocks(have) => items.u8(0)?.bytes(have.as_bytes())?,
                 Noted::Activated => items.u8(1)?,
                 Noted::Failed(code) => items.u8(2)?.u8(code.to_u8())?,
+                Noted::Activating(times) => items.u8(3)?.u8(*times)?,
             };
             Ok(())
         })();
@@ -86,6 +90,7 @@ impl Record {
                 }
                 (1, 4) => Noted::Activated,
                 (2, 5) => Noted::Failed(Code::from_u8(items.u8()?)),
+                (3, 5) => Noted::Activating(items.u8()?),
                 _ => return Err(Malformed),
             };
             read.of = Some((announcement, noted));
@@ -116,6 +121,7 @@ mod tests {
             (id, of(Noted::Blocks(BlockSet::full(16)))),
             (id, of(Noted::Activated)),
             (None, of(Noted::Failed(Code::BAD_REQUEST))),
+            (None, of(Noted::Activating(200))),
         ];
         for (installed, of) in records {
             let record = Record { installed, of };

@@ -42,7 +42,11 @@ pub(super) enum Job {
     VerifyList(Announcement),
     VerifySpans(Announcement, Vec<u32>),
     VerifyImage(Announcement),
-    Activate(Announcement),
+    /// Notes that activation begins, and begins.
+    Activate {
+        announcement: Announcement,
+        record: Vec<u8>,
+    },
     Note(Vec<u8>),
     /// Frees the room, and notes what is still to be known.
     Discard(Vec<u8>),
@@ -104,14 +108,20 @@ impl Task {
                 let digest = hash(storage, announcement.list_size(), size);
                 Done::Image(digest.map(|digest| digest == *announcement.digest()))
             }
-            Job::Activate(announcement) => {
-                let mut image = Image {
-                    storage,
-                    start: announcement.list_size(),
-                    size: u64::from(announcement.size()),
-                };
-                Done::Activated(installation.activate(&announcement, &mut image))
-            }
+            Job::Activate {
+                announcement,
+                record,
+            } => match storage.note(&record) {
+                Err(error) => Done::Stored(Err(error)),
+                Ok(()) => {
+                    let mut image = Image {
+                        storage,
+                        start: announcement.list_size(),
+                        size: u64::from(announcement.size()),
+                    };
+                    Done::Activated(installation.activate(&announcement, &mut image))
+                }
+            },
             Job::Note(record) => Done::Stored(storage.note(&record)),
             Job::Discard(record) => {
                 let discarded = storage.discard();

@@ -89,8 +89,12 @@ impl Device {
             Stage::Receiving => self.job_while_receiving(),
             Stage::Verifying => None, // the worker has it
             Stage::Verified => {
-                let job = Job::Activate(announcement.clone());
                 current.stage = Stage::Activating;
+                current.activations = current.activations.saturating_add(1);
+                let job = Job::Activate {
+                    announcement: current.announcement.clone(),
+                    record: current.record_of_activation().encode(),
+                };
                 Some((What::Activate, job))
             }
             Stage::Activating => None,
@@ -159,6 +163,7 @@ impl Device {
             // of a distribution that is no more
             _ if !valid => {}
             (What::Activate, Done::Activated(result)) => self.activated(now, result),
+            (What::Activate, Done::Stored(Err(error))) => self.fail(now, error.into()), // it was not begun
             (What::Activate, _) => {
                 self.installed = None; // nobody knows which image is in use
                 let why = ActivationError::new("the worker gave up");
@@ -170,13 +175,7 @@ impl Device {
                 .is_some_and(|it| it.state().is_final()) => {}
             (what, done) => {
                 if let Err(error) = self.progress(now, what, done) {
-                    self.fail(
-                        now,
-                        match error {
-                            StorageError::Full => DeviceFailure::NoRoom,
-                            StorageError::Failed => DeviceFailure::Storage,
-                        },
-                    );
+                    self.fail(now, error.into());
                 }
             }
         }
@@ -196,18 +195,30 @@ impl Device {
             return;
         };
         let retry_at = now + self.config.retry_after;
+        let mut begun = 0;
         let (stage, have) = match noted {
             Noted::Activated => (Stage::Activated, BlockSet::new(0)),
             Noted::Failed(code) => (Stage::Failed { code, retry_at }, BlockSet::new(0)),
-            Noted::Blocks(_) if !self.fits(&announcement) => {
+            Noted::Blocks(_) | Noted::Activating(_) if !self.fits(&announcement) => {
                 self.discard = true;
                 return;
             }
             Noted::Blocks(have) => (Stage::Receiving, have),
+            Noted::Activating(times) => {
+                begun = times;
+                (Stage::Receiving, BlockSet::full(announcement.blocks()))
+            }
         };
         let receiving = stage == Stage::Receiving;
         let (id, have_now, total) = (announcement.id(), have.len(), announcement.blocks());
         self.replace(now, announcement, stage, have);
+        if let Some(current) = &mut self.current {
+            current.activations = begun;
+        }
+        if begun >= self.config.max_activations {
+            let why = ActivationError::new("it was begun again and again, and never ended");
+            return self.fail(now, DeviceFailure::Activation(why));
+        }
         if receiving {
             let have = have_now;
             self.event(DeviceEvent::Restored { id, have, total });

@@ -30,6 +30,8 @@ pub(super) struct MemoryState {
     pub(super) record: Option<Vec<u8>>,
     pub(super) capacity: Option<u64>,
     pub(super) failing: bool,
+    /// There is no room for a record.
+    pub(super) full_notes: bool,
     pub(super) writes: usize,
     pub(super) notes: usize,
     pub(super) prepared: usize,
@@ -84,6 +86,9 @@ impl Storage for Memory {
 
     fn note(&mut self, record: &[u8]) -> Result<(), StorageError> {
         let mut state = self.working()?;
+        if state.full_notes {
+            return Err(StorageError::Full);
+        }
         state.notes += 1;
         state.record = Some(record.to_vec());
         Ok(())

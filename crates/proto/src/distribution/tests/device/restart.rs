@@ -200,6 +200,116 @@ fn a_power_cut_during_activation_repeats_it_without_the_distributor() {
     assert!(rig.is_activated(&content));
 }
 
+/// A device that begins to activate, and the task.
+fn activating(rig: &mut Rig) -> (crate::WorkId, Task) {
+    loop {
+        let (work, task) = rig.device.poll_work().unwrap();
+        if rig.state().0 == DeviceState::Activating {
+            return (work, task);
+        }
+        let result = task.perform(&mut rig.memory, &mut rig.application);
+        rig.device.work_done(rig.now, work, result);
+    }
+}
+
+#[test]
+fn an_activation_that_restarts_the_device_is_begun_three_times() {
+    let content = Content::new(500, Some(2));
+    let old = Content::new(300, None);
+    let mut rig = Rig::new();
+    rig.announce(&old);
+    rig.send(&old, 0..5);
+    rig.pass(Duration::from_secs(1));
+    rig.announce(&content);
+    rig.send(&content, 0..content.blocks() - 1);
+    rig.group(&block_of(&content, content.blocks() - 1));
+    for begun in 2..=4 {
+        let (_, task) = activating(&mut rig);
+        drop(task.perform(&mut rig.memory, &mut rig.application));
+        assert_eq!(rig.application.activations, begun);
+        rig.device = Device::new(rig.config.clone(), [2; 32]);
+    }
+    rig.events.clear();
+    rig.work();
+    let failed = (DeviceState::Failed, Some(Code::INTERNAL_SERVER_ERROR));
+    assert_eq!(rig.state(), failed);
+    assert_eq!(rig.application.activations, 4);
+    let why = ActivationError::new("it was begun again and again, and never ended");
+    let (id, why) = (content.id(), DeviceFailure::Activation(why));
+    assert_eq!(rig.events, [DeviceEvent::Failed { id, why }]);
+    assert!(rig.memory.state().content.is_empty(), "discarded");
+    rig.announce(&content);
+    rig.restart();
+    assert_eq!(rig.state(), failed, "noted");
+    rig.pass(Duration::from_secs(1));
+    rig.announce(&old);
+    assert_eq!(
+        rig.state().0,
+        DeviceState::Receiving,
+        "it may not be in use"
+    );
+}
+
+#[test]
+fn an_activation_that_ends_when_it_is_begun_again_counts() {
+    let content = Content::new(500, Some(2));
+    let mut rig = Rig::new();
+    rig.announce(&content);
+    rig.send(&content, 0..content.blocks() - 1);
+    rig.group(&block_of(&content, content.blocks() - 1));
+    for _ in 0..2 {
+        let (_, task) = activating(&mut rig);
+        drop(task.perform(&mut rig.memory, &mut rig.application));
+        rig.device = Device::new(rig.config.clone(), [2; 32]);
+    }
+    rig.work();
+    let (id, total) = (content.id(), content.blocks());
+    let have = total;
+    assert!(
+        rig.events
+            .contains(&DeviceEvent::Restored { id, have, total })
+    );
+    assert!(rig.is_activated(&content));
+    assert_eq!(rig.application.activations, 3);
+}
+
+#[test]
+fn an_activation_that_cannot_be_noted_is_not_begun() {
+    let content = Content::new(500, None);
+    for (failing, full, code) in [
+        (true, false, Code::INTERNAL_SERVER_ERROR),
+        (false, true, Code::REQUEST_ENTITY_TOO_LARGE),
+    ] {
+        let mut rig = Rig::new();
+        rig.announce(&content);
+        rig.send(&content, 0..7);
+        rig.group(&block_of(&content, 7));
+        let (work, task) = activating(&mut rig);
+        rig.memory.state().failing = failing;
+        rig.memory.state().full_notes = full;
+        let result = task.perform(&mut rig.memory, &mut rig.application);
+        rig.device.work_done(rig.now, work, result);
+        rig.work();
+        assert_eq!(rig.state(), (DeviceState::Failed, Some(code)));
+        assert_eq!(rig.application.activations, 0);
+    }
+}
+
+#[test]
+fn an_activation_beyond_the_limits_of_today_is_not_begun_again() {
+    let content = Content::new(500, None);
+    let mut rig = Rig::new();
+    rig.announce(&content);
+    rig.send(&content, 0..7);
+    rig.group(&block_of(&content, 7));
+    let (_, task) = activating(&mut rig);
+    drop(task.perform(&mut rig.memory, &mut rig.application));
+    rig.config.max_blocks = 7;
+    rig.restart();
+    assert_eq!(rig.device.status(), DeviceStatus::default());
+    assert_eq!(rig.application.activations, 1);
+}
+
 #[test]
 fn what_rotted_on_the_disk_is_not_activated() {
     let content = Content::new(64 * 8, None);
