@@ -4,13 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use antiphon_proto::distribution::{ReadAt, Storage, StorageError};
+use antiphon_proto::distribution::{Device, ReadAt, Storage, StorageError};
 
 #[cfg(test)]
 mod tests;
 
-/// A record is no longer than this: a bit for each of 2^28 blocks, and an announcement.
-const MAX_RECORD: u64 = (1 << 25) + 4096;
 /// So many bytes are written or copied at once.
 const CHUNK: usize = 64 * 1024;
 
@@ -54,7 +52,8 @@ pub(crate) trait Folder: Send {
 /// the blocks that it says are there, are.
 ///
 /// The room is taken when a distribution is accepted, by writing zeros, so that a full disk is noticed before anything is
-/// received. The folder is for one device alone; a lock (`flock`) sees to that as far as the process ends.
+/// received. Beside the content, the record takes a bit for each block and 1,044 bytes, twice while it is replaced
+/// ([`DeviceConfig::max_record`](antiphon_proto::distribution::DeviceConfig::max_record)). The folder is for one device alone; a lock (`flock`) sees to that as far as the process ends.
 pub struct FileStorage {
     folder: Box<dyn Folder>,
     /// Something was written and not synced.
@@ -255,7 +254,7 @@ impl Folder for FileFolder {
             other => other?,
         };
         let mut bytes = Vec::new();
-        file.take(MAX_RECORD).read_to_end(&mut bytes)?;
+        file.take(Device::MAX_RECORD).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
 

@@ -122,6 +122,8 @@ pub struct Announcement {
 }
 
 impl Announcement {
+    /// There are so many blocks at most, those of the list included: 2^28 blocks of 16 bytes, and as many digests of 32 bytes.
+    pub const MAX_BLOCKS: u32 = 3 << 28;
     /// The encoding takes so many bytes at most.
     pub const MAX_LEN: usize = 1024;
     /// The longest name and the longest kind, in bytes.

@@ -2,6 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// A set of block numbers below a total. Takes an eighth of a byte for each block.
 ///
@@ -112,61 +113,35 @@ impl BlockSet {
         true
     }
 
-    /// Removes all.
-    pub fn clear(&mut self) {
-        self.bytes.fill(0);
-        self.len = 0;
-    }
-
-    /// Adds the blocks of another set of the same total; sets of different totals have nothing to do with each other, and
-    /// nothing happens.
-    pub fn union(&mut self, other: &Self) {
-        if self.total != other.total {
-            return;
-        }
-        for (byte, more) in self.bytes.iter_mut().zip(&other.bytes) {
-            *byte |= more;
-        }
-        self.len = self.bytes.iter().map(|byte| byte.count_ones()).sum();
-    }
-
     /// The first block at or after `from` that is not in the set.
     pub fn next_missing(&self, from: u32) -> Option<u32> {
-        let mut block = from;
-        while block < self.total {
+        self.missing_in(from..self.total)
+    }
+
+    /// The first block of this range that is not in the set; nothing beyond the total counts.
+    pub(super) fn missing_in(&self, range: Range<u32>) -> Option<u32> {
+        self.first(range, 0xff)
+    }
+
+    /// The first block at or after `from` that is in the set.
+    pub(super) fn next_present(&self, from: u32) -> Option<u32> {
+        self.first(from..self.total, 0)
+    }
+
+    /// The first block of this range whose bit is set after these bits of each byte were flipped. Looks at no byte beyond it.
+    fn first(&self, range: Range<u32>, flipped: u8) -> Option<u32> {
+        let end = range.end.min(self.total);
+        let mut block = range.start;
+        while block < end {
             let byte = *self.bytes.get((block / 8) as usize)?;
-            let lacking = !byte & (0xff << (block % 8));
-            if lacking != 0 {
-                let found = (block & !7) + lacking.trailing_zeros();
-                return (found < self.total).then_some(found);
+            let wanted = (byte ^ flipped) & (0xff << (block % 8));
+            if wanted != 0 {
+                let found = (block & !7) + wanted.trailing_zeros();
+                return (found < end).then_some(found);
             }
             block = (block & !7).checked_add(8)?;
         }
         None
-    }
-
-    /// The blocks that are not in the set, ascending.
-    pub fn missing(&self) -> impl Iterator<Item = u32> {
-        let mut from = Some(0);
-        core::iter::from_fn(move || {
-            let found = self.next_missing(from?)?;
-            from = found.checked_add(1);
-            Some(found)
-        })
-    }
-
-    /// The blocks that are in the set, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = u32> {
-        (0..self.total).filter(|block| self.contains(*block))
-    }
-
-    /// Are all blocks of this range in the set? Those at or beyond the total are not.
-    pub fn contains_all(&self, blocks: core::ops::Range<u32>) -> bool {
-        blocks.is_empty()
-            || blocks.end <= self.total
-                && self
-                    .next_missing(blocks.start)
-                    .is_none_or(|missing| missing >= blocks.end)
     }
 
     /// The granules of which at least one block is missing: granule g are the blocks from g times `granularity`, so many of

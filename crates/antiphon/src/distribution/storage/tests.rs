@@ -470,6 +470,22 @@ fn a_folder_of_files_behaves_as_the_simulated_one() {
 }
 
 #[test]
+fn the_largest_record_is_read_whole_and_nothing_larger() {
+    let temporary = Temporary::new();
+    let folder = temporary.0.join("images");
+    let mut storage = FileStorage::open(&folder).unwrap();
+    let record = fs::File::create(folder.join("record")).unwrap();
+    // a bit for each of 3 * 2^28 blocks, and 1,044 bytes
+    let largest = (3 << 25) + 1_044;
+    assert_eq!(Device::MAX_RECORD, largest);
+    for (length, read) in [(largest, largest), (largest + 1, largest)] {
+        record.set_len(length).unwrap();
+        let kept = storage.kept().unwrap().unwrap();
+        assert_eq!(kept.len() as u64, read);
+    }
+}
+
+#[test]
 fn an_image_is_copied_to_a_file_of_its_own() {
     struct Bytes(Vec<u8>);
     impl ReadAt for Bytes {

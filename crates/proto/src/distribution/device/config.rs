@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use antiphon_wire::Code;
 
+use super::record;
 use crate::distribution::announcement::ImageId;
 use crate::distribution::request::repair_request;
 use crate::distribution::storage::{ActivationError, Refusal, StorageError};
@@ -28,9 +29,11 @@ pub struct DeviceConfig {
     pub proven_only: bool,
     /// The largest content, list and image, in bytes; by default 16 MiB.
     pub max_content: u64,
-    /// The largest number of blocks, by default 262,144. A block takes 2 bits of memory, so these take 64 KiB.
+    /// The largest number of blocks, those of the digest list included, by default 262,144. A block takes 2 bits of memory and 2 more
+    /// while a record is written, so these take 128 KiB; each span of blocks with a digest of its own takes 2 bits in addition.
     pub max_blocks: u32,
-    /// So many blocks wait for the storage at most, by default 64; further ones are as good as lost. They take up to 1 KiB each.
+    /// So many blocks wait for the storage at most, by default 64; further ones are as good as lost. They take up to 1,024 bytes and
+    /// 40 for their places each.
     pub waiting: usize,
     /// What was received is noted after so many blocks, by default 64...
     pub note_blocks: u32,
@@ -92,6 +95,14 @@ impl Default for DeviceConfig {
             max_failures: 16,
             contention: Contention::First,
         }
+    }
+}
+
+impl DeviceConfig {
+    /// The record that the [`Storage`](crate::distribution::Storage) keeps has so many bytes at most: 1 bit for each block, and 1,044
+    /// bytes. By default 33,812.
+    pub fn max_record(&self) -> u64 {
+        record::longest(self.max_blocks)
     }
 }
 

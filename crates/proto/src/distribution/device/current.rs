@@ -131,7 +131,13 @@ pub(super) struct Current {
     /// Spans that are verified.
     pub(super) verified: BlockSet,
     /// Spans whose blocks are all there, to be verified.
-    pub(super) complete: Vec<u32>,
+    complete: BlockSet,
+    /// No span below this is among them.
+    complete_from: u32,
+    /// No block of the list below this is missing.
+    list_from: u32,
+    /// The span that was looked at last, and the block below which none of it was missing.
+    looked_at: Option<(u32, u32)>,
     pub(super) corrupted: u32,
     /// How often activation was begun.
     pub(super) activations: u8,
@@ -169,7 +175,10 @@ impl Current {
             note_due: false,
             list_verified: announcement.list_digest().is_none(),
             verified: BlockSet::new(0),
-            complete: Vec::new(),
+            complete: BlockSet::new(0),
+            complete_from: 0,
+            list_from: 0,
+            looked_at: None,
             corrupted: 0,
             activations: 0,
             asking: Asking::Not,
@@ -180,6 +189,7 @@ impl Current {
         };
         if current.have.total() > 0 {
             current.verified = BlockSet::new(spans);
+            current.complete = BlockSet::new(spans);
         }
         current
     }
@@ -281,14 +291,52 @@ impl Current {
 
     fn look_at_span(&mut self, span: u32) {
         let blocks = self.announcement.span_blocks(span);
-        if !self.verified.contains(span) && self.have.contains_all(blocks) {
-            self.complete.push(span);
+        if self.verified.contains(span) {
+            return;
         }
+        // A span may be the whole image: it is not looked through from its start for each of its blocks.
+        let from = match self.looked_at {
+            Some((last, from)) if last == span => from,
+            _ => blocks.start,
+        };
+        let missing = self.have.missing_in(from..blocks.end);
+        self.looked_at = Some((span, missing.unwrap_or(blocks.end)));
+        if missing.is_none() {
+            self.complete.insert(span);
+            self.complete_from = self.complete_from.min(span);
+        }
+    }
+
+    /// Takes spans that are to be verified, so many at most.
+    pub(super) fn take_complete(&mut self, most: usize) -> Vec<u32> {
+        let mut spans = Vec::new();
+        while spans.len() < most
+            && !self.complete.is_empty()
+            && let Some(span) = self.complete.next_present(self.complete_from)
+        {
+            self.complete.remove(span);
+            self.complete_from = span;
+            spans.push(span);
+        }
+        spans
+    }
+
+    /// Is the list there, and not known to be right?
+    pub(super) fn awaits_list(&mut self) -> bool {
+        if self.list_verified {
+            return false;
+        }
+        let end = self.announcement.list_blocks();
+        let missing = self.have.missing_in(self.list_from..end);
+        self.list_from = missing.unwrap_or(end);
+        missing.is_none()
     }
 
     /// These blocks are not what they should be.
     pub(super) fn forget(&mut self, blocks: core::ops::Range<u32>) {
         self.cursor = self.cursor.min(blocks.start);
+        self.list_from = self.list_from.min(blocks.start);
+        self.looked_at = None;
         for block in blocks {
             self.have.remove(block);
             self.claimed.remove(block);
@@ -311,11 +359,109 @@ impl Current {
         let none = BlockSet::new(0);
         self.have = none.clone();
         self.claimed = none.clone();
-        self.verified = none;
+        self.verified = none.clone();
+        self.complete = none;
         self.queue = Vec::new();
-        self.complete = Vec::new();
         self.with_worker = 0;
         (self.note_at, self.note_due, self.unnoted) = (None, false, 0);
         (self.asking, self.asked) = (Asking::Not, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    const BLOCKS: u32 = 1 << 18;
+
+    /// An image of 2^18 blocks of 16 bytes, with a digest for each `span` of them.
+    fn large(span: u32) -> Current {
+        let it = Announcement::new(BLOCKS * 16, 16, [1; 32]).unwrap();
+        let it = it.with_list(span, [2; 32]).unwrap();
+        let have = BlockSet::new(it.blocks());
+        Current::new(it, 1, Stage::Receiving, have, Instant::ZERO)
+    }
+
+    /// So little time suffices where a block costs the same whatever the number of blocks; each of these took more than a minute.
+    fn quickly<T>(act: impl FnOnce() -> T) -> T {
+        let begun = std::time::Instant::now();
+        let done = act();
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        done
+    }
+
+    #[test]
+    fn a_span_of_the_whole_image_is_not_looked_through_for_each_block() {
+        let mut current = large(BLOCKS);
+        let list = current.announcement.list_blocks();
+        current.list_verified = true;
+        quickly(|| {
+            for block in (list..current.total).filter(|block| *block != list + 7) {
+                current.stored(block);
+            }
+        });
+        assert_eq!(current.take_complete(16), []);
+        current.stored(list + 7);
+        assert_eq!(current.take_complete(16), [0]);
+        assert_eq!(current.take_complete(16), []);
+        // what was forgotten is missing, wherever it was looked last
+        current.forget(list + 5..list + 6);
+        assert_eq!(current.cursor, list + 5);
+        current.stored(list + 5);
+        assert_eq!(current.take_complete(16), [0]);
+    }
+
+    #[test]
+    fn a_list_that_comes_last_costs_no_more() {
+        let mut current = large(1);
+        let list = current.announcement.list_blocks();
+        let spans = quickly(|| {
+            for block in list..current.total {
+                current.stored(block);
+            }
+            for block in 0..list {
+                assert!(!current.awaits_list());
+                current.stored(block);
+            }
+            assert!(current.awaits_list());
+            current.forget(3..4);
+            assert!(!current.awaits_list());
+            current.stored(3);
+            assert!(current.awaits_list());
+            current.list_is_right();
+            assert!(!current.awaits_list());
+            let mut spans = Vec::new();
+            loop {
+                match current.take_complete(16) {
+                    none if none.is_empty() => break spans,
+                    some => spans.extend(some),
+                }
+            }
+        });
+        assert!(spans.into_iter().eq(0..BLOCKS));
+    }
+
+    #[test]
+    fn spans_are_taken_in_their_order_sixteen_at_a_time_and_once() {
+        let mut current = large(2);
+        let list = current.announcement.list_blocks();
+        current.list_verified = true;
+        let mut complete = |spans: core::ops::Range<u32>| {
+            for span in spans.rev() {
+                current.stored(list + 2 * span + 1);
+                current.stored(list + 2 * span);
+            }
+            current.take_complete(16)
+        };
+        assert!(complete(100..117).into_iter().eq(100..116));
+        assert_eq!(complete(50..51), [50, 116]);
+        assert_eq!(complete(0..0), []);
+        current.verified.insert(60);
+        current.stored(list + 120);
+        current.stored(list + 121);
+        assert_eq!(current.take_complete(16), [], "verified already");
     }
 }

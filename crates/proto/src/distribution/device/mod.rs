@@ -21,7 +21,7 @@ pub use task::{Task, TaskResult};
 
 use self::current::{Asking, Considering, Current, Stage};
 use self::work::What;
-use super::announcement::ImageId;
+use super::announcement::{Announcement, ImageId};
 use super::heard::Heard;
 use super::message::{DeviceState, DeviceStatus, MissingBlocks};
 use super::request::Command;
@@ -37,8 +37,10 @@ use crate::work::WorkId;
 /// [`poll_repair`](Self::poll_repair) and their results given back by [`repaired`](Self::repaired). After any of these, and after
 /// [`handle_timeout`](Self::handle_timeout), all three may have something new.
 ///
-/// Its memory is bounded by its configuration: 2 bits for each block, 1 bit for each span, the blocks that wait for the storage,
-/// and two announcements.
+/// Its memory is bounded by its configuration: 2 bits for each block and 2 more for as long as a record is written, 2 bits for each
+/// span, the blocks that wait for the storage, and three announcements (one that is received, one that is considered, one that the
+/// worker has) of less than 1 KiB each. So a block takes half a byte: an image of 1 MiB in blocks of 1,024 bytes, with a span for
+/// each, takes 800 bytes, the largest that [`max_blocks`](DeviceConfig::max_blocks) permits by default 192 KiB.
 #[derive(Debug)]
 pub struct Device {
     config: DeviceConfig,
@@ -68,6 +70,10 @@ const MAX_EVENTS: usize = 64;
 const NOT_READY: u32 = 1;
 
 impl Device {
+    /// A record has so many bytes at most, under every configuration: 96 MiB and 1,044 bytes. See
+    /// [`DeviceConfig::max_record`].
+    pub const MAX_RECORD: u64 = record::longest(Announcement::MAX_BLOCKS);
+
     /// A device that first reads what it noted before the start; until then it takes nothing.
     pub fn new(config: DeviceConfig, seed: [u8; 32]) -> Self {
         Self {

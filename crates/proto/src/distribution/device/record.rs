@@ -12,6 +12,13 @@ use crate::distribution::block_set::BlockSet;
 use crate::distribution::message::Malformed;
 
 const FORMAT: u8 = 1;
+/// What a record takes beside announcement and bitmap: the array and the heads of its items.
+const HEADS: u64 = 20;
+
+/// The record of a distribution of so many blocks has so many bytes at most.
+pub(super) const fn longest(blocks: u32) -> u64 {
+    HEADS + Announcement::MAX_LEN as u64 + blocks.div_ceil(8) as u64
+}
 
 /// The record: CBOR `[1, installed or null, null]` when no distribution is known, else
 /// `[1, installed or null, announcement, stage, ...]`, with the bitmap of blocks in stage 0, nothing in stage 1, the code in stage 2,
@@ -136,6 +143,16 @@ mod tests {
             other[1] = 2;
             assert_eq!(Record::decode(&other), Err(Malformed), "another format");
         }
+        // heads of 3 bytes for the announcement and of 5 for the bitmap
+        let of = of(Noted::Blocks(BlockSet::new(16)));
+        let length = Record { installed: id, of }.encode().len() as u64;
+        let announced = announcement.encode().len() as u64;
+        assert_eq!(
+            length,
+            longest(16) - Announcement::MAX_LEN as u64 + announced - 1 - 4
+        );
+        assert_eq!(longest(17), longest(16) + 1);
+        assert_eq!(longest(Announcement::MAX_BLOCKS), (3 << 25) + 1_044);
         let mut items = Encoder::new(vec![]);
         items.array(5).unwrap().u8(1).unwrap().null().unwrap();
         items.bytes(&announcement.encode()).unwrap();

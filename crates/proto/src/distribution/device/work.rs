@@ -112,39 +112,40 @@ impl Device {
     fn job_while_receiving(&mut self) -> Option<(What, Job)> {
         let installed = self.installed;
         let current = self.current.as_mut()?;
-        let announcement = current.announcement.clone();
         if !current.queue.is_empty() || current.note_due {
             let blocks = core::mem::take(&mut current.queue);
             current.with_worker = blocks.len();
-            let mut have = current.have.clone();
             let numbers: Vec<u32> = blocks.iter().map(|block| block.number).collect();
-            numbers.iter().for_each(|number| {
-                have.insert(*number);
-            });
             let fresh = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+            // none of them is there already, or it would not have been taken
+            let full = current.have.len().saturating_add(fresh) >= current.total;
             let many = current.unnoted.saturating_add(fresh) >= self.config.note_blocks;
-            let noted = many || current.note_due || have.is_full();
-            // Activation follows: from now on it is not known which image is in use, until that is noted.
-            let installed = installed.filter(|_| !have.is_full());
-            let record = noted.then(|| current.record(installed, have).encode());
+            let noted = many || current.note_due || full;
+            let record = noted.then(|| {
+                let mut have = current.have.clone();
+                numbers.iter().for_each(|number| {
+                    have.insert(*number);
+                });
+                // Activation follows: from now on it is not known which image is in use, until that is noted.
+                current.record(installed.filter(|_| !full), have).encode()
+            });
             let what = What::Keep {
                 blocks: numbers,
                 noted,
             };
             return Some((what, Job::Keep { blocks, record }));
         }
-        let list = 0..announcement.list_blocks();
-        if !current.list_verified && current.have.contains_all(list) {
-            return Some((What::List, Job::VerifyList(announcement)));
+        if current.awaits_list() {
+            return Some((What::List, Job::VerifyList(current.announcement.clone())));
         }
-        if !current.complete.is_empty() {
-            let count = current.complete.len().min(SPANS_AT_ONCE);
-            let spans = current.complete.drain(..count).collect();
-            return Some((What::Spans, Job::VerifySpans(announcement, spans)));
+        let spans = current.take_complete(SPANS_AT_ONCE);
+        if !spans.is_empty() {
+            let job = Job::VerifySpans(current.announcement.clone(), spans);
+            return Some((What::Spans, job));
         }
         if current.have.is_full() && current.is_verified_by_spans() {
             current.stage = Stage::Verifying;
-            return Some((What::Image, Job::VerifyImage(announcement)));
+            return Some((What::Image, Job::VerifyImage(current.announcement.clone())));
         }
         None
     }
