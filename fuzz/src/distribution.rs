@@ -236,7 +236,7 @@ impl<'a> Play<'a> {
             now: Instant::from_millis(1),
             images: Image::all(),
             senders: [member(b"a"), member(b"b"), Sender::Unauthenticated],
-            device: Device::new(config(), [1; 32]),
+            device: Device::new(config(), [1; 32]).expect("within its limits"),
             memory: Memory::default(),
             application: Application::default(),
             working: None,
@@ -392,7 +392,8 @@ impl<'a> Play<'a> {
     fn upset(&mut self) {
         match self.byte() {
             0..=31 => {
-                self.device = Device::new(config(), [self.now.as_micros() as u8; 32]);
+                self.device = Device::new(config(), [self.now.as_micros() as u8; 32])
+                    .expect("within its limits");
                 self.working = None;
                 self.asking.clear();
             }

@@ -457,7 +457,7 @@ impl Campaign {
         };
         let mut seed = [7; 32];
         seed[..8].copy_from_slice(&(self.seed + self.restarts * 977).to_le_bytes());
-        let device = Arc::new(Mutex::new(Device::new(config, seed)));
+        let device = Arc::new(Mutex::new(Device::new(config, seed).unwrap()));
         let handler = || {
             let device = Arc::clone(&device);
             move |request: &Incoming<'_>, response: &mut Response| {

@@ -41,6 +41,9 @@ pub enum BuildError {
     /// The operating system gave no random seed.
     #[error("the operating system gives no random numbers: {0}")]
     Seed(io::Error),
+    /// A parameter is outside of its limits.
+    #[error(transparent)]
+    Parameter(#[from] antiphon_proto::ConfigError),
     /// No interface could be chosen.
     #[error(transparent)]
     Interface(#[from] InterfaceError),

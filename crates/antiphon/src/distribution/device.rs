@@ -149,7 +149,7 @@ impl ImageDevice {
     /// The device, ready to be put into a server.
     ///
     /// # Errors
-    /// [`BuildError::Seed`].
+    /// [`BuildError::Seed`], and [`BuildError::Parameter`] for a value of [`config`](Self::config) outside of its limits.
     pub fn open(self) -> Result<OpenDevice, BuildError> {
         let config = DeviceConfig {
             proven_only: !self.unsecured,
@@ -159,7 +159,7 @@ impl ImageDevice {
             true => Access::Unsecured,
             false => Access::Verified,
         });
-        let device = Device::new(config, seed(None)?);
+        let device = Device::new(config, seed(None)?)?;
         Ok(OpenDevice {
             shared: Arc::new(Shared {
                 state: Mutex::new(State { device, base: None }),

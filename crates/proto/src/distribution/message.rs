@@ -50,7 +50,7 @@ pub enum Notice {
     EndOfPass {
         /// The image.
         id: ImageId,
-        /// The number of the pass, from 0.
+        /// The number of the pass, from 1; 0 when none was worth it, because devices had nearly everything already.
         pass: u16,
         /// In so many seconds devices spread their requests for what they miss; 0: they wait, more is coming.
         window: u16,

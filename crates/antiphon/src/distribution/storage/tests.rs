@@ -184,7 +184,7 @@ impl Run {
             ..DeviceConfig::default()
         };
         let mut run = Self {
-            device: Device::new(config, [3; 32]),
+            device: Device::new(config, [3; 32]).unwrap(),
             storage: FileStorage::over(folder.clone()),
             in_use: in_use.clone(),
             now: Instant::from_millis(5_000),
@@ -425,7 +425,8 @@ fn a_folder_of_files_behaves_as_the_simulated_one() {
                 ..DeviceConfig::default()
             },
             [4; 32],
-        );
+        )
+        .unwrap();
         run.storage = storage;
         run.work();
         run

@@ -6,7 +6,8 @@ use core::time::Duration;
 use antiphon_wire::Code;
 
 use super::record;
-use crate::distribution::announcement::ImageId;
+use crate::config::ConfigError;
+use crate::distribution::announcement::{Announcement, ImageId};
 use crate::distribution::request::repair_request;
 use crate::distribution::storage::{ActivationError, Refusal, StorageError};
 use crate::identity::Sender;
@@ -27,15 +28,15 @@ pub enum Contention {
 pub struct DeviceConfig {
     /// Only messages whose sender is proven count. The default; without it anyone can have the device receive anything.
     pub proven_only: bool,
-    /// The largest content, list and image, in bytes; by default 16 MiB.
+    /// The largest content, list and image, in bytes; by default 16 MiB, at least 1.
     pub max_content: u64,
-    /// The largest number of blocks, those of the digest list included, by default 262,144. A block takes 2 bits of memory and 2 more
+    /// The largest number of blocks, those of the digest list included; 1 to [`Announcement::MAX_BLOCKS`], by default 262,144. A block takes 2 bits of memory and 2 more
     /// while a record is written, so these take 128 KiB; each span of blocks with a digest of its own takes 2 bits in addition.
     pub max_blocks: u32,
-    /// So many blocks wait for the storage at most, by default 64; further ones are as good as lost. They take up to 1,024 bytes and
+    /// So many blocks wait for the storage at most, by default 64, at least 1; further ones are as good as lost. They take up to 1,024 bytes and
     /// 40 for their places each.
     pub waiting: usize,
-    /// What was received is noted after so many blocks, by default 64...
+    /// What was received is noted after so many blocks, by default 64, at least 1...
     pub note_blocks: u32,
     /// ...or so long after the first of them, by default 5 s. What is not noted is received again after a restart.
     pub note_after: Duration,
@@ -53,13 +54,13 @@ pub struct DeviceConfig {
     pub consider_every: Duration,
     /// What failed or was refused is tried again when it is announced so much later, by default 1 h.
     pub retry_after: Duration,
-    /// Spans, or digest lists, that are found wrong before the image is given up, by default 256.
+    /// Spans, or digest lists, that are found wrong before the image is given up; by default 256, at least 1.
     pub max_corrupted: u32,
     /// An activation that was begun so often without an end, because the device was restarted in its middle, has failed; by default 3,
     /// at least 1.
     pub max_activations: u8,
     /// After a failed request for repair the device waits a random time up to this, doubled with each failure in a row; by default
-    /// 10 s.
+    /// 10 s, more than 0.
     pub backoff: Duration,
     /// The longest such time, however many fail; by default 5 min, not less than [`backoff`](Self::backoff).
     pub max_backoff: Duration,
@@ -99,6 +100,32 @@ impl Default for DeviceConfig {
 }
 
 impl DeviceConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let second = Duration::from_secs(1);
+        let blocks = 1..=Announcement::MAX_BLOCKS;
+        let checks = [
+            ("max_content", self.max_content > 0),
+            ("max_blocks", blocks.contains(&self.max_blocks)),
+            ("waiting", self.waiting > 0),
+            ("note_blocks", self.note_blocks > 0),
+            ("silence", self.silence >= second),
+            ("max_silence", self.max_silence >= self.silence),
+            ("max_corrupted", self.max_corrupted > 0),
+            ("max_activations", self.max_activations > 0),
+            ("backoff", !self.backoff.is_zero()),
+            ("max_backoff", self.max_backoff >= self.backoff),
+            ("max_later", self.max_later >= second),
+            ("max_failures", self.max_failures > 0),
+        ];
+        match checks.into_iter().find(|(_, good)| !good) {
+            Some((parameter, _)) => Err(ConfigError {
+                parameter,
+                problem: "is outside of its limits",
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// The record that the [`Storage`](crate::distribution::Storage) keeps has so many bytes at most: 1 bit for each block, and 1,044
     /// bytes. By default 33,812.
     pub fn max_record(&self) -> u64 {
@@ -279,4 +306,63 @@ pub struct DeviceCounters {
     pub asked: u64,
     /// Those that were not answered with the block.
     pub unanswered: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distribution::Device;
+
+    /// What is wrong with the defaults after this change.
+    fn wrong(change: impl FnOnce(&mut DeviceConfig)) -> Option<&'static str> {
+        let mut config = DeviceConfig::default();
+        change(&mut config);
+        let made = Device::new(config, [0; 32]);
+        made.err().map(|error| error.parameter)
+    }
+
+    #[test]
+    fn values_outside_of_their_limits_are_refused() {
+        let second = Duration::from_secs(1);
+        let less = Duration::from_nanos(999_999_999);
+        let nothing = Duration::ZERO;
+        let tiny = Duration::from_nanos(1);
+        assert_eq!(wrong(|_| {}), None);
+        assert_eq!(wrong(|it| it.max_content = 0), Some("max_content"));
+        assert_eq!(wrong(|it| it.max_content = 1), None);
+        assert_eq!(wrong(|it| it.max_blocks = 0), Some("max_blocks"));
+        assert_eq!(wrong(|it| it.max_blocks = 1), None);
+        assert_eq!(wrong(|it| it.max_blocks = 3 << 28), None);
+        assert_eq!(
+            wrong(|it| it.max_blocks = (3 << 28) + 1),
+            Some("max_blocks")
+        );
+        assert_eq!(wrong(|it| it.waiting = 0), Some("waiting"));
+        assert_eq!(wrong(|it| it.waiting = 1), None);
+        assert_eq!(wrong(|it| it.note_blocks = 0), Some("note_blocks"));
+        assert_eq!(wrong(|it| it.note_blocks = 1), None);
+        assert_eq!(wrong(|it| it.silence = less), Some("silence"));
+        assert_eq!(wrong(|it| it.silence = second), None);
+        let shorter = |it: &mut DeviceConfig| it.max_silence = it.silence - tiny;
+        assert_eq!(wrong(shorter), Some("max_silence"));
+        assert_eq!(wrong(|it| it.max_silence = it.silence), None);
+        assert_eq!(wrong(|it| it.max_corrupted = 0), Some("max_corrupted"));
+        assert_eq!(wrong(|it| it.max_corrupted = 1), None);
+        assert_eq!(wrong(|it| it.max_activations = 0), Some("max_activations"));
+        assert_eq!(wrong(|it| it.max_activations = 1), None);
+        assert_eq!(wrong(|it| it.backoff = nothing), Some("backoff"));
+        assert_eq!(wrong(|it| it.backoff = tiny), None);
+        let shorter = |it: &mut DeviceConfig| it.max_backoff = it.backoff - tiny;
+        assert_eq!(wrong(shorter), Some("max_backoff"));
+        assert_eq!(wrong(|it| it.max_backoff = it.backoff), None);
+        assert_eq!(wrong(|it| it.max_later = less), Some("max_later"));
+        assert_eq!(wrong(|it| it.max_later = second), None);
+        assert_eq!(wrong(|it| it.max_failures = 0), Some("max_failures"));
+        assert_eq!(wrong(|it| it.max_failures = 1), None);
+    }
+
+    #[test]
+    fn a_record_has_a_bit_for_each_block_beside_a_kilobyte() {
+        assert_eq!(DeviceConfig::default().max_record(), 32_768 + 1_044);
+    }
 }

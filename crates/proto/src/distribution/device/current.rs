@@ -384,7 +384,7 @@ mod tests {
         Current::new(it, 1, Stage::Receiving, have, Instant::ZERO)
     }
 
-    /// So little time suffices where a block costs the same whatever the number of blocks; each of these took more than a minute.
+    /// So little time suffices where a block costs the same whatever the number of blocks.
     fn quickly<T>(act: impl FnOnce() -> T) -> T {
         let begun = std::time::Instant::now();
         let done = act();
@@ -399,15 +399,16 @@ mod tests {
         let list = current.announcement.list_blocks();
         current.list_verified = true;
         quickly(|| {
-            for block in (list..current.total).filter(|block| *block != list + 7) {
+            for block in list..current.total - 1 {
                 current.stored(block);
             }
         });
         assert_eq!(current.take_complete(16), []);
-        current.stored(list + 7);
+        current.stored(current.total - 1);
         assert_eq!(current.take_complete(16), [0]);
         assert_eq!(current.take_complete(16), []);
         // what was forgotten is missing, wherever it was looked last
+        current.cursor = current.total;
         current.forget(list + 5..list + 6);
         assert_eq!(current.cursor, list + 5);
         current.stored(list + 5);

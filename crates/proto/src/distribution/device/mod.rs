@@ -25,6 +25,7 @@ use super::announcement::{Announcement, ImageId};
 use super::heard::Heard;
 use super::message::{DeviceState, DeviceStatus, MissingBlocks};
 use super::request::Command;
+use crate::config::ConfigError;
 use crate::message::Response;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -75,8 +76,12 @@ impl Device {
     pub const MAX_RECORD: u64 = record::longest(Announcement::MAX_BLOCKS);
 
     /// A device that first reads what it noted before the start; until then it takes nothing.
-    pub fn new(config: DeviceConfig, seed: [u8; 32]) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// A value outside of its limits: see [`DeviceConfig`].
+    pub fn new(config: DeviceConfig, seed: [u8; 32]) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self {
             config,
             rng: Rng::from_seed(seed),
             restored: false,
@@ -91,7 +96,7 @@ impl Device {
             next_repair: 0,
             events: VecDeque::new(),
             counters: DeviceCounters::default(),
-        }
+        })
     }
 
     /// Takes a request. A group is told nothing but the status, and `None` is silence.

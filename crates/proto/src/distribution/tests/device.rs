@@ -218,7 +218,7 @@ impl Rig {
     /// Nothing was read yet.
     pub(super) fn unstarted(config: DeviceConfig) -> Self {
         Self {
-            device: Device::new(config.clone(), [1; 32]),
+            device: Device::new(config.clone(), [1; 32]).unwrap(),
             config,
             memory: Memory::default(),
             application: Application::default(),
@@ -231,7 +231,7 @@ impl Rig {
 
     /// The power is cut and comes back: storage and application stay as they are.
     pub(super) fn restart(&mut self) {
-        self.device = Device::new(self.config.clone(), [2; 32]);
+        self.device = Device::new(self.config.clone(), [2; 32]).unwrap();
         self.work();
     }
 

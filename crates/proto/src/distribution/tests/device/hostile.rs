@@ -92,7 +92,7 @@ fn events_that_nobody_fetches_are_bounded() {
     let content = Content::new(64 * 300, None);
     let mut rig = Rig::new();
     rig.application.refuses = Some(Refusal::Kind);
-    let mut device = Device::new(DeviceConfig::default(), [0; 32]);
+    let mut device = Device::new(DeviceConfig::default(), [0; 32]).unwrap();
     let mut now = rig.now;
     for n in 0..200 {
         while let Some((work, task)) = device.poll_work() {
@@ -190,7 +190,7 @@ proptest! {
                         rig.device.repaired(rig.now, repair.repair, answer);
                     }
                 }
-                Step::Restart => rig.device = Device::new(rig.config.clone(), [9; 32]),
+                Step::Restart => rig.device = Device::new(rig.config.clone(), [9; 32]).unwrap(),
             }
             let status = rig.device.status();
             prop_assert!(status.have <= status.total);

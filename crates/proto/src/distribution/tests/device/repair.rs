@@ -68,7 +68,7 @@ fn the_first_request_comes_after_a_random_delay_within_the_window() {
     let mut delays = Vec::new();
     for seed in 0..40 {
         let mut rig = Rig::new();
-        rig.device = Device::new(DeviceConfig::default(), [seed; 32]);
+        rig.device = Device::new(DeviceConfig::default(), [seed; 32]).unwrap();
         rig.work();
         rig.announce(&content);
         rig.send(&content, 0..9);

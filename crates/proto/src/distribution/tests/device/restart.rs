@@ -79,7 +79,7 @@ fn a_complete_image_that_is_refused_after_a_restart_is_not_activated() {
         rig.send(&content, 0..7);
         rig.group(&block_of(&content, 7));
         rig.work_once(); // stored and noted: complete
-        rig.device = Device::new(rig.config.clone(), [2; 32]);
+        rig.device = Device::new(rig.config.clone(), [2; 32]).unwrap();
         rig.work_once(); // read
         let (work, task) = rig.device.poll_work().unwrap(); // verifies
         if refused {
@@ -107,7 +107,7 @@ fn what_the_application_says_of_an_image_that_is_in_use_meanwhile_counts_for_not
         rig.send(&content, 0..7);
         rig.group(&block_of(&content, 7));
         rig.work_once();
-        rig.device = Device::new(rig.config.clone(), [2; 32]);
+        rig.device = Device::new(rig.config.clone(), [2; 32]).unwrap();
         let (work, task) = loop {
             let (work, task) = rig.device.poll_work().unwrap();
             if rig.state().0 == DeviceState::Activating {
@@ -227,7 +227,7 @@ fn an_activation_that_restarts_the_device_is_begun_three_times() {
         let (_, task) = activating(&mut rig);
         drop(task.perform(&mut rig.memory, &mut rig.application));
         assert_eq!(rig.application.activations, begun);
-        rig.device = Device::new(rig.config.clone(), [2; 32]);
+        rig.device = Device::new(rig.config.clone(), [2; 32]).unwrap();
     }
     rig.events.clear();
     rig.work();
@@ -260,7 +260,7 @@ fn an_activation_that_ends_when_it_is_begun_again_counts() {
     for _ in 0..2 {
         let (_, task) = activating(&mut rig);
         drop(task.perform(&mut rig.memory, &mut rig.application));
-        rig.device = Device::new(rig.config.clone(), [2; 32]);
+        rig.device = Device::new(rig.config.clone(), [2; 32]).unwrap();
     }
     rig.work();
     let (id, total) = (content.id(), content.blocks());
