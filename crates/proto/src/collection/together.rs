@@ -56,12 +56,19 @@ impl Question {
 
     /// Nobody who is expected is still waited for: they have answered, or at least begun to.
     fn all_have_begun(&self) -> bool {
-        let begun = |member| self.bodies.iter().any(|body| body.member == Some(member));
-        let expected = u32::try_from(self.responders.expected()).unwrap_or(u32::MAX);
+        let expected = self.responders.expected();
+        // Each of them is looked at once: this is asked with every answer.
+        let mut begun = alloc::vec![false; expected];
+        for MemberIndex(member) in self.bodies.iter().filter_map(|body| body.member) {
+            if let Some(begun) = begun.get_mut(member as usize) {
+                *begun = true;
+            }
+        }
         expected > 0
-            && (0..expected)
+            && (0..)
                 .map(MemberIndex)
-                .all(|member| !self.responders.is_silent(member) || begun(member))
+                .zip(begun)
+                .all(|(member, begun)| begun || !self.responders.is_silent(member))
     }
 
     /// Is it time to ask for the second blocks? It is so once.
