@@ -155,13 +155,13 @@ impl Recipients {
             }
             gone = self.remove(kid);
         }
-        let (oldest, count) = self.provisional();
-        let crowded = match peer.provisional {
-            true => count >= self.provisional_limit.max(1),
-            false => self.by_id.len() >= self.limit,
-        };
-        if let Some(oldest) = oldest.filter(|_| crowded) {
-            gone = self.remove(oldest);
+        let full = self.by_id.len() >= self.limit;
+        if peer.provisional || full {
+            let (oldest, count) = self.provisional();
+            let crowded = !peer.provisional || count >= self.provisional_limit.max(1);
+            if let Some(oldest) = oldest.filter(|_| crowded) {
+                gone = self.remove(oldest);
+            }
         }
         if self.by_id.len() >= self.limit {
             return Err(Full::Recipients);
@@ -175,9 +175,13 @@ impl Recipients {
 
     /// The oldest of the peers that are not verified yet, and how many there are.
     fn provisional(&self) -> (Option<Kid>, usize) {
-        let waiting = || self.iter().filter(|(_, peer)| peer.provisional);
-        let oldest = waiting().min_by_key(|(_, peer)| peer.serial);
-        (oldest.map(|(kid, _)| kid), waiting().count())
+        let mut count = 0;
+        let waiting = self.iter().filter(|(_, peer)| peer.provisional);
+        let oldest = waiting
+            .inspect(|_| count += 1)
+            .min_by_key(|(_, peer)| peer.serial);
+        let oldest = oldest.map(|(kid, _)| kid);
+        (oldest, count)
     }
 
     fn remove(&mut self, kid: Kid) -> Option<Box<Recipient>> {
