@@ -430,7 +430,7 @@ impl Endpoint {
     pub(super) fn registered(&mut self, now: Instant) -> Observing {
         let observers = self.server.observers_mut();
         let admitted = observers.take_admitted();
-        if let Some((peer, mid)) = observers.take_settled() {
+        while let Some((peer, mid)) = self.server.observers_mut().take_settled() {
             self.settle_notification(now, peer, mid);
         }
         admitted.map_or(Observing::No, Observing::First)

@@ -170,7 +170,7 @@ pub(crate) struct Observers {
     /// Whom the request that is being processed has put on the list.
     admitted: Option<ObserverId>,
     /// The Confirmable notification of an observation that this request has replaced or ended: the client was heard of.
-    settled: Option<(SocketAddr, MessageId)>,
+    settled: Vec<(SocketAddr, MessageId)>,
     /// Resources that have changed and whose observers were not all told that it is their turn.
     walks: VecDeque<ResourceId>,
     /// The leisure period of the last notifications, or first answers, through each CoAP group: from when, and until when.

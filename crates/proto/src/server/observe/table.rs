@@ -51,7 +51,7 @@ impl Observers {
             watched: BTreeMap::new(),
             strangers: 0,
             admitted: None,
-            settled: None,
+            settled: Vec::new(),
             walks: VecDeque::new(),
             leisures: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -264,80 +264,93 @@ impl Observers {
         Some(id)
     }
 
-    /// Finds room in the list, a share of it and a way, or takes nothing.
+    /// Finds room in the list, a share of it and a way, or takes nothing and nobody's place.
     fn find_place(&mut self, asks: &Asks<'_, '_>, old: Option<ObserverId>) -> Option<u16> {
         let peer = asks.path.peer;
         if asks.message.as_bytes().len() > self.config.request {
             return None;
         }
+        let way = self.way(asks.path)?;
         // An entry that is replaced leaves its share to the new one.
-        if old.is_none() && !self.take_share(asks) {
+        let shares = old.is_some() || self.shares.take(peer);
+        let Some(leaving) = self.who_gives_way(asks, old, shares) else {
+            if old.is_none() && shares {
+                self.shares.give_back(peer);
+            }
+            return None;
+        };
+        for stranger in leaving.into_iter().flatten() {
+            self.counters.gave_way += 1;
+            let on_its_way = self.remove(stranger);
+            self.settled.extend(on_its_way);
+        }
+        (shares || self.shares.take(peer)).then_some(way)
+    }
+
+    /// Which strangers leave for one more, or for one in place of the old one: one for the share of the address, unless the
+    /// new one has it, and one for the place. `None`: there is no room, whoever leaves.
+    fn who_gives_way(
+        &self,
+        asks: &Asks<'_, '_>,
+        old: Option<ObserverId>,
+        shares: bool,
+    ) -> Option<[Option<ObserverId>; 2]> {
+        let resource = asks.resource;
+        let (places, of_one) = (self.config.observers, self.config.per_resource);
+        if asks.is_strange() && !shares {
             return None;
         }
-        let way = match self.make_room(asks, old) {
-            true => self.way(asks.path),
-            false => None,
+        let for_share = match shares {
+            true => None,
+            false => {
+                let holder = Holder::of(asks.path.peer.ip());
+                let shared = |_, other: &Observer| {
+                    let other = self.peers.get(other.peer);
+                    other.is_some_and(|other| Holder::of(other.address.ip()) == holder)
+                };
+                Some(self.oldest_stranger(shared)?)
+            }
         };
-        if way.is_none() && old.is_none() {
-            self.shares.give_back(peer);
+        if old.is_some_and(|old| self.is_of(old, resource)) {
+            return Some([for_share, None]); // it stays where it is
         }
-        way
-    }
-
-    /// Takes a share of the address. A stranger there gives way to somebody else.
-    fn take_share(&mut self, asks: &Asks<'_, '_>) -> bool {
-        let peer = asks.path.peer;
-        if self.shares.take(peer) {
-            return true;
-        }
-        let holder = Holder::of(peer.ip());
-        !asks.is_strange()
-            && self.give_way(|all, other| {
-                let other = all.peers.get(other.peer);
-                other.is_some_and(|other| Holder::of(other.address.ip()) == holder)
-            })
-            && self.shares.take(peer)
-    }
-
-    /// Is there room for one more, or for one in place of the old one? If not, a stranger gives way to whoever is none.
-    fn make_room(&mut self, asks: &Asks<'_, '_>, old: Option<ObserverId>) -> bool {
-        let resource = asks.resource;
-        let stays = old.is_some_and(|old| self.is_of(old, resource));
-        if stays {
-            return true;
-        }
-        let all = self.table.len() - usize::from(old.is_some());
-        let (places, of_one) = (self.config.observers, self.config.per_resource);
+        let replaced = old.or(for_share);
+        let all = self.table.len() - usize::from(replaced.is_some());
+        let here = replaced.is_some_and(|id| self.is_of(id, resource));
+        let of_resource = self.of(resource) - usize::from(here);
         if asks.is_strange() {
             let watched = self.watched.get(&resource);
-            let of_resource = watched.map_or(0, |watched| watched.strangers as usize);
-            return all < places
-                && self.of(resource) < of_one
+            let strangers = watched.map_or(0, |watched| watched.strangers as usize);
+            let room = all < places
+                && of_resource < of_one
                 && self.strangers < ObserveConfig::of_strangers(places)
-                && of_resource < ObserveConfig::of_strangers(of_one);
+                && strangers < ObserveConfig::of_strangers(of_one);
+            return room.then_some([None, None]);
         }
-        if self.of(resource) >= of_one {
-            return self.give_way(|_, other| other.resource == resource);
-        }
-        all < places || self.give_way(|_, _| true)
+        let other = |id| Some(id) != replaced;
+        let for_place = if of_resource >= of_one {
+            let same = |id, it: &Observer| other(id) && it.resource == resource;
+            Some(self.oldest_stranger(same)?)
+        } else if all >= places {
+            Some(self.oldest_stranger(|id, _| other(id))?)
+        } else {
+            None
+        };
+        Some([for_share, for_place])
     }
 
-    /// Of these strangers, the one that is there for longest gives way; false if there is none.
-    fn give_way(&mut self, which: impl Fn(&Self, &Observer) -> bool) -> bool {
+    /// Of these strangers the one that is there for longest.
+    fn oldest_stranger(&self, which: impl Fn(ObserverId, &Observer) -> bool) -> Option<ObserverId> {
         if self.strangers == 0 {
-            return false;
+            return None;
         }
         let strangers = self.table.keys().filter_map(|id| {
             let observer = self.table.get(id)?;
-            let gives = observer.is_stranger() && which(self, observer);
+            let gives = observer.is_stranger() && which(id, observer);
             gives.then_some((observer.acknowledged, id))
         });
-        let Some((_, id)) = strangers.min_by_key(|(since, _)| *since) else {
-            return false;
-        };
-        self.counters.gave_way += 1;
-        self.remove(id);
-        true
+        let oldest = strangers.min_by_key(|(since, _)| *since);
+        oldest.map(|(_, id)| id)
     }
 
     /// What an entry leaves to the one that replaces it: a client does not become more trustworthy by asking again.
@@ -362,7 +375,8 @@ impl Observers {
         });
         let on_its_way = self.remove(old);
         // Who is known to be there need not say so to the old one any more.
-        self.settled = on_its_way.filter(|_| !asks.is_strange());
+        self.settled
+            .extend(on_its_way.filter(|_| !asks.is_strange()));
         if let (Some(peer), Some(address)) = (self.peers.get_mut(peer), address) {
             peer.outstanding -= 1;
             // The share stays with the new entry.
@@ -375,7 +389,8 @@ impl Observers {
     pub(super) fn supersede(&mut self, peer: SocketAddr, token: Token, sender: &Sender) {
         if let Some(old) = self.find(peer, token, sender) {
             let stranger = self.table.get(old).is_some_and(Observer::is_stranger);
-            self.settled = self.end(old).filter(|_| !stranger);
+            let on_its_way = self.end(old).filter(|_| !stranger);
+            self.settled.extend(on_its_way);
         }
     }
 
@@ -386,7 +401,7 @@ impl Observers {
 
     /// The Confirmable notification that need not be acknowledged any more since the last request.
     pub(crate) fn take_settled(&mut self) -> Option<(SocketAddr, MessageId)> {
-        self.settled.take()
+        self.settled.pop()
     }
 
     fn use_way(&mut self, at: u16) {

@@ -421,6 +421,66 @@ fn strangers_at_the_address_of_a_member_give_way_to_it() {
 }
 
 #[test]
+fn nobody_gives_way_to_a_member_that_finds_no_place_in_the_end() {
+    // A share of the address it would find, and no place at its resource: members have them all.
+    let mut all = observers(|config| {
+        config.per_address = 1;
+        config.per_resource = 2;
+    });
+    for n in [10, 11] {
+        assert!(admit_as(&mut all, seconds(0), &way(0, n), 1, &member(n), false).is_some());
+    }
+    let path = way(0, 1);
+    let bytes = request(7, 10);
+    let message = Message::parse(&bytes).unwrap();
+    let other = ResourceId {
+        index: 2,
+        generation: 1,
+    };
+    let strange = nobody();
+    let asks = Asks::new(&path, &strange, false, &message, other);
+    let stays = all.admit(seconds(1), &asks, LEISURE).unwrap();
+    assert!(admit_as(&mut all, seconds(2), &path, 1, &member(1), false).is_none());
+    assert!(all.contains(stays));
+    assert_eq!((all.len(), all.counters.gave_way), (3, 0));
+    // At the other resource there is one: there the stranger makes room for both.
+    let sender = member(1);
+    let asks = Asks::new(&path, &sender, false, &message, other);
+    assert!(all.admit(seconds(2), &asks, LEISURE).is_some());
+    assert!(!all.contains(stays));
+    assert_eq!((all.len(), all.counters.gave_way), (3, 1));
+    // The share is the member's, and no other's: one more finds none.
+    assert!(admit_as(&mut all, seconds(3), &path, 2, &member(2), false).is_none());
+}
+
+#[test]
+fn what_is_on_its_way_to_one_that_gives_way_is_not_repeated() {
+    let mut all = observers(|config| {
+        config.per_address = 1;
+        config.observers = 2;
+    });
+    let mut mid = 70;
+    for n in [1, 2] {
+        let id = match n {
+            1 => stranger(&mut all, seconds(0), &way(0, n), 1),
+            _ => admit_as(&mut all, seconds(0), &way(0, n), 1, &member(n), false),
+        };
+        all.rest(seconds(0), id.unwrap());
+    }
+    all.changed(RESOURCE);
+    while let Some(turn) = all.poll(seconds(1), 2) {
+        mid += 1;
+        all.sent(seconds(1), &turn, MessageId(mid));
+    }
+    assert_eq!(mid, 72, "both are asked whether they are there");
+    assert_eq!(all.take_settled(), None);
+    assert!(admit_as(&mut all, seconds(2), &way(0, 3), 1, &member(3), false).is_some());
+    let settled = all.take_settled().unwrap();
+    assert_eq!(settled.0, way(0, 1).peer, "of the stranger");
+    assert_eq!(all.take_settled(), None, "and of nobody else");
+}
+
+#[test]
 fn who_acknowledges_is_a_stranger_no_more() {
     let mut all = observers(|config| config.per_resource = 2);
     let id = stranger(&mut all, seconds(0), &way(0, 1), 1).unwrap();
