@@ -600,7 +600,6 @@ impl Guard {
 impl Guard {
     /// This credential was not found. Where too many were not, the oldest may be asked for again.
     fn remember_unknown(&mut self, now: Instant, key: (GroupId, Kid)) {
-        self.unknown.retain(|_, until| *until > now);
         if self.unknown.len() >= UNKNOWN {
             let oldest = self.unknown.iter().min_by_key(|(_, until)| **until);
             if let Some(oldest) = oldest.map(|(key, _)| *key) {
