@@ -181,7 +181,7 @@ impl Play {
                 let now = member.now;
                 match member
                     .contexts
-                    .challenge(now, &heard.received, &random, [0; 4], header)
+                    .challenge(now, &heard.received, || random, [0; 4], header)
                 {
                     Some(plain) => plain,
                     None => return,

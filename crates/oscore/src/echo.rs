@@ -104,7 +104,7 @@ impl Echoes {
         client: Client,
         challenges: &mut Challenges,
         now: Duration,
-        random: &[u8; 32],
+        random: impl FnOnce() -> [u8; 32],
         note: EchoNote,
     ) -> Option<[u8; ECHO_LEN]> {
         let number: [u8; NUMBER] = tail(self.next)?;
@@ -116,7 +116,9 @@ impl Echoes {
             .iter_mut()
             .zip(parts)
             .for_each(|(to, from)| *to = *from);
-        let secret = self.secret.get_or_insert_with(|| Secret::copy_of(random));
+        let secret = self
+            .secret
+            .get_or_insert_with(|| Secret::copy_of(&random()));
         let (stated, end) = value.split_last_chunk_mut::<SEAL>()?;
         *end = seal(secret, client, stated)?;
         self.next += 1;

@@ -37,7 +37,7 @@ fn one(kid: u8) -> One {
 
 impl One {
     fn challenge(&mut self, by: &mut Echoes, now: Duration) -> Vec<u8> {
-        let value = by.challenge(self.client, &mut self.challenges, now, &[7; 32], NOTE_A);
+        let value = by.challenge(self.client, &mut self.challenges, now, || [7; 32], NOTE_A);
         value.unwrap().to_vec()
     }
 
@@ -68,7 +68,7 @@ fn a_value_counts_for_the_client_and_the_group_that_it_was_made_for() {
             a.client,
             &mut a_at_doors.challenges,
             START,
-            &[8; 32],
+            || [8; 32],
             NOTE_A,
         )
         .unwrap();
@@ -172,7 +172,7 @@ fn no_value_comes_twice_not_even_after_a_restart() {
             let client = client((n % 250) as u8, 1);
             let mut challenges = Challenges::default();
             let random = [start; 32];
-            let value = echoes.challenge(client, &mut challenges, START, &random, NOTE_A);
+            let value = echoes.challenge(client, &mut challenges, START, || random, NOTE_A);
             let value = value.unwrap();
             let (_, seal) = value.split_last_chunk::<8>().unwrap();
             assert!(seen.insert(*seal), "8 bytes that nobody can foresee");
@@ -189,12 +189,13 @@ fn what_is_forgotten_is_good_no_more_and_the_next_secret_is_another_one() {
     assert!(!a.verify(&echoes, &[0; ECHO_LEN], START), "none was made");
     let value = a.challenge(&mut echoes, START);
     // The secret is drawn once.
-    let other = echoes.challenge(a.client, &mut a.challenges, START, &[9; 32], NOTE_A);
+    let never = || panic!("drawn again");
+    let other = echoes.challenge(a.client, &mut a.challenges, START, never, NOTE_A);
     assert!(!echoes.is_empty());
     echoes.forget();
     assert!(echoes.is_empty());
     assert!(!a.verify(&echoes, &value, START));
-    let next = echoes.challenge(a.client, &mut a.challenges, START, &[9; 32], NOTE_A);
+    let next = echoes.challenge(a.client, &mut a.challenges, START, || [9; 32], NOTE_A);
     assert!(!a.verify(&echoes, &value, START));
     assert!(!a.verify(&echoes, &other.unwrap(), START));
     assert!(a.verify(&echoes, &next.unwrap(), START));
@@ -205,7 +206,7 @@ fn numbers_and_times_that_do_not_fit_make_no_value() {
     let mut echoes = echoes();
     let made = |echoes: &mut Echoes, now| {
         let mut a = one(1);
-        let value = echoes.challenge(a.client, &mut a.challenges, now, &[7; 32], NOTE_A);
+        let value = echoes.challenge(a.client, &mut a.challenges, now, || [7; 32], NOTE_A);
         value.is_some_and(|value| a.verify(echoes, &value, now))
     };
     let last = Duration::from_millis((1 << 48) - 1);
@@ -225,7 +226,7 @@ fn numbers_and_times_that_do_not_fit_make_no_value() {
 fn the_secret_is_absent_from_debug() {
     let mut echoes = echoes();
     let mut a = one(1);
-    let random = &[0xab; 32];
+    let random = || [0xab; 32];
     echoes.challenge(a.client, &mut a.challenges, START, random, NOTE_A);
     let shown = format!("{echoes:?}");
     assert!(!shown.contains("171") && !shown.contains("ab"), "{shown}");

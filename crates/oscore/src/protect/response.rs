@@ -60,13 +60,13 @@ impl Contexts {
     /// the Echo option and nothing else (draft section 9). `None` if the keys were replaced since, or the client is known
     /// no more: then there is no answer.
     ///
-    /// `random` is drawn anew for each challenge; the first one of a Security Context becomes its secret. The note comes back in
+    /// `random` is drawn for the first challenge of a Security Context, and becomes its secret. The note comes back in
     /// [`OpenedRequest::echoed`](crate::OpenedRequest::echoed).
     pub fn challenge(
         &mut self,
         now: Duration,
         received: &Received,
-        random: &[u8; 32],
+        random: impl FnOnce() -> [u8; 32],
         note: EchoNote,
         (kind, message_id, token): (Type, MessageId, Token),
     ) -> Option<Vec<u8>> {

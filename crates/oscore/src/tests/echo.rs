@@ -27,7 +27,7 @@ fn challenge(floor: &mut Floor, mut to: Challenged, random: u8, asked: &mut Aske
     let header = (Type::Non, MessageId(9), Token::new(&[0xaa]).unwrap());
     let plain = one
         .contexts
-        .challenge(one.now, &to.received, &[random; 32], NOTE, header)
+        .challenge(one.now, &to.received, || [random; 32], NOTE, header)
         .unwrap();
     let response = one.try_answer(&mut to.received, &plain, None).unwrap();
     // Its own number, in any case: the nonce of the request is not used.
@@ -229,7 +229,7 @@ fn threat_20_a_challenge_is_for_one_client_and_ends_with_the_keys() {
     let header = (Type::Non, MessageId(9), Token::EMPTY);
     assert!(
         one.contexts
-            .challenge(one.now, &late.received, &[5; 32], NOTE, header)
+            .challenge(one.now, &late.received, || [5; 32], NOTE, header)
             .is_none()
     );
 }
@@ -283,7 +283,7 @@ fn a_plain_context_recovers_its_window_by_an_echo() {
     };
     let header = (Type::Ack, MessageId(2), Token::new(&[1]).unwrap());
     let plain = server
-        .challenge(now, &to_it.received, &[9; 32], NOTE, header)
+        .challenge(now, &to_it.received, || [9; 32], NOTE, header)
         .unwrap();
     let message = Message::parse(&plain).unwrap();
     let response = server

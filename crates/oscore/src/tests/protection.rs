@@ -272,7 +272,7 @@ fn neither_the_name_of_the_group_nor_a_challenge_is_seen_from_outside() {
         let challenge =
             server
                 .contexts
-                .challenge(server.now, &to_it.received, &[7; 32], [0; 4], header);
+                .challenge(server.now, &to_it.received, || [7; 32], [0; 4], header);
         let challenge = challenge.unwrap();
         let value = Message::parse(&challenge).unwrap();
         let value = value.option(OptionNumber::ECHO).unwrap();
@@ -416,7 +416,7 @@ fn what_comes_in_an_invalid_window_is_never_delivered_as_it_is() {
     let now = server.now;
     let challenge = server
         .contexts
-        .challenge(now, &to_it.received, &[7; 32], [0; 4], header)
+        .challenge(now, &to_it.received, || [7; 32], [0; 4], header)
         .unwrap();
     let value = Message::parse(&challenge).unwrap();
     let options = [(

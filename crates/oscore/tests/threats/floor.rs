@@ -31,7 +31,7 @@ impl One {
     pub(crate) fn challenge(&mut self, to: &mut Challenged) -> (Vec<u8>, Vec<u8>) {
         let header = (Type::Non, MessageId(9), Token::new(&[0xaa]).unwrap());
         let now = self.now;
-        let random = &[7; 32];
+        let random = || [7; 32];
         let plain = self
             .contexts
             .challenge(now, &to.received, random, [0; 4], header)

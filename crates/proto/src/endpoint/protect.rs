@@ -234,11 +234,15 @@ impl Endpoint {
             .then(|| self.guard.note_of(origin.path.peer));
         let contexts = &mut self.guard.contexts;
         if let Some(note) = note {
-            let mut random = [0; 32];
-            self.rng.fill(&mut random);
+            let rng = &mut self.rng;
+            let random = || {
+                let mut random = [0; 32];
+                rng.fill(&mut random);
+                random
+            };
             let head = (Type::Non, MessageId(0), origin.token);
             let challenge = contexts
-                .challenge(at(now), received, &random, note, head)
+                .challenge(at(now), received, random, note, head)
                 .ok_or(ProtectError::Superseded)?;
             let message = plain(&challenge)?;
             // Kept, so that it is the same challenge if it has to wait.

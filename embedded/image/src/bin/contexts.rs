@@ -150,7 +150,7 @@ impl Board {
                 )
                 .ok()?;
                 self.contexts
-                    .challenge(now, &received, &random, [0; 4], (Type::Non, id, token))?
+                    .challenge(now, &received, || random, [0; 4], (Type::Non, id, token))?
             }
         };
         let response = Message::parse(&plain).ok()?;

@@ -408,7 +408,8 @@ impl Talk {
                 self.rng.fill(&mut random);
                 let like = (Type::Non, MessageId(2), Token::new(&[9]).unwrap());
                 let contexts = &mut self.members[server].running.as_mut()?.contexts;
-                let plain = contexts.challenge(now, &challenged.received, &random, [0; 4], like)?;
+                let plain =
+                    contexts.challenge(now, &challenged.received, || random, [0; 4], like)?;
                 let value = Message::parse(&plain).unwrap();
                 let value = value.option(OptionNumber::ECHO).unwrap().to_vec();
                 self.tracker.challenges += 1;
