@@ -100,8 +100,12 @@ pub enum GroupError {
     Name,
     /// A Sender ID longer than the nonces allow (draft section 2.2).
     IdTooLong,
-    /// The ID is or was the own one under this Gid, or is that of another peer; or the credential is the own one.
+    /// The ID is that of another peer.
     IdTaken,
+    /// The ID is the own one, or was under this Gid: own messages would come back as another's.
+    OwnId,
+    /// The credential is the own one.
+    OwnCredential,
     /// As many peers as [`Settings::recipients`] allows: one has to be removed first.
     Full,
     /// The key in the credential cannot be used with the algorithms of the group (draft sections 2.4 and 8).
@@ -172,7 +176,7 @@ impl Group {
     /// is not known and so counts as great (draft section 9).
     ///
     /// # Errors
-    /// [`GroupError`]; `IdTaken`, `Full` do not occur.
+    /// [`GroupError`]; `IdTaken`, `OwnId`, `OwnCredential`, `Full` do not occur.
     pub fn new(
         name: &str,
         parameters: Parameters,
@@ -396,9 +400,11 @@ impl Group {
     /// [`GroupError`]. Whether another peer has the ID, and whether there is room, is not looked at.
     pub fn check_peer(&self, kid: Kid, credential: &Credential) -> Result<(), GroupError> {
         let suite = &self.current.common.suite;
-        let own = self.credential().map(Credential::bytes);
-        if self.used_ids.contains(&kid) || own == Some(credential.bytes()) {
-            return Err(GroupError::IdTaken);
+        if self.used_ids.contains(&kid) {
+            return Err(GroupError::OwnId);
+        }
+        if self.credential().map(Credential::bytes) == Some(credential.bytes()) {
+            return Err(GroupError::OwnCredential);
         }
         if kid.as_bytes().len() > suite.max_sender_id_len() {
             return Err(GroupError::IdTooLong);

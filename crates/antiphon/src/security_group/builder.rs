@@ -461,7 +461,7 @@ impl Parts {
                 return Err(SecurityError::Member {
                     name: self.name.clone(),
                     of: kid.to_string(),
-                    reason: GroupError::IdTaken,
+                    reason: GroupError::OwnId,
                 });
             }
             let known = before.peers.get(kid.as_bytes());

@@ -396,15 +396,18 @@ fn add(
         Step::SenderId(prepared) => Some(prepared.sender_id()),
         _ => None,
     });
-    let taken = own.or(group.sender_id()) == Some(kid)
-        || (group.peer(kid).is_some_and(|peer| !peer.is_provisional()) && !steps.iter().any(goes));
+    let its_own = own.or(group.sender_id()) == Some(kid);
+    let taken =
+        group.peer(kid).is_some_and(|peer| !peer.is_provisional()) && !steps.iter().any(goes);
     let (come, go) = steps.iter().fold((0, 0), |(come, go), step| match step {
         Step::Add(..) => (come + 1, go),
         Step::Remove(_) => (come, go + 1),
         _ => (come, go),
     });
     let known = group.peers().filter(|peer| !peer.is_provisional()).count();
-    let fits = if taken {
+    let fits = if its_own {
+        Err(GroupError::OwnId)
+    } else if taken {
         Err(GroupError::IdTaken)
     } else if known + come + 1 > group.settings().recipients + go {
         Err(GroupError::Full)

@@ -192,9 +192,9 @@ fn text(reason: GroupError) -> &'static str {
     match reason {
         GroupError::Name => "the name of the group has 1 to 255 bytes",
         GroupError::IdTooLong => "its Sender ID is too long for the algorithms of the group",
-        GroupError::IdTaken => {
-            "its Sender ID is taken, or was that of this endpoint, or its credential is that of this endpoint"
-        }
+        GroupError::IdTaken => "its Sender ID is that of another member",
+        GroupError::OwnId => "its Sender ID is that of this endpoint, or was under these keys",
+        GroupError::OwnCredential => "its credential is that of this endpoint",
         GroupError::Full => "the group is full",
         GroupError::Credential => {
             "its key is not of the kind that the algorithms of the group need"

@@ -105,7 +105,7 @@ fn the_parts_of_a_group_are_checked_one_by_one() {
     let twice = lights().peer([0], credential(3)).volatile();
     assert!(matches!(
         twice,
-        Err(SecurityError::Member { of, reason: GroupError::IdTaken, .. }) if of == "00"
+        Err(SecurityError::Member { of, reason: GroupError::OwnId, .. }) if of == "00"
     ));
     let long = bare().gid([0; 256]).volatile();
     assert!(matches!(long, Err(SecurityError::TooLong { .. })));

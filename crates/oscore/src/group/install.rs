@@ -201,10 +201,13 @@ impl Group {
         };
         check_modes(&context, &self.settings)?;
         let mut keep = |kid: Kid, credential: Credential| -> Result<(), InstallError> {
-            let own = context.sender.as_ref();
-            if own.is_some_and(|own| own.id == kid || own.credential.bytes() == credential.bytes())
-            {
-                return Err(GroupError::IdTaken.into());
+            if let Some(own) = &context.sender {
+                if own.id == kid {
+                    return Err(GroupError::OwnId.into());
+                }
+                if own.credential.bytes() == credential.bytes() {
+                    return Err(GroupError::OwnCredential.into());
+                }
             }
             usable(&credential, &context.common.suite, parameters.format)?;
             serials += 1;

@@ -41,7 +41,7 @@ fn a_context_has_one_sender_at_most_and_a_recipient_for_each_peer() {
     let twice = silent.add_peer(kid(3), credential(7));
     assert_eq!(twice, Err(GroupError::IdTaken));
     let own = alone.members[0].group().add_peer(kid(0), credential(7));
-    assert_eq!(own, Err(GroupError::IdTaken));
+    assert_eq!(own, Err(GroupError::OwnId));
     assert_eq!(alone.members[0].group().sender_id(), Some(kid(0)));
 
     // What messages change is the number of the one who sends and the windows of the ones who receive.

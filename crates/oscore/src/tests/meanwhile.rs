@@ -100,24 +100,29 @@ fn threat_05_nobody_gets_an_id_or_the_credential_of_this_endpoint() {
     let group = floor.members[1].group();
     let prepared = group.prepare_sender_id(kid(9), 100).unwrap();
     group.commit_sender_id(prepared).unwrap();
-    let taken = Err(GroupError::IdTaken);
+    let (taken, own) = (Err(GroupError::OwnId), Err(GroupError::OwnCredential));
     for mine in [1, 9] {
         assert_eq!(group.add_peer(kid(mine), credential(5)), taken, "{mine}");
         let met = group.add_peer_on_reception(kid(mine), credential(5));
         assert_eq!(met, taken, "{mine}");
     }
-    assert_eq!(group.add_peer(kid(5), credential(1)), taken, "its own");
+    assert_eq!(group.add_peer(kid(5), credential(1)), own, "its own");
     let window = crate::replay::ReplayWindow::valid(Default::default());
     let stored = group.restore_peer(kid(5), credential(1), window);
-    assert_eq!(stored, taken);
+    assert_eq!(stored, own);
     // Under new keys an ID of before may be another's, and never the credential.
     let replace = |peers: Vec<(usize, usize)>| {
         let peers = peers.into_iter().map(|(id, of)| (kid(id), credential(of)));
         Stale::Replace(peers.collect())
     };
     let new = || parameters(b"New", 2, Suite::default());
-    let own = group.prepare_install(new(), None, replace(vec![(5, 1)]), 10);
-    assert_eq!(own.err(), Some(InstallError::Group(GroupError::IdTaken)));
+    for (peer, why) in [
+        ((5, 1), GroupError::OwnCredential),
+        ((9, 5), GroupError::OwnId),
+    ] {
+        let refused = group.prepare_install(new(), None, replace(vec![peer]), 10);
+        assert_eq!(refused.err(), Some(InstallError::Group(why)));
+    }
     let prepared = group.prepare_install(new(), None, replace(vec![(1, 5)]), 10);
     group
         .commit_install(prepared.unwrap(), seconds(1000))

@@ -162,7 +162,7 @@ fn threat_05_a_request_with_the_own_id_is_never_opened_nor_answered() {
     let own = credential(0);
     assert_eq!(
         members[0].group().add_peer(kid(0), own),
-        Err(GroupError::IdTaken)
+        Err(GroupError::OwnId)
     );
     let to_itself = members[0].try_ask(To::Member(kid(0)), &get(1));
     assert_eq!(to_itself.unwrap_err(), ProtectError::UnknownMember);
@@ -174,7 +174,7 @@ fn threat_05_a_request_with_the_own_id_is_never_opened_nor_answered() {
     let replayed = members[0]
         .group()
         .add_peer_on_reception(kid(0), credential(0));
-    assert_eq!(replayed, Err(GroupError::IdTaken), "nor as another's");
+    assert_eq!(replayed, Err(GroupError::OwnId), "nor as another's");
     let again = members[0].group().prepare_sender_id(kid(0), 99);
     assert_eq!(again.err(), Some(InstallError::UsedSenderId));
 }

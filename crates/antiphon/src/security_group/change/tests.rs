@@ -114,16 +114,14 @@ fn nobody_is_added_under_an_id_or_the_credential_of_this_endpoint() {
     let prepared = group.prepare_sender_id(kid(9), 100).unwrap();
     group.commit_sender_id(prepared).unwrap();
     installations.note(0, b"gid", Some(&[9]));
-    for (id, of) in [(0, 5), (9, 5), (5, 0)] {
+    for (id, of, why) in [
+        (0, 5, GroupError::OwnId),
+        (9, 5, GroupError::OwnId),
+        (5, 0, GroupError::OwnCredential),
+    ] {
         let change = Change::Add(kid(id), Box::new(credential(of)));
         let refused = prepare(&mut group, &change, &installations, None).err();
-        let taken = matches!(
-            refused,
-            Some(SecurityError::Member {
-                reason: GroupError::IdTaken,
-                ..
-            })
-        );
+        let taken = matches!(refused, Some(SecurityError::Member { reason, .. }) if reason == why);
         assert!(taken, "{id} {of}: {refused:?}");
     }
 }

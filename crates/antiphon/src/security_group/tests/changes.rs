@@ -121,7 +121,7 @@ async fn what_must_not_be_installed_is_refused_and_nothing_changes() {
                 matches!(
                     e,
                     SecurityError::Member {
-                        reason: GroupError::IdTaken,
+                        reason: GroupError::OwnId,
                         ..
                     }
                 )
