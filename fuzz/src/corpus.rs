@@ -17,6 +17,7 @@ pub fn all() -> Vec<(&'static str, Vec<Sample>)> {
         ("link_format", owned(LINK_FORMATS)),
         ("block", operations()),
         ("endpoint_operations", operations()),
+        ("secured_operations", operations()),
         ("distribution", operations()),
         ("oscore_option", owned(protected::OPTIONS)),
         ("oscore_open", owned(protected::OPEN)),

@@ -18,10 +18,12 @@ mod distribution;
 pub mod members;
 pub mod operations;
 pub mod protection;
+mod secured;
 mod two_members;
 
 pub use distribution::{Reached as DistributionReached, run as distribution};
 pub use protection::{credentials, oscore_open, oscore_option, state_files};
+pub use secured::{Reached as SecuredReached, run as run_secured};
 pub use two_members::{Done, run as run_two_members};
 
 /// A datagram: it is refused, or it is read and written again byte for byte.
@@ -83,6 +85,11 @@ fn tail(options: Options<'_>, payload: &[u8], len: usize) -> Vec<u8> {
 /// Operations on an endpoint: datagrams, time, calls of the application and results of work, in any order.
 pub fn endpoint_operations(data: &[u8]) {
     let _ = operations::run(data);
+}
+
+/// What endpoints that share a security group do, with an attacker between them.
+pub fn secured_operations(data: &[u8]) {
+    let _ = run_secured(data);
 }
 
 /// Bodies in blocks between a client and a server, with an attacker between them.

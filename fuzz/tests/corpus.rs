@@ -60,6 +60,31 @@ fn endpoint_operations() {
 }
 
 #[test]
+fn secured_operations() {
+    run("secured_operations", antiphon_fuzz::secured_operations);
+}
+
+/// The sequences of operations do something: otherwise they would show nothing.
+#[test]
+fn endpoints_of_a_security_group_ask_answer_notify_and_get_new_keys() {
+    let mut all = antiphon_fuzz::SecuredReached::default();
+    for bytes in committed("secured_operations").values() {
+        let reached = antiphon_fuzz::run_secured(bytes);
+        all.handled += reached.handled;
+        all.opened += reached.opened;
+        all.challenges += reached.challenges;
+        all.responses += reached.responses;
+        all.answers += reached.answers;
+        all.notifications += reached.notifications;
+        all.installed += reached.installed;
+    }
+    assert!(all.handled >= 20 && all.opened >= 40, "{all:?}");
+    assert!(all.responses >= 5 && all.answers >= 5, "{all:?}");
+    assert!(all.challenges >= 2 && all.notifications >= 2, "{all:?}");
+    assert!(all.installed >= 3, "{all:?}");
+}
+
+#[test]
 fn distribution() {
     run("distribution", |bytes| {
         antiphon_fuzz::distribution(bytes);
