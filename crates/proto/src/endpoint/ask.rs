@@ -28,7 +28,7 @@ impl Endpoint {
         sender: &Sender,
         message: &Message<'_>,
     ) -> Reply {
-        let rejected = !self.is_outer_block(id) && unrecognised_critical(message).is_some();
+        let rejected = unrecognised_critical(message).is_some() && !self.is_outer_block(id);
         // RFC 9175 section 2.3: the server wants to see that the client is where it says it is.
         if !rejected
             && message.code() == Code::UNAUTHORIZED

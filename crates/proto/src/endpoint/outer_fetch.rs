@@ -242,7 +242,7 @@ impl Endpoint {
         let Some(fetch) = self.client.outer.take(exchange) else {
             return;
         };
-        let mut whole = match result {
+        let whole = match result {
             Ok((_, _, whole)) if whole.options.get(OptionNumber::OSCORE).is_some() => whole,
             Ok((_, _, error)) => {
                 let failure = Failure::OnlyUnprotected(error.code);
@@ -250,12 +250,9 @@ impl Endpoint {
             }
             Err(failure) => return self.not_assembled(&fetch.heard, failure),
         };
-        // What was said of the blocks is not said of what is inside.
-        for number in [OptionNumber::ETAG, OptionNumber::SIZE2] {
-            whole.options.remove(number);
-        }
         let mut bytes = Vec::new();
-        // Its sender on the message layer has been told already, so that type and Message ID mean nothing.
+        // Its sender on the message layer has been told already, so that type and Message ID mean nothing. What was said of
+        // the blocks (ETag, Size2) is class E, and not looked at outside.
         let head = (Type::Non, MessageId(0));
         append(&mut bytes, usize::MAX, head.0, head.1, fetch.token, &whole);
         if let Ok(message) = Message::parse(&bytes) {
