@@ -158,19 +158,10 @@ impl Group {
         stale: Stale,
         reserved: u64,
     ) -> Result<Prepared, InstallError> {
-        if parameters.generation <= self.current.generation {
-            return Err(InstallError::NotNewer);
-        }
-        if parameters.gid == self.current.common.gid {
-            return Err(InstallError::SameGid);
-        }
-        if let Stale::Since { generation, .. } = stale
-            && generation > self.current.generation
-        {
-            return Err(InstallError::StaleUnknown);
-        }
+        self.check_newer(&parameters, &stale)?;
         let common = Group::common(&parameters)?;
         let mut serials = self.serials;
+        // The own part: the credential stays, the numbers begin again.
         let own = match (&self.current.sender, sender_id) {
             (Some(sender), id) => Some(Own {
                 sender_id: id.unwrap_or(sender.id),
@@ -200,37 +191,12 @@ impl Group {
             modes: self.settings.modes,
         };
         check_modes(&context, &self.settings)?;
-        let mut keep = |kid: Kid, credential: Credential| -> Result<(), InstallError> {
-            if let Some(own) = &context.sender {
-                if own.id == kid {
-                    return Err(GroupError::OwnId.into());
-                }
-                if own.credential.bytes() == credential.bytes() {
-                    return Err(GroupError::OwnCredential.into());
-                }
-            }
-            usable(&credential, &context.common.suite, parameters.format)?;
+        // The peers: whoever is not stale stays, with a fresh window.
+        for (kid, credential) in self.staying(stale) {
             serials += 1;
             let window = ReplayWindow::valid(self.settings.window);
-            let peer = recipient(&context.common, kid, credential, window, serials, false)?;
-            let inserted = context.recipients.insert(kid, peer);
-            inserted.map_err(|_| GroupError::Full)?;
-            Ok(())
-        };
-        match stale {
-            Stale::All => {}
-            Stale::Since { kids, .. } => {
-                for (kid, peer) in self.current.recipients.iter() {
-                    if !peer.provisional && !kids.contains(&kid) {
-                        keep(kid, peer.credential.clone())?;
-                    }
-                }
-            }
-            Stale::Replace(peers) => {
-                for (kid, credential) in peers {
-                    keep(kid, credential)?;
-                }
-            }
+            let peer = (kid, credential, window, serials);
+            keep(&mut context, parameters.format, peer)?;
         }
         self.serials = serials;
         self.installing = true;
@@ -239,6 +205,34 @@ impl Group {
             format: parameters.format,
             revision: self.revision,
         })
+    }
+
+    /// Keys are installed once, and only newer ones.
+    fn check_newer(&self, parameters: &Parameters, stale: &Stale) -> Result<(), InstallError> {
+        if parameters.generation <= self.current.generation {
+            return Err(InstallError::NotNewer);
+        }
+        if parameters.gid == self.current.common.gid {
+            return Err(InstallError::SameGid);
+        }
+        match stale {
+            Stale::Since { generation, .. } if *generation > self.current.generation => {
+                Err(InstallError::StaleUnknown)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The peers that are members under the new keys as well.
+    fn staying(&self, stale: Stale) -> Vec<(Kid, Credential)> {
+        match stale {
+            Stale::All => Vec::new(),
+            Stale::Since { kids, .. } => (self.current.recipients.iter())
+                .filter(|(kid, peer)| !peer.provisional && !kids.contains(kid))
+                .map(|(kid, peer)| (kid, peer.credential.clone()))
+                .collect(),
+            Stale::Replace(peers) => peers,
+        }
     }
 
     /// Installs what was prepared and is durable now. Sequence numbers begin at 0, all Replay Windows are valid with
@@ -352,4 +346,25 @@ impl Group {
         self.changed();
         Ok(())
     }
+}
+
+/// Takes a peer over into new keys, under a serial number of its own.
+fn keep(
+    context: &mut Context,
+    format: CredentialFormat,
+    (kid, credential, window, serial): (Kid, Credential, ReplayWindow, u64),
+) -> Result<(), InstallError> {
+    if let Some(own) = &context.sender {
+        if own.id == kid {
+            return Err(GroupError::OwnId.into());
+        }
+        if own.credential.bytes() == credential.bytes() {
+            return Err(GroupError::OwnCredential.into());
+        }
+    }
+    usable(&credential, &context.common.suite, format)?;
+    let peer = recipient(&context.common, kid, credential, window, serial, false)?;
+    let inserted = context.recipients.insert(kid, peer);
+    inserted.map_err(|_| GroupError::Full)?;
+    Ok(())
 }

@@ -7,8 +7,10 @@ use antiphon_wire::{Code, Message, MessageId, OptionNumber, Token, Type, Writer}
 
 use super::{Numbering, Protected, Protecting, check_length, check_option, write_option};
 use crate::aad::OscoreAad;
+use crate::context::Context;
 use crate::contexts::{ContextId, Contexts, GroupId, PairId};
 use crate::echo::{Client, EchoNote};
+use crate::group::Settings;
 use crate::group_mode::Binding;
 use crate::identity::{Gid, Kid, Mode};
 use crate::message::{Direction, Split};
@@ -136,28 +138,8 @@ impl Contexts {
         let (group, scratch) = found.ok_or(ProtectError::NoContext)?;
         group.may_protect()?;
         let (settings, context) = (group.settings, &mut group.current);
-        let has_mode = |mode: &Mode| context.has_mode(*mode);
-        let mode = match mode {
-            Some(mode) => Some(mode).filter(has_mode),
-            // That of the request; keys that were installed since may have only the other one.
-            None => [received.mode, Mode::Pairwise, Mode::Group]
-                .into_iter()
-                .find(has_mode),
-        };
-        let mode = mode.ok_or(ProtectError::ModeUnavailable)?;
-        // The client may have another ID by now; its credential is the same.
-        let same_context = received.context == context.serial;
-        let is_client = |kid: Kid| {
-            let peer = context.recipients.get(kid);
-            peer.is_some_and(|peer| peer.hash == received.client)
-        };
-        let client = match is_client(received.kid) {
-            true => Some(received.kid),
-            false => context
-                .recipients
-                .holder(received.client)
-                .map(|(kid, _)| kid),
-        };
+        let mode = mode_of_response(context, mode, received.mode)?;
+        let client = client_now(context, received);
         if mode == Mode::Pairwise {
             let kid = client.ok_or(ProtectError::UnknownMember)?;
             if let Some(job) = context.agree_job(id, kid) {
@@ -168,7 +150,7 @@ impl Contexts {
         split.write_plaintext(message, &mut scratch.body)?;
         check_length(scratch.body.len())?;
         let gid = context.common.gid.clone();
-        let installed_at = context.installed_at;
+        let same_context = received.context == context.serial;
         let sender = context.sender.as_mut().ok_or(ProtectError::NoSender)?;
         let own_id = sender.id;
         check_option(own_id, Some(gid.as_bytes()))?;
@@ -187,18 +169,7 @@ impl Contexts {
         };
 
         // Step 4: the option.
-        let first_here = received
-            .last
-            .is_none_or(|(serial, _)| serial != context.serial);
-        if !same_context && first_here {
-            received.hint_until = match (settings.rekey_duration, received.last) {
-                (Some(duration), _) => installed_at.map(|at| at.saturating_add(duration)),
-                (None, last) => last.map(|(_, until)| until),
-            };
-        }
-        // The first under these keys names them in any case.
-        let hinted =
-            !same_context && (first_here || received.hint_until.is_some_and(|until| now < until));
+        let hinted = names_keys(now, &settings, context, received);
         let told = client.and_then(|kid| context.recipients.get_mut(kid));
         let knows = told.as_ref().is_some_and(|peer| peer.knows_sender_id);
         let named = received.mode == Mode::Group || !knows || settings.kid_in_pairwise_responses;
@@ -213,6 +184,9 @@ impl Contexts {
             peer.knows_sender_id = true;
         }
 
+        note_response(now, context, message, received);
+
+        // What the response is bound to.
         let request_kid_context = received.kid_context.as_ref().map_or(&[][..], Gid::as_bytes);
         let binding = Binding {
             request: false,
@@ -226,12 +200,8 @@ impl Contexts {
             },
             piv: own_piv.unwrap_or(received.piv),
         };
-        let age = message
-            .uint(OptionNumber::MAX_AGE)
-            .unwrap_or(DEFAULT_MAX_AGE);
-        let until = now.saturating_add(Duration::from_secs(age.into()));
-        received.last = Some((context.serial, until));
-        received.responses = received.responses.saturating_add(1);
+
+        // The encryption, and in group mode the signature.
         match (mode, client) {
             (Mode::Pairwise, Some(kid)) => {
                 let (aad, body) = (&mut scratch.aad, &mut scratch.body);
@@ -296,4 +266,64 @@ impl Contexts {
             asked: None,
         })
     }
+}
+
+/// In which mode a response leaves: the one that is wanted, else that of the request; keys that were installed since may have
+/// only the other one.
+fn mode_of_response(
+    context: &Context,
+    wanted: Option<Mode>,
+    asked_in: Mode,
+) -> Result<Mode, ProtectError> {
+    let has_mode = |mode: &Mode| context.has_mode(*mode);
+    let mode = match wanted {
+        Some(mode) => Some(mode).filter(has_mode),
+        None => [asked_in, Mode::Pairwise, Mode::Group]
+            .into_iter()
+            .find(has_mode),
+    };
+    mode.ok_or(ProtectError::ModeUnavailable)
+}
+
+/// The ID of the client. It may have another one by now; its credential is the same.
+fn client_now(context: &Context, received: &Received) -> Option<Kid> {
+    let peer = context.recipients.get(received.kid);
+    if peer.is_some_and(|peer| peer.hash == received.client) {
+        return Some(received.kid);
+    }
+    let holder = context.recipients.holder(received.client);
+    holder.map(|(kid, _)| kid)
+}
+
+/// Whether the response names its keys: they are others than those of the request, and it is the first under them, or the client may
+/// still not know them.
+fn names_keys(
+    now: Duration,
+    settings: &Settings,
+    context: &Context,
+    received: &mut Received,
+) -> bool {
+    if received.context == context.serial {
+        return false;
+    }
+    let first_here = received
+        .last
+        .is_none_or(|(serial, _)| serial != context.serial);
+    if first_here {
+        received.hint_until = match (settings.rekey_duration, received.last) {
+            (Some(duration), _) => context.installed_at.map(|at| at.saturating_add(duration)),
+            (None, last) => last.map(|(_, until)| until),
+        };
+    }
+    first_here || received.hint_until.is_some_and(|until| now < until)
+}
+
+/// What later responses to the same request want to know of this one.
+fn note_response(now: Duration, context: &Context, message: &Message<'_>, received: &mut Received) {
+    let age = message
+        .uint(OptionNumber::MAX_AGE)
+        .unwrap_or(DEFAULT_MAX_AGE);
+    let until = now.saturating_add(Duration::from_secs(age.into()));
+    received.last = Some((context.serial, until));
+    received.responses = received.responses.saturating_add(1);
 }
