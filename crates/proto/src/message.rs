@@ -114,6 +114,27 @@ impl Options {
     }
 }
 
+/// How many bytes a message with such a token, these options and a payload of this length takes (RFC 7252 section 3).
+pub(crate) fn encoded_len(token: usize, options: &Options, payload: usize) -> usize {
+    const HEADER: usize = 4;
+    let extended = |value: usize| match value {
+        0..=12 => 0,
+        13..=268 => 1,
+        _ => 2,
+    };
+    let mut length = HEADER + token;
+    let mut previous = 0;
+    for (number, value) in options.iter() {
+        let delta = usize::from(number.0.saturating_sub(previous));
+        previous = number.0;
+        length += 1 + extended(delta) + extended(value.len()) + value.len();
+    }
+    match payload {
+        0 => length,
+        payload => length + 1 + payload,
+    }
+}
+
 impl<'a> From<&Message<'a>> for Options {
     fn from(message: &Message<'a>) -> Self {
         let mut options = Self::new();

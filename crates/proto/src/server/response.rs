@@ -3,7 +3,7 @@
 use antiphon_wire::{Code, OptionNumber, decode_uint};
 
 use super::disposition::Context;
-use crate::message::Response;
+use crate::message::{self, Response};
 
 /// A 2.05 whose tag the request has becomes 2.03 without the representation (RFC 7252 section 5.10.6.2).
 pub(super) fn revalidate(context: &Context, response: &mut Response) {
@@ -52,20 +52,5 @@ pub(super) fn represent(context: &Context, response: &mut Response) {
 
 /// How many bytes the response takes as a message.
 pub(crate) fn encoded_len(token_length: usize, response: &Response) -> usize {
-    let extended = |value: usize| match value {
-        0..=12 => 0,
-        13..=268 => 1,
-        _ => 2,
-    };
-    let mut length = 4 + token_length;
-    let mut previous = 0;
-    for (number, value) in response.options.iter() {
-        let delta = usize::from(number.0) - previous;
-        previous = usize::from(number.0);
-        length += 1 + extended(delta) + extended(value.len()) + value.len();
-    }
-    match response.payload.len() {
-        0 => length,
-        payload => length + 1 + payload,
-    }
+    message::encoded_len(token_length, &response.options, response.payload.len())
 }

@@ -9,7 +9,7 @@ use super::ANNOUNCE_SHARE;
 use super::pace::Pace;
 use crate::config::ConfigError;
 use crate::distribution::{Announcement, Notice, block_request, notice_request};
-use crate::message::Request;
+use crate::message::{self, Request};
 
 /// How an image is distributed. [`new`](Self::new) has defaults for everything that has one.
 #[derive(Clone, Debug)]
@@ -164,24 +164,8 @@ pub struct Estimate {
     pub duration: Duration,
 }
 
-/// The length of a request as a CoAP message with a token of 8 bytes (RFC 7252 section 3).
+/// The length of a request as a CoAP message with a token of 8 bytes.
 pub(super) fn coap_length(request: &Request) -> u64 {
-    const HEADER: u64 = 4;
-    const TOKEN: u64 = 8;
-    let extension = |value: usize| match value {
-        0..=12 => 0,
-        13..=268 => 1,
-        _ => 2,
-    };
-    let mut length = HEADER + TOKEN;
-    let mut last = 0;
-    for (number, value) in request.options.iter() {
-        let delta = usize::from(number.0.saturating_sub(last));
-        last = number.0;
-        length += 1 + extension(delta) + extension(value.len()) + value.len() as u64;
-    }
-    match request.payload.len() as u64 {
-        0 => length,
-        payload => length + 1 + payload,
-    }
+    const TOKEN: usize = 8;
+    message::encoded_len(TOKEN, &request.options, request.payload.len()) as u64
 }
