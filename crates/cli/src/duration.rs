@@ -1,12 +1,22 @@
-//! Durations as people write them: `5`, `5s`, `500ms`, `1.5m`, `2h`.
+//! Durations as people write them: `5`, `5s`, `500ms`, `1.5m`, `2h`, `3d`.
 
 use std::time::Duration;
 
-/// A day: nothing here waits longer.
-const LONGEST: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_secs(86_400);
+/// What takes longest here, a distribution at a byte a second, may take so many days.
+const DAYS: u32 = 60;
 
 /// Reads a duration; a bare number is seconds. At most one day.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    at_most(text, DAY, "a day")
+}
+
+/// As [`parse`], for what may take days: 60 at most.
+pub(crate) fn parse_days(text: &str) -> Result<Duration, String> {
+    at_most(text, DAY * DAYS, "60 days")
+}
+
+fn at_most(text: &str, most: Duration, name: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "" | "s" => 1.0,
@@ -14,7 +24,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "ms" => 1e-3,
         "m" | "min" => 60.0,
         "h" => 3600.0,
-        other => return Err(format!("{other:?} is no unit of time (us, ms, s, m, h)")),
+        "d" => 86_400.0,
+        other => return Err(format!("{other:?} is no unit of time (us, ms, s, m, h, d)")),
     };
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let number: f64 = plain
@@ -23,8 +34,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is no duration (such as 5s or 500ms)"))?;
     Duration::try_from_secs_f64(number * unit)
         .ok()
-        .filter(|d| *d <= LONGEST)
-        .ok_or_else(|| format!("{text:?} is longer than a day"))
+        .filter(|d| *d <= most)
+        .ok_or_else(|| format!("{text:?} is longer than {name}"))
 }
 
 /// The duration in the largest unit that shows three digits or so.
@@ -58,6 +69,7 @@ mod tests {
             ("1.5m", 90_000_000),
             ("2min", 120_000_000),
             ("24h", 86_400_000_000),
+            ("1d", 86_400_000_000),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_micros(us)), "{text}");
         }
@@ -68,8 +80,9 @@ mod tests {
             "+1",
             "1e3",
             "5 s",
-            "5d",
+            "5D",
             "5S",
+            "1.1d",
             "1..2",
             "NaN",
             "inf",
@@ -79,8 +92,21 @@ mod tests {
             assert!(parse(text).is_err(), "{text}");
         }
         assert_eq!(
-            parse("5d").unwrap_err(),
-            "\"d\" is no unit of time (us, ms, s, m, h)"
+            parse("5w").unwrap_err(),
+            "\"w\" is no unit of time (us, ms, s, m, h, d)"
+        );
+        assert_eq!(parse("5d").unwrap_err(), "\"5d\" is longer than a day");
+    }
+
+    #[test]
+    fn what_takes_days_takes_60_at_most() {
+        let days = |n| Ok(Duration::from_secs(n * 86_400));
+        assert_eq!(parse_days("60d"), days(60));
+        assert_eq!(parse_days("1440h"), days(60));
+        assert_eq!(parse_days("0.5d"), Ok(Duration::from_secs(43_200)));
+        assert_eq!(
+            parse_days("60.1d").unwrap_err(),
+            "\"60.1d\" is longer than 60 days"
         );
     }
 
