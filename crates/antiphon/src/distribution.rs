@@ -40,7 +40,7 @@ pub use antiphon_proto::distribution::{
     ActivationError, Announcement, AnnouncementError, Contention, DeviceConfig, DeviceCounters,
     DeviceEvent, DeviceFailure, DeviceReport, DeviceState, DeviceStatus, DistributionEnd,
     DistributionPhase, DistributionProgress, DistributorConfig, DistributorEvent, Estimate,
-    ImageId, ImageSurvey, Installation, ReadAt, Refusal, Storage, StorageError,
+    ImageId, ImageSurvey, Installation, LinkProfile, ReadAt, Refusal, Storage, StorageError,
 };
 pub use device::{DeviceWatch, ImageDevice, OpenDevice};
 pub use sender::{Distribute, DistributeError, Distributed, Distribution, PreparedDistribution};

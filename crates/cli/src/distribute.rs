@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use antiphon::NoSec;
 use antiphon::distribution::{
-    Distribute, DistributeError, Distributed, Distribution, PreparedDistribution,
+    Distribute, DistributeError, Distributed, Distribution, LinkProfile, PreparedDistribution,
 };
 use antiphon_oscore::crypto::Curve;
 use clap::Args;
@@ -20,7 +20,7 @@ use crate::members::{self, Member};
 use crate::request::endpoint_address;
 use crate::secured::{Keys, Protection};
 use crate::terminal::quoted;
-use crate::{duration, exit, secret_file, terminal};
+use crate::{duration, exit, preconfigured, secret_file, terminal};
 use show::Screen;
 
 /// What to distribute, to whom, and how fast.
@@ -58,18 +58,21 @@ pub(crate) struct DistributeArgs {
     hops: u8,
 
     /// Bytes a second to the group, headers counted: what you know that the network carries, such as 640, 20k, 1M
-    /// [default: 1, the PROBING_RATE of RFC 7252, which knows nothing of your network]
+    /// [default: that of the link]
+    ///
+    /// It is your statement of what the network carries with everything else that uses it, and overrides what RFC 7252 permits
+    /// where nothing is known: PROBING_RATE, 1 byte a second (section 4.7; groupcomm-bis section 3.6). So does --link.
     #[arg(long, value_name = "BYTES/S", value_parser = parse_rate, help_heading = "How fast")]
     rate: Option<u32>,
 
-    /// Bytes of a block: 16, 32, 64, 128, 256, 512 or 1024; 64 for 6LoWPAN
-    #[arg(
-        long,
-        value_name = "BYTES",
-        default_value_t = 1_024,
-        help_heading = "How fast"
-    )]
-    block_size: u16,
+    /// The kind of network, for rate and block size: 6lowpan (640 bytes/s), 802.15.4 (5k), wifi (20k), ethernet (100k), unknown (1)
+    /// [default: `link` in the [group] of --group FILE, otherwise unknown]
+    #[arg(long, value_name = "LINK", value_parser = preconfigured::link_of, help_heading = "How fast")]
+    link: Option<LinkProfile>,
+
+    /// Bytes of a block: 16, 32, 64, 128, 256, 512 or 1024 [default: 64 for 6lowpan, 256 for 802.15.4, otherwise 1024]
+    #[arg(long, value_name = "BYTES", help_heading = "How fast")]
+    block_size: Option<u16>,
 
     /// How often blocks that many lack are sent to everyone, at most; with 1 all repairs are single
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1_000), help_heading = "How fast")]
@@ -79,12 +82,12 @@ pub(crate) struct DistributeArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse, help_heading = "How fast")]
     window: Duration,
 
-    /// End after this time, whatever has been reached [default: when every device is done]
-    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, help_heading = "How fast")]
+    /// End after this time, such as 90m or 20d, whatever has been reached [default: when every device is done]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse_days, help_heading = "How fast")]
     time: Option<Duration>,
 
-    /// Give a device up when nothing is heard of it for this long after the last pass
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse, help_heading = "How fast")]
+    /// Give a device up when it does not get further for this long after the last pass, whether it answers or not
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse_days, help_heading = "How fast")]
     give_up: Duration,
 
     /// What the image is called [default: the name of the file]
@@ -124,6 +127,12 @@ pub(crate) struct DistributeArgs {
     /// Send nothing: show what would be announced and how long it takes
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
+}
+
+/// What is known of the network, and what said how fast it is.
+struct Speed {
+    link: LinkProfile,
+    from: &'static str,
 }
 
 /// Reads `640`, `20k`, `1M`: bytes a second.
@@ -174,6 +183,22 @@ impl DistributeArgs {
         done.and_then(|code| closed.map(|()| code))
     }
 
+    /// Where the rate comes from: from --rate, from --link, from the description of the group, or from nowhere.
+    fn speed(&self, keys: Option<&Keys>) -> Speed {
+        let of_file = keys.and_then(|keys| keys.link);
+        let (link, of_link) = match (self.link, of_file) {
+            (Some(link), _) => (link, "--link"),
+            (None, Some(link)) => (link, "group file"),
+            (None, None) => (LinkProfile::Unknown, "default"),
+        };
+        let from = if self.rate.is_some() {
+            "--rate"
+        } else {
+            of_link
+        };
+        Speed { link, from }
+    }
+
     /// The devices of `--members` and `--expect`: names and addresses.
     fn devices(&self) -> Result<Vec<(String, SocketAddr)>, Failure> {
         let mut all = match &self.members {
@@ -209,7 +234,7 @@ impl DistributeArgs {
         let prepared = self.prepare(devices, keys).await?;
         let names = devices.iter().map(|(name, _)| name.clone()).collect();
         let mut screen = Screen::new(self.json, names);
-        screen.plan(&self.uri, &prepared, self.rate.is_none())?;
+        screen.plan(&self.uri, &prepared, &self.speed(keys))?;
         if self.dry_run {
             return Ok(exit::ALL);
         }
@@ -241,13 +266,18 @@ impl DistributeArgs {
         let of_file = self.image.file_name().map(|name| name.to_string_lossy());
         let name = self.name.clone().or(of_file.map(|name| fitting(&name)));
         let mut distribute = Distribute::new(&self.uri, image)
-            .block_size(self.block_size)
             .name(&name.unwrap_or_default())
             .kind(&self.kind)
             .version(self.version)
             .members(devices.iter().map(|(_, address)| *address))
-            .rate(self.rate.unwrap_or(1))
+            .link(self.speed(keys).link)
             .hops(self.hops);
+        if let Some(rate) = self.rate {
+            distribute = distribute.rate(rate);
+        }
+        if let Some(bytes) = self.block_size {
+            distribute = distribute.block_size(bytes);
+        }
         let (passes, window, give_up, time) = (self.passes, self.window, self.give_up, self.time);
         distribute = distribute.parameters(move |config| {
             config.passes = passes;

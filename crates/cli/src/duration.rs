@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_takes_days_takes_60_at_most() {
-        let days = |n| Ok(Duration::from_secs(n * 86_400));
+        let days = |n: u64| Ok(Duration::from_secs(n * 86_400));
         assert_eq!(parse_days("60d"), days(60));
         assert_eq!(parse_days("1440h"), days(60));
         assert_eq!(parse_days("0.5d"), Ok(Duration::from_secs(43_200)));

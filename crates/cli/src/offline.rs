@@ -82,6 +82,7 @@ fn stored(path: &Path) -> Result<Vec<Preconfigured>, Failure> {
                     manager: group.manager.clone(),
                     own,
                     members: members.collect(),
+                    link: None,
                 })));
             }
             Some(Established::Pair(pair)) => all.push(Preconfigured::Pair(Box::new(PairFile {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
+use antiphon::distribution::LinkProfile;
 use antiphon_oscore::credential::{Credential, CredentialFormat};
 use antiphon_oscore::crypto::{PrivateKey, SoftwareKey};
 use antiphon_oscore::secret::Secret;
@@ -46,6 +47,8 @@ pub(crate) struct GroupFile {
     pub(crate) own: Option<Own>,
     /// The others.
     pub(crate) members: Vec<Listed>,
+    /// What is known of the network between the members, if the file says it.
+    pub(crate) link: Option<LinkProfile>,
 }
 
 /// This endpoint.
@@ -232,6 +235,10 @@ impl Source<'_> {
         }
     }
 
+    fn link(self, name: &Spanned<String>) -> Checked<LinkProfile> {
+        link_of(name.get_ref()).or_else(|what| self.fail(name.span().start, what))
+    }
+
     fn name(self, name: &Spanned<String>) -> Checked<String> {
         match name.get_ref().len() {
             1..=240 => Ok(name.get_ref().clone()),
@@ -291,6 +298,14 @@ impl Source<'_> {
 }
 
 /// The name of the registry, or of the hash function alone.
+/// The kind of link of this name.
+pub(crate) fn link_of(name: &str) -> Result<LinkProfile, String> {
+    LinkProfile::from_name(name).ok_or_else(|| {
+        let names = LinkProfile::ALL.map(LinkProfile::name).join(", ");
+        format!("{} is no kind of link: {names}", quoted(name))
+    })
+}
+
 fn hkdf_by_name(name: &str) -> Option<Hkdf> {
     Hkdf::from_name(name).or_else(|| match name.to_ascii_uppercase().as_str() {
         "SHA-256" | "HKDF-256" | "HKDF SHA-256" => Some(Hkdf::Sha256),
@@ -517,6 +532,7 @@ fn group_of(
         manager,
         own,
         members: listed,
+        link: raw.link.map(|link| source.link(&link)).transpose()?,
     };
     Ok((group, inside))
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use antiphon::distribution::LinkProfile;
 use antiphon::security_group::{Signer, Update, stored_contexts, stored_groups};
 use antiphon::store::{Opened, Store};
 use antiphon::{GroupMember, OscoreContext, SecurityGroup};
@@ -45,6 +46,8 @@ pub(crate) struct Keys {
     store: Store,
     /// The description, if that is what was given.
     description: Option<PathBuf>,
+    /// What is known of the network between the members, if the description says it.
+    pub(crate) link: Option<LinkProfile>,
 }
 
 /// With whom messages are protected.
@@ -65,6 +68,7 @@ impl Keys {
             with: chosen.open(&mut state)?,
             store: state.store.clone(),
             description: None,
+            link: None,
         })
     }
 
@@ -89,6 +93,7 @@ impl Keys {
                     with: chosen.open(&mut state)?,
                     store: state.store.clone(),
                     description: None,
+                    link: None,
                 })
             })
             .collect()
@@ -158,6 +163,10 @@ fn described(path: &Path) -> Result<Keys, Failure> {
         with,
         store: state.store.clone(),
         description: Some(path.to_owned()),
+        link: match &described {
+            Preconfigured::Group(group) => group.link,
+            Preconfigured::Pair(_) => None,
+        },
     })
 }
 

@@ -468,7 +468,8 @@ impl Runner {
     }
 }
 
-async fn sleep_until(wake: Option<std::time::Instant>) {
+/// Until then; without it for ever.
+pub(super) async fn sleep_until(wake: Option<std::time::Instant>) {
     match wake {
         Some(wake) => tokio::time::sleep_until(wake.into()).await,
         None => core::future::pending().await,

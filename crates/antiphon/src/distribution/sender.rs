@@ -2,14 +2,13 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::pin::Pin;
-use core::time::Duration;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use antiphon_proto::distribution::{
     Announcement, AnnouncementError, Ask, AskId, DeviceReport, DistributionEnd, DistributionPhase,
     DistributionProgress, Distributor, DistributorConfig, DistributorEvent, Estimate, Fills,
-    GroupSend, Served,
+    GroupSend, LinkProfile, Served,
 };
 use antiphon_proto::{
     Access, CollectError, Discoverable, EndedBy, Failure, GroupPacing, GroupRequest, GroupTarget,
@@ -20,6 +19,7 @@ use antiphon_wire::{Code, OptionNumber, Uri};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::device::sleep_until;
 use super::source::{Content, ImageSource, Unreadable};
 use crate::client::{Client, Collection, Protecting};
 use crate::clock;
@@ -40,7 +40,8 @@ const EVENTS: usize = 256;
 pub struct Distribute {
     uri: String,
     image: Arc<dyn ImageSource>,
-    block_size: u16,
+    block_size: Option<u16>,
+    link: LinkProfile,
     name: String,
     kind: String,
     version: u64,
@@ -103,7 +104,8 @@ impl Distribute {
         Self {
             uri: uri.to_owned(),
             image: Arc::new(image),
-            block_size: 1_024,
+            block_size: None,
+            link: LinkProfile::Unknown,
             name: String::new(),
             kind: String::new(),
             version: 0,
@@ -117,9 +119,15 @@ impl Distribute {
         }
     }
 
-    /// Bytes in a block: a power of two from 16 to 1,024. Default 1,024; 64 on 6LoWPAN.
+    /// What is known of the network: the rate and the size of blocks come from there, unless they are stated. Default: nothing.
+    pub fn link(mut self, link: LinkProfile) -> Self {
+        self.link = link;
+        self
+    }
+
+    /// Bytes in a block: a power of two from 16 to 1,024. Default: that of the [`link`](Self::link), 1,024 if nothing is known of it.
     pub fn block_size(mut self, bytes: u16) -> Self {
-        self.block_size = bytes;
+        self.block_size = Some(bytes);
         self
     }
 
@@ -163,7 +171,7 @@ impl Distribute {
         self.parameters(move |config| config.members.extend(members))
     }
 
-    /// Bytes per second to the group, all headers counted. Default 1, as for a network of which nothing is known (PROBING_RATE): a
+    /// Bytes per second to the group, all headers counted. Default: that of the [`link`](Self::link), 1 if nothing is known of it (PROBING_RATE): a
     /// higher one is the application's knowledge of its network. What one endpoint can send is 450 datagrams a second:
     /// 65,536 Message IDs in the 145 s for which each is taken.
     pub fn rate(self, bytes_per_second: u32) -> Self {
@@ -222,7 +230,8 @@ impl Distribute {
         }
         let uri = self.uri.clone();
         let path = path_of(&uri)?;
-        let (image, block_size) = (Arc::clone(&self.image), self.block_size);
+        let block_size = self.block_size.unwrap_or(self.link.block_size());
+        let image = Arc::clone(&self.image);
         let surveyed = on_thread(move || Content::survey(image, block_size)).await?;
         let (announcement, content) = surveyed?;
         let mut announcement = announcement
@@ -237,6 +246,7 @@ impl Distribute {
             announcement = announcement.with_signature(&signature)?;
         }
         let mut config = DistributorConfig::new(announcement, &path);
+        config.rate = self.link.rate();
         if Uri::parse_group(&uri).is_ok_and(|uri| matches!(uri.host, antiphon_wire::Host::V4(_))) {
             config.overhead = 28;
         }
@@ -434,6 +444,14 @@ async fn serve(shared: Arc<Shared>, asked: Asked) -> Response {
     }
 }
 
+/// What left: as many datagrams as there are groups and interfaces.
+#[derive(Clone, Copy)]
+struct Left {
+    copies: u32,
+    /// Of CoAP, in all of them.
+    bytes: usize,
+}
+
 /// The way to the group and to its members.
 struct Voice {
     client: Client,
@@ -489,8 +507,8 @@ impl Voice {
         })
     }
 
-    /// Sends to the group and says how many bytes of CoAP that took; `None`: it could not be sent this time.
-    async fn say(&self, mut request: Request) -> Result<Option<usize>, DistributeError> {
+    /// Sends to the group and says what left; `None`: it could not be sent this time.
+    async fn say(&self, mut request: Request) -> Result<Option<Left>, DistributeError> {
         for (number, value) in self.host.iter() {
             request.options.push(number, value);
         }
@@ -517,10 +535,10 @@ impl Voice {
             Err(error) => return Err(error.into()),
         };
         match outcome.ended_by {
-            EndedBy::Sent => {
-                let each = outcome.bytes / u64::from(outcome.transmissions.max(1));
-                Ok(Some(usize::try_from(each).unwrap_or(usize::MAX)))
-            }
+            EndedBy::Sent => Ok(Some(Left {
+                copies: outcome.transmissions,
+                bytes: usize::try_from(outcome.bytes).unwrap_or(usize::MAX),
+            })),
             EndedBy::Closed => Err(Closed.into()),
             _ => Ok(None),
         }
@@ -601,12 +619,6 @@ impl Distribution {
         self.shared.machine().report().collect()
     }
 
-    /// How long ago something was heard of a device.
-    #[must_use]
-    pub fn silent_for(&self, device: &DeviceReport) -> Option<Duration> {
-        Some(clock::now().since(device.heard?))
-    }
-
     /// Ends it for good: devices are told to forget what they have. It is over when this was said.
     pub fn cancel(&self) {
         self.shared.machine().cancel(clock::now());
@@ -644,7 +656,7 @@ impl Drop for Distribution {
     }
 }
 
-type Sending = Pin<Box<dyn Future<Output = Result<Option<usize>, DistributeError>> + Send>>;
+type Sending = Pin<Box<dyn Future<Output = Result<Option<Left>, DistributeError>> + Send>>;
 
 /// Does what the machine wants until it is over or stopped.
 async fn run(
@@ -705,11 +717,15 @@ async fn drive(
             }
             machine.next_timeout()
         };
-        let wake = wake.map(|at| tokio::time::Instant::from_std(clock::to_system(at)));
+        let wake = wake.map(clock::to_system);
         tokio::select! {
             sent = next_sent(&mut sending) => {
                 sending = None;
-                shared.machine().sent(clock::now(), sent?);
+                let (copies, bytes) = match sent? {
+                    Some(left) => (left.copies, Some(left.bytes)),
+                    None => (0, None),
+                };
+                shared.machine().sent_copies(clock::now(), copies, bytes);
             }
             Some(asked) = asks.join_next() => {
                 if let Ok((ask, result)) = asked {
@@ -729,7 +745,7 @@ async fn send_one(
     shared: Arc<Shared>,
     voice: Arc<Voice>,
     send: GroupSend,
-) -> Result<Option<usize>, DistributeError> {
+) -> Result<Option<Left>, DistributeError> {
     let mut request = send.request;
     if let Some(fills) = send.fills {
         request.payload = shared.block(fills).await?;
@@ -737,16 +753,9 @@ async fn send_one(
     voice.say(request).await
 }
 
-async fn next_sent(sending: &mut Option<Sending>) -> Result<Option<usize>, DistributeError> {
+async fn next_sent(sending: &mut Option<Sending>) -> Result<Option<Left>, DistributeError> {
     match sending {
         Some(sending) => sending.await,
-        None => core::future::pending().await,
-    }
-}
-
-async fn sleep_until(wake: Option<tokio::time::Instant>) {
-    match wake {
-        Some(wake) => tokio::time::sleep_until(wake).await,
         None => core::future::pending().await,
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use antiphon::distribution::{
     DeviceReport, DeviceState, Distributed, Distribution, DistributionPhase, DistributionProgress,
-    DistributorEvent, PreparedDistribution,
+    DistributorEvent, LinkProfile, PreparedDistribution,
 };
 use serde_json::{Value, json};
 
+use super::Speed;
 use crate::collecting::print_line;
 use crate::failure::Failure;
 use crate::terminal::{self, Style};
@@ -50,7 +51,7 @@ impl Screen {
         &mut self,
         uri: &str,
         prepared: &PreparedDistribution,
-        no_rate: bool,
+        speed: &Speed,
     ) -> Result<(), Failure> {
         let (config, estimate) = (prepared.config(), prepared.estimate());
         let image = prepared.announcement();
@@ -59,7 +60,8 @@ impl Screen {
             let plan = json!({
                 "event": "plan", "uri": uri, "id": image.id().to_string(), "name": image.name(), "kind": image.kind(),
                 "version": image.version(), "size": image.size(), "block_size": image.block_size(),
-                "blocks": image.blocks(), "devices": self.names.len(), "rate": config.rate, "passes": config.passes,
+                "blocks": image.blocks(), "devices": self.names.len(), "rate": config.rate,
+                "rate_from": speed.from, "link": speed.link.name(), "passes": config.passes,
                 "manifest": image.manifest().is_some(), "signed": image.signature().is_some(),
                 "estimate": {
                     "datagrams": estimate.datagrams, "bytes": estimate.bytes, "seconds": seconds,
@@ -95,16 +97,21 @@ impl Screen {
         };
         print_line(&format!("To {whom} by {}", terminal::line(uri)))?;
         print_line(&format!(
-            "Takes about {} at {} bytes a second: {} datagrams, {} bytes with all headers. What is lost comes on top.",
+            "Takes about {} at {} bytes a second ({}): {} datagrams, {} bytes with all headers. What is lost comes on top.",
             long(estimate.duration),
             grouped(u64::from(config.rate)),
+            match speed.from {
+                "--link" => format!("--link {}", speed.link.name()),
+                "group file" => format!("link {} in the file of the group", speed.link.name()),
+                from => from.to_owned(),
+            },
             grouped(estimate.datagrams),
             grouped(estimate.bytes),
         ))?;
-        if no_rate {
+        if speed.link == LinkProfile::Unknown && speed.from != "--rate" {
             eprintln!(
                 "{} nothing is known of this network, so 1 byte a second is sent (PROBING_RATE, RFC 7252). \
-                 --rate says what it can carry.",
+                 --rate says what it can carry, --link what it is.",
                 Style::stderr().warn("note:")
             );
         }

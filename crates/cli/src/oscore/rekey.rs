@@ -340,6 +340,9 @@ fn head(group: &GroupFile, generation: u64, gid: &[u8]) -> Result<Zeroizing<Stri
             hex::plain(&group.manager)
         ));
     }
+    if let Some(link) = group.link {
+        head.push_str(&format!("link = {}\n", toml_text(link.name())));
+    }
     head.push_str(&algorithms(&group.suite));
     Ok(head)
 }

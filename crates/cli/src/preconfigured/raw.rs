@@ -28,6 +28,8 @@ pub(super) struct RawGroup {
     pub(super) algorithms: Option<Spanned<RawAlgorithms>>,
     pub(super) manager_credential: Option<Spanned<String>>,
     pub(super) credential_format: Option<Spanned<String>>,
+    /// What is known of the network between the members.
+    pub(super) link: Option<Spanned<String>>,
 }
 
 /// Names or numbers of the COSE registry; `none` for what the group does not use.

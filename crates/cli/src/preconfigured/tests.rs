@@ -301,3 +301,23 @@ fn an_oscore_context_is_read() {
     .unwrap();
     assert!(error.what.contains("belong to a [group]"), "{error}");
 }
+
+#[test]
+fn a_group_says_over_which_kind_of_link_it_is() {
+    let folder = Folder::new("link");
+    let with = |link: &str| {
+        let line = format!("generation = 3\nlink = {link}");
+        group(&text(&[("generation = 3", &line)]), &folder)
+    };
+    assert_eq!(with("\"6lowpan\"").unwrap().link, Some(LinkProfile::Lowpan));
+    assert_eq!(group(&text(&[]), &folder).unwrap().link, None);
+    let error = with("\"smoke\"").err().unwrap();
+    assert_eq!(error.line, 5);
+    assert!(
+        error
+            .what
+            .contains("unknown, 6lowpan, 802.15.4, wifi, ethernet"),
+        "{}",
+        error.what
+    );
+}

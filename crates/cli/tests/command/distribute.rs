@@ -43,7 +43,7 @@ fn before_it_begins_it_says_how_long_it_takes() {
         "{text}"
     );
     assert!(
-        text.contains("Takes about 5 s at 20,000 bytes a second: 106 datagrams, 1"),
+        text.contains("Takes about 5 s at 20,000 bytes a second (--rate): 106 datagrams, 1"),
         "{text}"
     );
 
@@ -68,13 +68,97 @@ fn before_it_begins_it_says_how_long_it_takes() {
     // Without a rate it is the one of RFC 7252, and that is said.
     let slow = dry(&[]);
     assert_eq!(code(&slow), 0);
-    assert!(out(&slow).contains("1 bytes a second"), "{}", out(&slow));
+    assert!(
+        out(&slow).contains("1 bytes a second (default)"),
+        "{}",
+        out(&slow)
+    );
     assert!(out(&slow).contains("Takes about 31 h"), "{}", out(&slow));
     assert!(
         err(&slow).contains("--rate says what it can carry"),
         "{}",
         err(&slow)
     );
+
+    // A link has a rate and a size of blocks; what is stated goes before it.
+    let wifi = dry(&["--link", "wifi"]);
+    assert!(
+        out(&wifi).contains("at 20,000 bytes a second (--link wifi)"),
+        "{}",
+        out(&wifi)
+    );
+    assert_eq!(err(&wifi), "");
+    let plan = |more: &[&str]| {
+        let json = lines(&dry(&[&["--json"], more].concat()));
+        let of = |key: &str| json[0][key].clone();
+        (of("rate"), of("block_size"), of("rate_from"), of("link"))
+    };
+    let expected = |rate: u32, block: u32, from: &str, link: &str| {
+        (rate.into(), block.into(), from.into(), link.into())
+    };
+    assert_eq!(
+        plan(&["--link", "6lowpan"]),
+        expected(640, 64, "--link", "6lowpan")
+    );
+    let both = ["--link", "802.15.4", "--rate", "3k"];
+    assert_eq!(plan(&both), expected(3_000, 256, "--rate", "802.15.4"));
+    let size = ["--link", "6lowpan", "--block-size", "128"];
+    assert_eq!(plan(&size), expected(640, 128, "--link", "6lowpan"));
+    assert_eq!(
+        plan(&["--for", "60d"]),
+        expected(1, 1_024, "default", "unknown")
+    );
+    let longer = dry(&["--for", "61d"]);
+    assert!(
+        err(&longer).contains("longer than 60 days"),
+        "{}",
+        err(&longer)
+    );
+    let unheard = dry(&["--link", "smoke"]);
+    assert_eq!(code(&unheard), 2);
+    assert!(
+        err(&unheard).contains("6lowpan, 802.15.4, wifi, ethernet"),
+        "{}",
+        err(&unheard)
+    );
+}
+
+#[test]
+fn the_file_of_a_group_says_what_its_network_is() {
+    let place = super::secured::Place::new();
+    let folder = Folder::new("distribute-link");
+    let image = image(&folder, "lamp.bin", 1_000);
+    let file = place.path("lights/switch.toml");
+    let told = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        told.replacen("[group]\n", "[group]\nlink = \"6lowpan\"\n", 1),
+    )
+    .unwrap();
+    let plan = |more: &[&str]| {
+        let uri = "coap://[ff05::fd]/fw";
+        let args = [
+            "distribute",
+            &image,
+            uri,
+            "--group",
+            &file,
+            "--dry-run",
+            "--json",
+        ];
+        let json = lines(&antiphon(&[&args, more].concat()));
+        let of = |key: &str| json[0][key].to_string();
+        [of("rate"), of("block_size"), of("rate_from")]
+    };
+    assert_eq!(plan(&[]), ["640", "64", "\"group file\""]);
+    assert_eq!(plan(&["--link", "wifi"]), ["20000", "1024", "\"--link\""]);
+    assert_eq!(plan(&["--rate", "2k"]), ["2000", "64", "\"--rate\""]);
+    // New keys change nothing about the network.
+    let to = place.path("next");
+    let made = antiphon(&["oscore", "rekey", &file, "--out", &to]);
+    assert_eq!(code(&made), 0, "{}", err(&made));
+    let next = std::fs::read_to_string(format!("{to}/lamp-1.toml")).unwrap();
+    assert!(next.contains("\nlink = \"6lowpan\"\n"));
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod config;
 mod counting;
 mod devices;
 mod event;
+mod link;
 mod member;
 mod pace;
 mod plan;
@@ -42,6 +43,7 @@ pub use config::{DistributorConfig, Estimate};
 pub use event::{
     DeviceReport, DistributionEnd, DistributionPhase, DistributionProgress, DistributorEvent,
 };
+pub use link::LinkProfile;
 pub use request::{Ask, AskId, Fills, GroupSend, Served};
 pub use survey::ImageSurvey;
 
@@ -107,6 +109,8 @@ pub struct Distributor {
     last_announcement: Instant,
     /// So far apart announcements are while a pass is under way, at least.
     announcement_share: Duration,
+    /// In how many datagrams the last request to the group left.
+    copies: u32,
     /// In the repair phase, an end notice follows each announcement.
     notice_due: bool,
     next_look: Instant,
@@ -185,6 +189,7 @@ impl Distributor {
             next_announcement: Instant::ZERO,
             last_announcement: Instant::ZERO,
             announcement_share: Duration::ZERO,
+            copies: 1,
             notice_due: false,
             next_look: Instant::ZERO,
             last_repair: None,
@@ -251,6 +256,12 @@ impl Distributor {
     /// The request of the last [`poll_send`](Self::poll_send) left, as a datagram with this many bytes after the UDP header;
     /// or (`None`) it could not be sent, and is tried again.
     pub fn sent(&mut self, now: Instant, bytes: Option<usize>) {
+        self.sent_copies(now, 1, bytes);
+    }
+
+    /// As [`sent`](Self::sent), where it left in several datagrams, for several groups or interfaces: this many, which have so many
+    /// bytes in all. Each keeps to the rate, as they may share a network.
+    pub fn sent_copies(&mut self, now: Instant, copies: u32, bytes: Option<usize>) {
         let Some(item) = self.outstanding.take() else {
             return;
         };
@@ -259,15 +270,18 @@ impl Distributor {
             self.progress.not_sent += 1;
             return;
         };
-        let bytes = bytes as u64 + u64::from(self.config.overhead);
+        let copies = copies.max(1);
+        let headers = u64::from(self.config.overhead) * u64::from(copies);
+        let bytes = bytes as u64 + headers;
+        self.copies = copies;
         self.pace.sent(now, bytes);
-        self.progress.group_datagrams += 1;
+        self.progress.group_datagrams += u64::from(copies);
         self.progress.group_bytes += bytes;
         match item {
             Item::Announcement => self.announced(now, bytes),
             Item::End => self.told_end(now),
             Item::Block(number) => {
-                self.progress.block_datagrams += 1;
+                self.progress.block_datagrams += u64::from(copies);
                 if let Stage::Passing { plan, next } = &mut self.stage {
                     *next = number.saturating_add(1);
                     self.progress.pass_sent += 1;

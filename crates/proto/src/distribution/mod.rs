@@ -55,7 +55,7 @@ pub use device::{
 pub use distributor::{
     Ask, AskId, DeviceReport, DistributionEnd, DistributionPhase, DistributionProgress,
     Distributor, DistributorConfig, DistributorEvent, Estimate, Fills, GroupSend, ImageSurvey,
-    Served,
+    LinkProfile, Served,
 };
 pub use heard::Heard;
 pub use message::{DeviceState, DeviceStatus, Malformed, MissingBlocks, Notice};

@@ -184,6 +184,7 @@ impl Distributor {
         let empty = block_request(&self.config.path, self.id, number, Vec::new());
         let each =
             self.config.on_air(&empty) + 1 + u64::from(self.config.announcement.block_size());
+        let each = each * u64::from(self.copies);
         Some(self.pace.time_of(blocks.saturating_mul(each)))
     }
 }

@@ -346,6 +346,30 @@ fn counting_waits_for_slow_devices_and_not_for_ever() {
 }
 
 #[test]
+fn a_link_has_a_rate_and_a_size_of_blocks() {
+    let known: Vec<_> = LinkProfile::ALL
+        .into_iter()
+        .map(|link| (link.name(), link.rate(), link.block_size()))
+        .collect();
+    assert_eq!(
+        known,
+        [
+            ("unknown", 1, 1_024),
+            ("6lowpan", 640, 64),
+            ("802.15.4", 5_000, 256),
+            ("wifi", 20_000, 1_024),
+            ("ethernet", 100_000, 1_024),
+        ]
+    );
+    for link in LinkProfile::ALL {
+        assert_eq!(LinkProfile::from_name(link.name()), Some(link));
+        assert!(Announcement::new(1, link.block_size(), [0; 32]).is_ok());
+    }
+    assert_eq!(LinkProfile::from_name("carrier pigeon"), None);
+    assert_eq!(LinkProfile::default(), LinkProfile::Unknown);
+}
+
+#[test]
 fn lateness_of_timers_is_made_up_for() {
     let mut pace = pace::Pace::new(1_000);
     let at = |millis: u64| Instant::from_millis(10_000 + millis);
@@ -374,6 +398,32 @@ fn what_cannot_be_sent_is_tried_again_after_a_second() {
     play.run_until(DistributorEvent::PassEnded { pass: 1 });
     assert_eq!(play.blocks(), [0, 1, 2]);
     assert_eq!(play.at_of(&Said::Announcement)[0], seconds(5));
+}
+
+#[test]
+fn every_copy_of_a_request_counts() {
+    let mut play = Play::new(DistributorConfig {
+        announcements: 1,
+        ..config(10, &[])
+    });
+    assert!(play.distributor.poll_send(play.now).is_some());
+    play.distributor.sent_copies(play.now, 3, Some(300));
+    let progress = play.distributor.progress();
+    assert_eq!((progress.group_datagrams, progress.group_bytes), (3, 444));
+    // 444 bytes at 1,000 a second; the first is taken to be 10 ms late
+    let free = play.now + Duration::from_millis(434);
+    let early = free - Duration::from_micros(1);
+    assert_eq!(play.distributor.poll_send(early), None);
+    assert!(play.distributor.poll_send(free).is_some());
+    play.distributor.sent_copies(free, 2, Some(200));
+    let progress = play.distributor.progress();
+    assert_eq!((progress.group_datagrams, progress.block_datagrams), (5, 2));
+    let Served::Response(later) = play.repair(1, 9) else {
+        panic!("it is still to come");
+    };
+    // nine blocks of 89 + 1 + 16 bytes, twice, and a second more
+    let seconds = later.options.get(OptionNumber::MAX_AGE);
+    assert_eq!(seconds, Some([2].as_slice()));
 }
 
 #[test]
