@@ -31,7 +31,9 @@
 //! 2 code (the byte of the CoAP code), 3 blocks there, 4 blocks in total, 5 what is missing: `[granularity, bitmap]`, a bit for so
 //! many consecutive blocks, set when one of them is missing, least significant bit first, at most 128 bytes.
 //!
-//! In the *window* of an end notice, in seconds, devices spread their first requests for repair; 0 means that another pass comes.
+//! In the *window* of an end notice, in seconds, devices spread their first requests for repair; 0 means that another pass comes. A
+//! device also asks when its distributor is silent ([`DeviceConfig::silence`]), until a notice or a block is heard; and no more after
+//! an answer 4.04 or many failures ([`DeviceConfig::max_failures`]), until the distributor is heard.
 
 mod announcement;
 mod block_set;

@@ -16,6 +16,8 @@ use antiphon_wire::Code;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::BuildError;
+use crate::distribution::ImageDevice;
 
 /// A machine with one disk.
 struct Machine {
@@ -468,6 +470,23 @@ fn a_folder_of_files_behaves_as_the_simulated_one() {
     assert_eq!(second.storage.kept(), Ok(None));
     assert_eq!(second.storage.read(0, &mut [0]), Err(StorageError::Failed));
     assert_eq!(second.storage.write(0, &[0]), Err(StorageError::Failed));
+}
+
+#[test]
+fn a_device_with_values_outside_of_their_limits_is_not_opened() {
+    let open = |config| {
+        let storage = FileStorage::over(SimFolder::new(1));
+        let device = ImageDevice::new("/fw", storage, InUse::default());
+        device.config(config).open().err()
+    };
+    assert!(open(DeviceConfig::default()).is_none());
+    let wrong = open(DeviceConfig {
+        waiting: 0,
+        ..DeviceConfig::default()
+    });
+    let text = wrong.as_ref().map(ToString::to_string);
+    assert!(matches!(wrong, Some(BuildError::Parameter(it)) if it.parameter == "waiting"));
+    assert_eq!(text.as_deref(), Some("waiting is outside of its limits"));
 }
 
 #[test]

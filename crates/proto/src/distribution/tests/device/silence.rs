@@ -44,6 +44,27 @@ fn asking_that_a_silence_began_ends_when_the_distributor_is_heard() {
 }
 
 #[test]
+fn the_time_without_a_distributor_is_no_gap_between_its_messages() {
+    let content = Content::new(640, None);
+    for restarts in [true, false] {
+        let mut rig = begun(&content);
+        rig.pass(3_600 * SECOND); // noted, too
+        match restarts {
+            true => rig.restart(),
+            false => rig.sender = member(b"another"),
+        }
+        rig.pass(3_600 * SECOND);
+        rig.announce(&content);
+        assert_eq!(rig.application.asked.len(), 2);
+        let twenty_minutes = rig.now + 1_200 * SECOND;
+        assert_eq!(rig.device.next_timeout(), Some(twenty_minutes));
+        rig.send(&content, [2]); // which is there
+        let silent = rig.now + 100 * SECOND;
+        assert_eq!(rig.device.next_timeout(), Some(silent), "{restarts}");
+    }
+}
+
+#[test]
 fn what_the_distributor_began_goes_on_when_it_is_heard() {
     let content = Content::new(640, None);
     let mut rig = begun(&content);
