@@ -6,6 +6,8 @@
 #   lab.sh exec I COMMAND...       runs COMMAND in host I
 #   lab.sh bg I COMMAND...         the same in the background; prints its pid, its output goes to $LAB_RUN/PID.log
 #   lab.sh loss I PERCENT [in|out|both]    drops UDP at random at host I; 0 ends it
+#   lab.sh delay I MS [JITTER [OVERTAKE [TWICE]]]    UDP to and from host I takes MS +- JITTER milliseconds each way; of a hundred
+#                                  datagrams OVERTAKE take none, TWICE arrive twice; 0 ends it. Goes before `loss`
 #   lab.sh link I up|down          plugs or unplugs host I
 #   lab.sh address I add|del ADDRESS/LENGTH    gives host I another address, or takes one away
 #   lab.sh remove I                host I vanishes with its interface
@@ -24,7 +26,7 @@ SWITCH=$LAB-switch
 PATH=$PATH:/usr/sbin:/sbin
 
 fail() { echo "lab.sh: $*" >&2; exit 1; }
-usage() { sed -n '2,21p' "$0" >&2; exit 2; }
+usage() { sed -n '2,23p' "$0" >&2; exit 2; }
 inside() { local name=$1; shift; ip netns exec "$name" "$@"; }
 exists() { [ -e "/run/netns/$1" ]; }
 
@@ -59,6 +61,7 @@ add_switch() {
 
 add_host() {
   local name=$LAB-$1 i=$1 hex
+  rm -f "$LAB_RUN/wire$1.pid"
   hex=$(printf '%x' "$1")
   ip netns add "$name"
   # No duplicate address detection: it would keep IPv6 silent for a second or two. More memberships than the default 20.
@@ -77,6 +80,39 @@ route add local ff00::/8 dev lo metric 2048
 BATCH
 }
 
+# A wire that takes time is a program between the host's port and another one, `far`, which is on the bridge in its place.
+delay() {
+  local name log
+  name=$(host "${1:-}")
+  [[ "${2:-} ${3:-0} ${4:-0} ${5:-0}" =~ ^[0-9]+\ [0-9]+\ [0-9]+\ [0-9]+$ ]] || fail "delay I MS [JITTER [OVERTAKE [TWICE]]], in whole numbers"
+  # It takes frames before they are lost.
+  ! inside "$SWITCH" nft list table netdev "loss$1" >/dev/null 2>&1 || fail "host $1 loses what leaves: delay comes before loss"
+  shorten "$1"
+  [ "$2 ${3:-0} ${4:-0} ${5:-0}" != "0 0 0 0" ] || return 0
+  ip -n "$SWITCH" link add name "far$1" type veth peer name "wire$1"
+  ip -n "$SWITCH" link set "wire$1" up
+  ip -n "$SWITCH" link set "port$1" nomaster
+  log=$LAB_RUN/wire$1.log
+  exec 3>"$log"
+  ip netns exec "$SWITCH" python3 "$(dirname "$0")/wire.py" "port$1" "wire$1" "$2" "${3:-0}" "${4:-0}" "${5:-0}" </dev/null >&3 2>&3 &
+  echo $! >"$LAB_RUN/wire$1.pid"
+  until grep -q ready "$log"; do
+    kill -0 $! 2>/dev/null || fail "the wire of host $1: $(cat "$log")"
+    sleep 0.02
+  done
+  ip -n "$SWITCH" link set "far$1" master bridge0 up
+}
+
+# The wire takes no time any more.
+shorten() {
+  [ -e "$LAB_RUN/wire$1.pid" ] || return 0
+  kill -KILL "$(cat "$LAB_RUN/wire$1.pid")" 2>/dev/null || true
+  rm "$LAB_RUN/wire$1.pid"
+  ip -n "$SWITCH" link del "far$1"
+  # It has gone with its host when that was removed.
+  ip -n "$SWITCH" link set "port$1" master bridge0 2>/dev/null || true
+}
+
 # Ends the processes inside a namespace (its name would go, and the namespace stay), then removes it.
 remove() {
   local pid
@@ -93,7 +129,7 @@ down() {
 }
 
 loss() {
-  local name permille direction=${3:-both} match
+  local name permille direction=${3:-both} match port=port$1
   name=$(host "${1:-}")
   permille=$(awk -v percent="${2:-}" 'BEGIN { if (percent !~ /^[0-9.]+$/ || percent > 100) exit 1; printf "%d", percent * 10 }') ||
     fail "loss in percent, not '${2:-}'"
@@ -106,9 +142,10 @@ loss() {
   [ "$direction" = out ] || inside "$name" nft -f - <<RULES
 table inet loss { chain arriving { type filter hook input priority -300; iifname eth0 $match; }; }
 RULES
+  [ ! -e "$LAB_RUN/wire$1.pid" ] || port=far$1
   # What leaves is lost at the switch: dropped on the way out of the host, it would be an error of the sender's send.
   [ "$direction" = in ] || inside "$SWITCH" nft -f - <<RULES
-table netdev loss$1 { chain leaving { type filter hook ingress device "port$1" priority 0; $match; }; }
+table netdev loss$1 { chain leaving { type filter hook ingress device "$port" priority 0; $match; }; }
 RULES
 }
 
@@ -125,7 +162,8 @@ background() {
   name=$(host "${1:-}")
   shift
   mkdir -p "$LAB_RUN"
-  ip netns exec "$name" "$@" </dev/null >"$LAB_RUN/new.$$.log" 2>&1 &
+  exec 3>"$LAB_RUN/new.$$.log"
+  ip netns exec "$name" "$@" </dev/null >&3 2>&3 &
   mv "$LAB_RUN/new.$$.log" "$LAB_RUN/$!.log"
   echo $!
 }
@@ -150,6 +188,7 @@ case $command in
   exec) name=$(host "${1:-}"); shift; exec ip netns exec "$name" "$@" ;;
   bg) background "$@" ;;
   loss) loss "$@" ;;
+  delay) delay "$@" ;;
   link) name=$(host "${1:-}"); ip -n "$name" link set eth0 "$2"
     # The kernel drops IPv6 addresses and routes of an interface that goes down.
     [ "$2" = down ] || {
@@ -161,7 +200,7 @@ case $command in
   address) name=$(host "${1:-}"); nodad=
     case $2$3 in add*:*) nodad=nodad ;; esac
     ip -n "$name" addr "$2" "$3" dev eth0 $nodad ;;
-  remove) name=$(host "${1:-}"); remove "$name" ;;
+  remove) name=$(host "${1:-}"); remove "$name"; shorten "$1" ;;
   snoop) snoop "$@" ;;
   show) ours; ip netns exec "$SWITCH" bridge mdb show ;;
   alone) alone "$@" ;;

@@ -1,6 +1,8 @@
 //! Tests.
 
 mod conformance;
+#[cfg(target_os = "linux")]
+mod inside;
 mod interop;
 mod lab;
 mod memory;

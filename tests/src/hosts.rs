@@ -18,6 +18,19 @@ pub enum Direction {
     Both,
 }
 
+/// A wire that takes time, for each datagram its own. Without numbers it takes none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// Milliseconds, each way.
+    pub delay: u16,
+    /// So many more or less.
+    pub jitter: u16,
+    /// Of a hundred datagrams so many take no time at all.
+    pub overtake: u8,
+    /// Of a hundred datagrams so many arrive twice, the copy with a delay of its own.
+    pub twice: u8,
+}
+
 /// Hosts 1 to N on one bridge: host I has eth0 with 10.77.0.I/24, fd77::I/64 and fe80::I (I in hexadecimal for IPv6).
 /// Everything vanishes when this is dropped.
 #[derive(Debug)]
@@ -100,6 +113,19 @@ impl Lab {
             Direction::Both => "both",
         };
         self.must(&["loss", &host.to_string(), &percent.to_string(), direction]);
+    }
+
+    /// Datagrams to and from a host take their time. Where there is loss as well, this comes first.
+    pub fn delay(&self, host: u8, wire: Wire) {
+        let numbers = [
+            wire.delay,
+            wire.jitter,
+            wire.overtake.into(),
+            wire.twice.into(),
+        ];
+        let numbers = numbers.map(|number| number.to_string());
+        let [delay, jitter, overtake, twice] = numbers.each_ref().map(String::as_str);
+        self.must(&["delay", &host.to_string(), delay, jitter, overtake, twice]);
     }
 
     /// Unplugs a host, or plugs it in again.

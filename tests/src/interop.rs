@@ -3,8 +3,6 @@
 mod blocks;
 mod control;
 #[cfg(target_os = "linux")]
-mod inside;
-#[cfg(target_os = "linux")]
 mod observe;
 #[cfg(target_os = "linux")]
 mod oscore;

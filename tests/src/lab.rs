@@ -1,16 +1,35 @@
 //! The lab itself: what the other tests rely on when they make hosts deaf, unplug them or look at their packets.
 
+mod folder;
 mod observed;
 mod ours;
+#[cfg(target_os = "linux")]
+mod unsteady;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use antiphon_tests::{Direction, Lab, Peer};
+use antiphon_tests::{Direction, Lab, Peer, Process};
+use serde_json::Value;
 
 const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 1, 187));
 const URI: &str = "coap://224.0.1.187/temp";
+/// How long the programs may take for a step; it takes much less.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The events of this name that a program has printed so far, with `--json`.
+fn events(process: &mut Process, name: &str) -> Vec<Value> {
+    of_event(&process.lines_so_far(), name)
+}
+
+/// The lines of this event.
+fn of_event(lines: &[String], name: &str) -> Vec<Value> {
+    let values = lines
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    values.filter(|value| value["event"] == name).collect()
+}
 
 /// Who answers a question to the group, asked from host 1.
 fn heard(lab: &Lab) -> BTreeSet<String> {

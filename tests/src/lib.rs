@@ -18,6 +18,6 @@ pub mod secure;
 pub mod sim;
 pub mod stage;
 
-pub use hosts::{Direction, Lab};
+pub use hosts::{Direction, Lab, Wire};
 pub use peer::{Answer, Peer};
 pub use process::{Process, root, scratch};

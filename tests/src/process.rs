@@ -152,7 +152,16 @@ impl Process {
     ///
     /// # Panics
     /// When the program still runs after `limit`.
-    pub fn finish(mut self, limit: Duration) -> (bool, Vec<String>) {
+    pub fn finish(self, limit: Duration) -> (bool, Vec<String>) {
+        let (code, lines) = self.exit(limit);
+        (code == Some(0), lines)
+    }
+
+    /// Waits for the end; returns the exit code (none after a signal) and all that was printed.
+    ///
+    /// # Panics
+    /// When the program still runs after `limit`.
+    pub fn exit(mut self, limit: Duration) -> (Option<i32>, Vec<String>) {
         let end = Instant::now() + limit;
         loop {
             // Both outputs are closed when nobody can send a line any more.
@@ -168,7 +177,20 @@ impl Process {
             }
         }
         let status = self.child.wait().expect("a child can be waited for");
-        (status.success(), self.seen.iter().cloned().collect())
+        (status.code(), self.seen.iter().cloned().collect())
+    }
+
+    /// Kills the program (SIGKILL): it has no time to write anything down. Returns all that was printed.
+    ///
+    /// # Panics
+    /// When it has ended by itself.
+    pub fn kill(mut self, limit: Duration) -> Vec<String> {
+        let ended = self.child.try_wait().expect("a child can be asked");
+        assert!(ended.is_none(), "{ended:?}: {:#?}", self.lines_so_far());
+        self.child.kill().expect("a running child can be killed");
+        let (code, lines) = self.exit(limit);
+        assert_eq!(code, None, "{lines:#?}");
+        lines
     }
 
     /// Asks the program to end as Ctrl-C does, and waits; returns whether it succeeded and all that was printed.

@@ -11,7 +11,7 @@ use antiphon::{
 };
 use antiphon_tests::{Lab, Peer, Process};
 
-use super::inside::{PATIENCE, inside, printed, put, until};
+use crate::inside::{PATIENCE, inside, printed, put, until};
 
 const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 1, 187));
 

@@ -11,7 +11,7 @@ use antiphon::security_group::Curve;
 use antiphon::{Code, ContentFormat, Failure, OneError, Reachability, SecurityMode, Signed as _};
 use antiphon_tests::Lab;
 
-use super::inside::inside;
+use crate::inside::inside;
 use host::{ALL, our_client, our_server, their_server, they_ask, was_asked};
 use party::{Algorithms, our_pair, their_pair};
 

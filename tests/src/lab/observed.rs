@@ -1,45 +1,24 @@
 //! A secured group that is observed while it gets new keys: `antiphon observe`, `antiphon serve` and `antiphon oscore` as an operator has them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use antiphon_tests::{Lab, Process, ours, scratch};
+use antiphon_tests::{Lab, Process, ours};
 use serde_json::{Value, json};
 
-/// How long the programs may take for a step; it takes much less.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::folder::Folder;
+use super::{PATIENCE, events};
+
 const LAMPS: [&str; 3] = ["lamp-1", "lamp-2", "lamp-3"];
 
-/// A folder that vanishes with this.
-struct Folder(PathBuf);
+/// What the lamps and the one who observes them have: their keys, and what each lamp shows.
+struct Place(Folder);
 
-impl Folder {
-    fn new() -> Self {
-        let folder = scratch("group");
-        fs::create_dir(&folder).expect("the temporary folder can be written");
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_string_lossy().into_owned()
-    }
-
-    /// Runs `antiphon oscore ...` to its end, in the folder.
-    fn oscore(&self, words: &[&str]) {
-        let mut command = std::process::Command::new(ours::program());
-        let output = command
-            .arg("oscore")
-            .args(words)
-            .current_dir(&self.0)
-            .output();
-        let output = output.expect("it was built");
-        assert!(output.status.success(), "{words:?}: {output:?}");
-    }
-
+impl Place {
     /// The state of a lamp, which its server looks at each second.
     fn turn(&self, lamp: &str, to: &str) {
-        let (file, next) = (self.path(lamp), self.path("next.txt"));
+        let (file, next) = (self.0.path(lamp), self.0.path("next.txt"));
         fs::write(&next, to).expect("the folder can be written");
         fs::rename(next, file).expect("the folder can be written");
     }
@@ -67,26 +46,11 @@ content-format = "text"
 observable = true
 on-group = "respond"
 "#,
-            self.path(&format!("lights/{lamp}.toml")),
-            self.path(lamp)
+            self.0.path(&format!("lights/{lamp}.toml")),
+            self.0.path(lamp)
         );
         ours::serve(lab, host, &config)
     }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The events of this name that were printed so far.
-fn events(process: &mut Process, name: &str) -> Vec<Value> {
-    let lines = process.lines_so_far().into_iter();
-    lines
-        .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
-        .filter(|line| line["event"] == name)
-        .collect()
 }
 
 /// Waits for so many notifications that say this; returns by whom they are signed, ascending.
@@ -124,15 +88,13 @@ fn hang_up(process: &Process) {
 fn a_secured_group_is_observed_through_a_rekeying_and_who_is_expelled_is_not_heard() {
     let lab = Lab::up(4);
     let folder = Folder::new();
-    let members = ["switch", "lamp-1", "lamp-2", "lamp-3"];
-    let named: Vec<&str> = members.iter().flat_map(|name| ["--member", name]).collect();
-    let new = ["new-group", "lights", "--out", "lights"];
-    folder.oscore(&[&new, &named[..]].concat());
+    folder.new_group(&["switch", "lamp-1", "lamp-2", "lamp-3"]);
+    let place = Place(folder);
     let mut lamps: Vec<Process> = (2..)
         .zip(LAMPS)
-        .map(|(host, lamp)| folder.serve(&lab, host, lamp))
+        .map(|(host, lamp)| place.serve(&lab, host, lamp))
         .collect();
-    let keys = folder.path("lights/switch.toml");
+    let keys = place.0.path("lights/switch.toml");
     let mut observer = lab.start(
         1,
         &[
@@ -153,12 +115,12 @@ fn a_secured_group_is_observed_through_a_rekeying_and_who_is_expelled_is_not_hea
     );
     assert_eq!(told(&mut observer, "off", 3), LAMPS);
     for lamp in LAMPS {
-        folder.turn(lamp, "on");
+        place.turn(lamp, "on");
     }
     assert_eq!(told(&mut observer, "on", 3), LAMPS);
 
     // New keys, without lamp-3, which goes on with the old ones.
-    folder.oscore(&[
+    place.0.oscore(&[
         "rekey",
         "lights/switch.toml",
         "--out",
@@ -168,7 +130,7 @@ fn a_secured_group_is_observed_through_a_rekeying_and_who_is_expelled_is_not_hea
     ]);
     let bring = |member: &str| {
         let name = format!("{member}.toml");
-        let (from, to) = (folder.path("next"), folder.path("lights"));
+        let (from, to) = (place.0.path("next"), place.0.path("lights"));
         fs::rename(Path::new(&from).join(&name), Path::new(&to).join(&name)).unwrap();
     };
     for (lamp, server) in LAMPS[..2].iter().zip(&mut lamps) {
@@ -181,7 +143,7 @@ fn a_secured_group_is_observed_through_a_rekeying_and_who_is_expelled_is_not_hea
     let mut expelled = lab.capture(1, &format!("udp and src host {}", lab.ipv4(4)));
     for text in ["dim", "bright"] {
         for lamp in LAMPS {
-            folder.turn(lamp, text);
+            place.turn(lamp, text);
         }
         assert_eq!(told(&mut observer, text, 2), LAMPS[..2]);
     }

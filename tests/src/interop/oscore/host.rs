@@ -13,7 +13,7 @@ use antiphon::{
 };
 use antiphon_tests::{Lab, Process, root};
 
-use crate::interop::inside::PATIENCE;
+use crate::inside::PATIENCE;
 
 /// The group of all hosts.
 pub(super) const ALL: &str = "224.0.1.187";

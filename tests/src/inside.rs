@@ -8,10 +8,10 @@ use antiphon_tests::{Lab, Process, ours};
 use nix::sched::{CloneFlags, setns};
 
 /// How long a peer may take to start, and to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Does something in a thread that is in a host: the sockets it makes are there.
-pub(super) fn inside<T: Send, F: Future<Output = T>>(
+pub(crate) fn inside<T: Send, F: Future<Output = T>>(
     lab: &Lab,
     host: u8,
     work: impl FnOnce() -> F + Send,
@@ -32,13 +32,13 @@ pub(super) fn inside<T: Send, F: Future<Output = T>>(
 }
 
 /// Waits for the end of a program while what else is in this thread goes on.
-pub(super) async fn ended(process: Process) -> (bool, Vec<String>) {
+pub(crate) async fn ended(process: Process) -> (bool, Vec<String>) {
     let end = tokio::task::spawn_blocking(|| process.finish(PATIENCE));
     end.await.unwrap()
 }
 
 /// Asks until something holds, while what else is in this thread goes on.
-pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let end = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < end, "never: {what}");
@@ -47,7 +47,7 @@ pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl 
 }
 
 /// Waits until a program has printed what is wanted, while what else is in this thread goes on.
-pub(super) async fn printed(process: &mut Process, mut wanted: impl FnMut(&[String]) -> bool) {
+pub(crate) async fn printed(process: &mut Process, mut wanted: impl FnMut(&[String]) -> bool) {
     let end = Instant::now() + PATIENCE;
     loop {
         let lines = process.lines_so_far();
@@ -60,7 +60,7 @@ pub(super) async fn printed(process: &mut Process, mut wanted: impl FnMut(&[Stri
 }
 
 /// Writes a resource with our command, from some host.
-pub(super) async fn put(lab: &Lab, host: u8, uri: &str, text: &str) {
+pub(crate) async fn put(lab: &Lab, host: u8, uri: &str, text: &str) {
     let program = ours::program();
     let put = lab.start(host, &[&program, "put", uri, text, "-u"]);
     let (changed, lines) = ended(put).await;
