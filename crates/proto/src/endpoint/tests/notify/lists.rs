@@ -150,3 +150,52 @@ fn any_order_of_coming_and_going_leaves_the_lists_whole() {
     let told: std::collections::BTreeSet<_> = heard.iter().map(|(peer, _)| *peer).collect();
     assert_eq!(told, first, "one of each, as nobody has acknowledged yet");
 }
+
+#[test]
+fn whoever_registers_another_resource_under_the_same_token_observes_that_one_only() {
+    let mut o = observed();
+    let second = Resource::at("/second")
+        .get(|_, response| response.payload = b"second".to_vec())
+        .access(Access::Unsecured)
+        .observable();
+    let second = o.bench.endpoint.server_mut().add(second).unwrap();
+    let path: [(OptionNumber, &[u8]); 2] = [
+        (OptionNumber::OBSERVE, REGISTER),
+        (OptionNumber::URI_PATH, b"second"),
+    ];
+    o.register(client(1), b"t");
+    let asked = o.change(1);
+    let of_first = only(&asked).clone();
+    assert_eq!(of_first.kind, Type::Con);
+    // The same token, while the notification of the first is on its way.
+    let notes = o.ask_with(false, client(1), Type::Con, b"t", Code::GET, &path, b"");
+    assert_eq!(only(&notes).payload, "second");
+    let number = only(&notes).number.expect("it is an observer");
+    let of = |o: &Observed| {
+        let server = o.bench.endpoint.server();
+        [o.id, second].map(|id| server.observers_of(id))
+    };
+    assert_eq!(of(&o), [0, 1]);
+    o.bench.now = o.bench.now + Duration::from_secs(10);
+    assert_eq!(o.change(2), [], "of the first nothing is told any more");
+    o.reply(Type::Ack, &of_first);
+    o.bench.endpoint.changed(o.bench.now, second);
+    let told = o.sent();
+    let told = only(&told);
+    assert_eq!(
+        (told.payload.as_str(), told.token.as_slice()),
+        ("second", b"t".as_slice())
+    );
+    assert!(told.number.unwrap() > number, "and in order");
+    // A plain request under the token of an observation does not end it.
+    o.reply(Type::Ack, told);
+    let plain = o.ask(false, client(1), Type::Con, b"t", None);
+    assert_eq!(
+        (only(&plain).payload.as_str(), only(&plain).number),
+        ("2", None)
+    );
+    assert_eq!(of(&o), [0, 1]);
+    // Somebody else under this token is somebody else.
+    o.register(client(2), b"t");
+    assert_eq!(of(&o), [1, 1]);
+}
