@@ -20,7 +20,6 @@ use crate::identity::Sender;
 use crate::message::{Options, Request, Response};
 use crate::path::{Path, Route};
 use crate::security::Protection;
-use crate::shares::Holder;
 use crate::time::Instant;
 
 /// An answer of several blocks.
@@ -98,7 +97,7 @@ pub(crate) struct BodyWanted {
 fn rank(member: Option<MemberIndex>, sender: &Sender, path: &Path) -> Rank {
     match member.is_some() || sender.is_proven() {
         true => Rank::Known,
-        false => Rank::Stranger(Holder::of(path.peer.ip())),
+        false => Rank::Stranger(path.peer.ip().to_canonical()),
     }
 }
 

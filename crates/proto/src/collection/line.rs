@@ -1,9 +1,11 @@
 //! The line of answers of which blocks are missing: who is fetched next.
 //!
 //! Expected members, and whoever is proven, go before strangers. Strangers have half of what there is, in the line and of
-//! what is fetched at the same time, and one host of theirs is fetched once at a time.
+//! what is fetched at the same time, and one address of theirs is fetched once at a time; those come first of whose /64 prefix
+//! none is.
 
 use alloc::collections::VecDeque;
+use core::net::IpAddr;
 
 use super::CollectionId;
 use super::body::BodyWanted;
@@ -18,7 +20,16 @@ pub(crate) enum Rank {
     /// That of an expected member, or of somebody proven.
     Known,
     /// That of somebody at this address.
-    Stranger(Holder),
+    Stranger(IpAddr),
+}
+
+impl Rank {
+    fn holder(self) -> Option<Holder> {
+        match self {
+            Self::Known => None,
+            Self::Stranger(address) => Some(Holder::of(address)),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -64,8 +75,17 @@ impl Line {
                 if strangers.count() >= (at_once / 2).max(1) {
                     return None;
                 }
-                let is_free = |wanted: &BodyWanted| !under_way.contains(&wanted.rank);
-                let place = self.strangers.iter().position(is_free)?;
+                let same_host = |wanted: &BodyWanted| {
+                    let holder = wanted.rank.holder();
+                    under_way.iter().any(|rank| rank.holder() == holder)
+                };
+                let same_address = |wanted: &BodyWanted| under_way.contains(&wanted.rank);
+                let of_others = self.strangers.iter().position(|wanted| !same_host(wanted));
+                let place = of_others.or_else(|| {
+                    self.strangers
+                        .iter()
+                        .position(|wanted| !same_address(wanted))
+                })?;
                 self.strangers.remove(place)?
             }
         };
@@ -112,7 +132,7 @@ mod tests {
 
     fn stranger(n: u16) -> Rank {
         let [high, low] = n.to_be_bytes();
-        Rank::Stranger(Holder::of([10, 1, high, low].into()))
+        Rank::Stranger([10, 1, high, low].into())
     }
 
     fn wanted(n: u32, rank: Rank) -> BodyWanted {
@@ -172,6 +192,25 @@ mod tests {
         assert_eq!(next(&[], 0), None);
         assert_eq!(next(&[], 1), Some(1), "one place is for everybody");
         assert_eq!(next(&[], 9), None);
+    }
+
+    #[test]
+    fn of_one_prefix_strangers_are_fetched_behind_those_of_others() {
+        let stranger = |text: &str| Rank::Stranger(text.parse().unwrap());
+        let (a, b, c) = (
+            stranger("2001:db8::1"),
+            stranger("2001:db8::2"),
+            stranger("2001:db9::1"),
+        );
+        let mut line = Line::default();
+        for (n, rank) in [a, b, c].into_iter().enumerate() {
+            line.push(wanted(n as u32, rank));
+        }
+        let mut next = |under_way: &[Rank]| line.next(under_way, 9).map(|w| w.n);
+        assert_eq!(next(&[a]), Some(2), "of another prefix");
+        assert_eq!(next(&[a, c]), Some(1), "then another address");
+        assert_eq!(next(&[a, b, c]), None);
+        assert_eq!(next(&[b]), Some(0));
     }
 
     #[test]

@@ -196,7 +196,7 @@ fn the_bodies_of_three_responders_behind_one_address_are_each_whole() {
         net.pass(MILLI);
         most = most.max(net.fetched_now());
     }
-    assert_eq!(most, 1, "one host has one place");
+    assert_eq!(most, 1, "one address has one place");
     let mut answers = net.answers();
     answers.sort_by_key(|(_, length)| *length);
     let expected = [1, 2, 3].map(|n| (net.seen_as(n), 100 * n));
