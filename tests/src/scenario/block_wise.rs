@@ -1,6 +1,7 @@
 //! Scenario 18: message exchange example 3 (groupcomm-bis Appendix D): the log of a group, in blocks.
 
 mod example;
+mod lossy;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -53,23 +54,8 @@ fn cast_with(ground: Ground, limits: [usize; 3], config: EndpointConfig) -> Cast
     let (mut servers, mut logs) = (Vec::new(), Vec::new());
     for (n, ((number, port), limit)) in (0..).zip(SERVERS.into_iter().zip(limits)) {
         let host = stage.member_with(number, &[port], config.clone());
-        let group = stage.join(host, ground.group(1, GROUP_PORT));
-        let memberships = stage.server(host).memberships_mut();
-        let gp1 = memberships.create_application("gp1", Naming::path(), Attributes::new());
-        memberships.relate(gp1.unwrap(), group).unwrap();
         let entries = Arc::new(Mutex::new(log(n)));
-        let said = Arc::clone(&entries);
-        let policy = GroupPolicy::respond()
-            .leisure(Leisure::Fixed(Duration::ZERO))
-            .amplification(Amplification::Unlimited)
-            .limit(limit);
-        let resource = Resource::at("/log")
-            .in_group("gp1")
-            .get(move |_: &Incoming<'_>, r: &mut Response| {
-                r.payload.extend_from_slice(&said.lock().unwrap());
-            })
-            .group_policy(policy);
-        stage.offer(host, resource);
+        serve(&mut stage, host, &entries, limit);
         servers.push(host);
         logs.push(entries);
     }
@@ -80,6 +66,26 @@ fn cast_with(ground: Ground, limits: [usize; 3], config: EndpointConfig) -> Cast
         servers,
         logs,
     }
+}
+
+/// A log of a member of the application group.
+fn serve(stage: &mut Stage, host: HostId, entries: &Arc<Mutex<Vec<u8>>>, limit: usize) {
+    let group = stage.join(host, stage.ground.group(1, GROUP_PORT));
+    let memberships = stage.server(host).memberships_mut();
+    let gp1 = memberships.create_application("gp1", Naming::path(), Attributes::new());
+    memberships.relate(gp1.unwrap(), group).unwrap();
+    let said = Arc::clone(entries);
+    let policy = GroupPolicy::respond()
+        .leisure(Leisure::Fixed(Duration::ZERO))
+        .amplification(Amplification::Unlimited)
+        .limit(limit);
+    let resource = Resource::at("/log")
+        .in_group("gp1")
+        .get(move |_: &Incoming<'_>, r: &mut Response| {
+            r.payload.extend_from_slice(&said.lock().unwrap());
+        })
+        .group_policy(policy);
+    stage.offer(host, resource);
 }
 
 /// A request of the client: by multicast or to which server, type, token, block.

@@ -1,6 +1,7 @@
 //! Scenario 17: message exchange example 2 (groupcomm-bis Appendix D): the temperatures of a group, observed.
 
 mod example;
+mod lossy;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,17 +31,7 @@ fn cast(ground: Ground) -> Cast {
     let temperature = Arc::new(Mutex::new(String::from("21.0 C")));
     let servers = MEMBERS.map(|n| {
         let host = stage.member_with(n, &[5683, PORT], EndpointConfig::default());
-        stage.join(host, ground.group(1, PORT));
-        let said = Arc::clone(&temperature);
-        let answer = move |_: &antiphon_proto::Incoming<'_>, r: &mut antiphon_proto::Response| {
-            r.payload.extend_from_slice(said.lock().unwrap().as_bytes());
-        };
-        let resource = Resource::at("/temperature")
-            .get(answer.clone())
-            .fetch(answer)
-            .observable()
-            .group_policy(GroupPolicy::respond());
-        (host, stage.offer(host, resource))
+        (host, serve(&mut stage, host, &temperature))
     });
     stage.settle();
     Cast {
@@ -49,6 +40,21 @@ fn cast(ground: Ground) -> Cast {
         servers: servers.into(),
         temperature,
     }
+}
+
+/// The temperature of a member of the group.
+fn serve(stage: &mut Stage, host: HostId, temperature: &Arc<Mutex<String>>) -> ResourceId {
+    stage.join(host, stage.ground.group(1, PORT));
+    let said = Arc::clone(temperature);
+    let answer = move |_: &antiphon_proto::Incoming<'_>, r: &mut antiphon_proto::Response| {
+        r.payload.extend_from_slice(said.lock().unwrap().as_bytes());
+    };
+    let resource = Resource::at("/temperature")
+        .get(answer.clone())
+        .fetch(answer)
+        .observable()
+        .group_policy(GroupPolicy::respond());
+    stage.offer(host, resource)
 }
 
 impl Cast {
