@@ -190,6 +190,14 @@ impl DeviceFailure {
             Self::Refused(_) => Code::NOT_ACCEPTABLE,
         }
     }
+
+    /// Is it refused for what the image is, and not for who has announced or signed it, or for a failure of the device's own?
+    pub(super) fn is_of_the_image(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge | Self::Refused(Refusal::Kind | Refusal::Version)
+        )
+    }
 }
 
 impl From<StorageError> for DeviceFailure {

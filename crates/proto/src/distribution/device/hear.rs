@@ -101,12 +101,14 @@ impl Device {
         it.content_size() <= self.config.max_content && it.blocks() <= self.config.max_blocks
     }
 
-    /// Says that it is not taken. One that is under way stays, unless it is this one, kept over a restart and accepted no more.
+    /// Says that it is not taken. One that is under way stays, unless it is this one, kept over a restart, and the device does
+    /// not want it any more, whoever announces it. The name of an image says nothing of who announced it and who has signed
+    /// it: somebody else's copy of the announcement must not cost what was received.
     pub(super) fn refuse(&mut self, now: Instant, it: Announcement, why: DeviceFailure) {
         let id = it.id();
         match &self.current {
             Some(current) if !current.state().is_final() => {
-                if current.id == id && current.from.is_none() {
+                if current.id == id && current.from.is_none() && why.is_of_the_image() {
                     return self.fail(now, why);
                 }
             }

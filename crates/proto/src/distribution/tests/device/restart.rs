@@ -36,17 +36,17 @@ fn a_device_that_restarts_goes_on_where_it_noted() {
 }
 
 #[test]
-fn what_is_no_more_permitted_after_a_restart_does_not_go_on() {
+fn what_is_no_more_wanted_after_a_restart_does_not_go_on() {
     let content = Content::new(64 * 100, None);
     let mut rig = Rig::new();
     rig.announce(&content);
     rig.send(&content, 0..64);
     rig.restart();
-    rig.application.refuses = Some(Refusal::Permission);
+    rig.application.refuses = Some(Refusal::Version);
     rig.announce(&content);
     let refused = (DeviceState::Failed, Some(Code::NOT_ACCEPTABLE));
     assert_eq!(rig.state(), refused);
-    let why = DeviceFailure::Refused(Refusal::Permission);
+    let why = DeviceFailure::Refused(Refusal::Version);
     let id = content.id();
     assert_eq!(rig.events.last(), Some(&DeviceEvent::Failed { id, why }));
     rig.send(&content, 64..100);
@@ -71,6 +71,31 @@ fn what_is_no_more_permitted_after_a_restart_does_not_go_on() {
 }
 
 #[test]
+fn another_s_announcement_of_an_image_that_was_kept_does_not_cost_it() {
+    let content = Content::new(64 * 100, None);
+    for refusal in [Refusal::Permission, Refusal::Signature, Refusal::Other] {
+        let mut rig = Rig::new();
+        rig.announce(&content);
+        rig.send(&content, 0..64);
+        rig.restart();
+        rig.sender = member(b"another");
+        rig.application.refuses = Some(refusal);
+        rig.announce(&content);
+        let why = DeviceFailure::Refused(refusal);
+        let id = content.id();
+        assert_eq!(rig.events.last(), Some(&DeviceEvent::Failed { id, why }));
+        assert_eq!(rig.state(), (DeviceState::Receiving, None));
+        assert_eq!(rig.device.status().have, 64);
+        rig.sender = member(b"distributor");
+        rig.application.refuses = None;
+        rig.pass(Duration::from_secs(1));
+        rig.announce(&content);
+        rig.send(&content, 64..100);
+        assert!(rig.is_activated(&content), "{refusal:?}");
+    }
+}
+
+#[test]
 fn a_complete_image_that_is_refused_after_a_restart_is_not_activated() {
     let content = Content::new(500, None);
     for refused in [true, false] {
@@ -83,7 +108,7 @@ fn a_complete_image_that_is_refused_after_a_restart_is_not_activated() {
         rig.work_once(); // read
         let (work, task) = rig.device.poll_work().unwrap(); // verifies
         if refused {
-            rig.application.refuses = Some(Refusal::Permission);
+            rig.application.refuses = Some(Refusal::Version);
         }
         rig.group(&announce(&content));
         let result = task.perform(&mut rig.memory, &mut rig.application);
