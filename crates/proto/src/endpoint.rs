@@ -614,6 +614,7 @@ impl Endpoint {
                 Some(Sent::Response(Separate::Notification(turn))) => {
                     self.notification_acknowledged(now, &turn);
                 }
+                None if self.notification_acknowledged_late(now, peer, mid) => {}
                 None => self.counters.unmatched_empty += 1,
             },
             Type::Rst => match self.confirmables.settle(peer, mid) {

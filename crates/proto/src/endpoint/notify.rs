@@ -443,6 +443,18 @@ impl Endpoint {
         observers.acknowledged(now, turn, ack_timeout);
     }
 
+    /// An acknowledgement of a Confirmable notification that has given way to others: whoever has sent it is slow, and there.
+    pub(super) fn notification_acknowledged_late(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        mid: MessageId,
+    ) -> bool {
+        let observers = self.server.observers_mut();
+        let observer = observers.notified_as(peer, mid);
+        observer.is_some_and(|observer| observers.acknowledged_late(now, observer))
+    }
+
     /// A Confirmable notification was rejected, or nobody has acknowledged it: the observation ends, and with an endpoint
     /// that is not there all that it observes as the same sender (RFC 7641 section 4.5).
     pub(super) fn notification_failed(&mut self, now: Instant, turn: &Turn, failure: Failure) {

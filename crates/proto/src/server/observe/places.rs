@@ -118,4 +118,17 @@ impl Observers {
         self.release(now, turn);
         true
     }
+
+    /// What has given way was acknowledged all the same. False: this observer's last notification has not given way.
+    pub(crate) fn acknowledged_late(&mut self, now: Instant, id: ObserverId) -> bool {
+        let late = |observer: &&mut Observer| observer.withdrawn > 0 && !observer.outstanding;
+        let Some(observer) = self.table.get_mut(id).filter(late) else {
+            return false;
+        };
+        observer.withdrawn = 0;
+        observer.unconfirmed = 0;
+        observer.acknowledged = now;
+        self.counters.acknowledged += 1;
+        true
+    }
 }

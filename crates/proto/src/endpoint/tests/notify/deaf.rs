@@ -138,6 +138,52 @@ fn ten_that_are_there_are_told_beside_two_thousand_that_have_lost_power() {
     assert_eq!(o.bench.endpoint.load().confirmables, 0);
 }
 
+#[test]
+fn those_that_acknowledge_late_stay_though_others_wait_for_their_places() {
+    const ALL: u16 = 40;
+    let mut config = EndpointConfig::default();
+    config.server.observe.unacknowledged = 8;
+    config.server.observe.confirm_every = 1;
+    let mut o = observed_with(config);
+    for n in 0..ALL {
+        o.ask(true, client(n), Type::Non, b"t", Some(REGISTER));
+    }
+    o.run_acknowledged(LEISURE);
+    o.change(0);
+    o.run_acknowledged(Duration::from_secs(20)); // all of them were there
+
+    let round_trip = Duration::from_secs(3);
+    for value in 1..=6 {
+        let end = o.bench.now + Duration::from_secs(100);
+        let mut notes = o.change(value);
+        let mut late: Vec<(Instant, Note)> = Vec::new();
+        let mut last: BTreeMap<SocketAddr, String> = BTreeMap::new();
+        loop {
+            for note in notes.drain(..) {
+                last.insert(note.to, note.payload.clone());
+                late.push((o.bench.now + round_trip, note));
+            }
+            late.sort_by_key(|(due, _)| *due);
+            let reply = late.first().map(|(due, _)| *due);
+            let timeout = o.bench.endpoint.next_timeout();
+            let next = [reply, timeout].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= end) else {
+                break;
+            };
+            notes = o.pass(next.since(o.bench.now));
+            while late.first().is_some_and(|(due, _)| *due <= o.bench.now) {
+                let (_, note) = late.remove(0);
+                notes.extend(o.reply(Type::Ack, &note));
+            }
+        }
+        o.bench.now = end;
+        assert_eq!(o.observers(), usize::from(ALL));
+        assert_eq!(last.len(), usize::from(ALL));
+        assert!(last.values().all(|text| *text == alloc::format!("{value}")));
+    }
+    assert_eq!(o.counters().unanswered, 0);
+}
+
 /// A notification to a stranger, as it was sent.
 fn asked_stranger(o: &mut Observed, token: &[u8]) -> (Note, Vec<u8>) {
     o.ask(false, client(1), Type::Non, token, Some(REGISTER));
