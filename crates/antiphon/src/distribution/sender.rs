@@ -619,7 +619,8 @@ impl Distribution {
         self.shared.machine().report().collect()
     }
 
-    /// Ends it for good: devices are told to forget what they have. It is over when this was said.
+    /// Ends it for good: devices are told to forget what they have. It is over when this was said, at the rate: see
+    /// [`Distributor::cancel`].
     pub fn cancel(&self) {
         self.shared.machine().cancel(clock::now());
         self.shared.changed.notify_one();

@@ -268,6 +268,9 @@ impl Distributor {
         let Some(bytes) = bytes else {
             self.pace.pause(now, NOT_SENT);
             self.progress.not_sent += 1;
+            if item == Item::Cancel {
+                self.not_told(now);
+            }
             return;
         };
         let copies = copies.max(1);
@@ -394,7 +397,7 @@ impl Distributor {
         let deadline = self.config.deadline.map(|deadline| began + deadline);
         let [stage, deadline, look] = match &self.stage {
             Stage::Counting(count) => [Some(count.ends_at()), deadline, Some(self.next_look)],
-            Stage::Cancelling(cancelling) => [Some(cancelling.until()), None, None],
+            Stage::Cancelling(cancelling) => [cancelling.until(), None, None],
             _ => [None, deadline, Some(self.next_look)],
         };
         let times = [send, ask, stage, deadline, look];

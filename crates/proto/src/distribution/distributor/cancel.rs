@@ -1,7 +1,8 @@
 //! The end before the end: devices are told to forget what they have.
 //!
-//! The group is told three times, and nobody confirms that. Known members are told by unicast as well, a few at a time: first those
-//! that were heard of. What is not confirmed after [`CANCEL_FOR`] stays so: such a device finds out by itself that nothing comes any more.
+//! The group is told three times, at the rate, and nobody confirms that. Known members are told by unicast as well, a few at a time:
+//! first those that were heard of. What is not confirmed after [`CANCEL_FOR`], and when the group was told, stays so: such a device
+//! finds out by itself that nothing comes any more, or when it asks for a block.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -11,7 +12,7 @@ use crate::distribution::{Notice, notice_to_one};
 use crate::message::Request;
 use crate::time::Instant;
 
-/// The whole takes so long at most: MAX_TRANSMIT_WAIT of RFC 7252, for what is under way at first, and a few seconds.
+/// Members are waited for so long: MAX_TRANSMIT_WAIT of RFC 7252, for what is under way at first, and a few seconds.
 const CANCEL_FOR: Duration = Duration::from_secs(100);
 
 /// A cancellation that is under way.
@@ -31,9 +32,9 @@ impl Cancelling {
         (self.left > 0).then_some(self.next)
     }
 
-    /// When it is over, whoever has confirmed it by then.
-    pub(super) fn until(&self) -> Instant {
-        self.until
+    /// When it is over, whoever has confirmed it by then; `None` while the group is still to be told.
+    pub(super) fn until(&self) -> Option<Instant> {
+        (self.left == 0).then_some(self.until)
     }
 
     /// Who is told alone next.
@@ -50,10 +51,11 @@ impl Cancelling {
 impl Distributor {
     /// Ends it: the devices are told to forget what they have of the image. Whoever has all of it keeps it.
     ///
-    /// The group is told three times. Members that are known, and have not activated the image, are told by Confirmable requests as
+    /// The group is told three times, at the rate: after what was sent last is paid off. Members that are known, and have not activated the image, are told by Confirmable requests as
     /// well: [`poll_ask`](Self::poll_ask) hands them out, as many at a time as questions, and
-    /// [`cancelled`](super::DistributionProgress::cancelled) counts who has confirmed it. It is over when everyone was told, and after 100 s in any
-    /// case. It remains best effort for devices that are not known, or cannot be reached in that time.
+    /// [`cancelled`](super::DistributionProgress::cancelled) counts who has confirmed it. It is over when everyone was told; members
+    /// are waited for until 100 s have passed and the group was told. Who asks for a block from now on is told that there is none
+    /// (4.04). It remains best effort for devices that are not known, or cannot be reached in that time.
     pub fn cancel(&mut self, now: Instant) {
         if matches!(self.stage, Stage::Over(_) | Stage::Cancelling(_)) {
             return;
@@ -87,6 +89,15 @@ impl Distributor {
         self.end_if_cancelled(now);
     }
 
+    /// The group could not be told. That is tried again as often as one likes while members are waited for, then not for ever.
+    pub(super) fn not_told(&mut self, now: Instant) {
+        if let Stage::Cancelling(cancelling) = &self.stage
+            && now >= cancelling.until
+        {
+            self.told_cancel(now);
+        }
+    }
+
     /// A member has answered, or could not be reached.
     pub(super) fn told_member(&mut self, now: Instant, confirmed: bool) {
         self.progress.cancelled += u64::from(confirmed);
@@ -97,8 +108,8 @@ impl Distributor {
         let Stage::Cancelling(cancelling) = &self.stage else {
             return;
         };
-        let told = cancelling.left == 0 && !cancelling.has_member() && self.asks.is_empty();
-        if told || now >= cancelling.until {
+        let confirmed = !cancelling.has_member() && self.asks.is_empty();
+        if cancelling.left == 0 && (confirmed || now >= cancelling.until) {
             self.over(DistributionEnd::Cancelled);
         }
     }

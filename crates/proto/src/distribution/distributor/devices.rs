@@ -7,7 +7,7 @@ use core::time::Duration;
 use antiphon_wire::Code;
 
 use super::request::{self, Ask, AskId, Fills, Served};
-use super::{ANNOUNCE_AGAIN, Distributor, LOOK, SETTLE, Stage};
+use super::{ANNOUNCE_AGAIN, DistributionEnd, Distributor, LOOK, SETTLE, Stage};
 use crate::distribution::{Command, DeviceStatus, block_request, status_request};
 use crate::exchange::Failure;
 use crate::message::{Request, Response};
@@ -155,11 +155,20 @@ impl Distributor {
     /// Which of its requests asks for a block that there is, and for which one.
     fn asked_for(&self, request: &Request) -> Result<u32, Code> {
         match Command::of_request(&self.config.path, request) {
+            // it missed the cancellation: it is not helped to complete the image
+            Command::Repair { .. } if self.is_cancelled() => Err(Code::NOT_FOUND),
             Command::Repair { id, block } if id == self.id && block < self.total => Ok(block),
             Command::Other(code) => Err(code),
             Command::Repair { .. } | Command::Status => Err(Code::NOT_FOUND),
             Command::Notice(_) | Command::Block { .. } => Err(Code::METHOD_NOT_ALLOWED),
         }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Cancelling(_) | Stage::Over(DistributionEnd::Cancelled)
+        )
     }
 
     pub(super) fn block(&self, number: u32) -> Fills {

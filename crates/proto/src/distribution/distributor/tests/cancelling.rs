@@ -61,7 +61,7 @@ fn a_device_that_has_forgotten_already_confirms_it_and_one_that_refuses_does_not
 }
 
 #[test]
-fn a_few_are_told_at_once_and_it_is_over_after_100_seconds() {
+fn a_few_are_told_at_once_and_are_waited_for_for_100_seconds() {
     let mut play = Play::new(DistributorConfig {
         asks_at_once: 2,
         ..config(300, &[1, 2, 3])
@@ -98,4 +98,51 @@ fn a_few_are_told_at_once_and_it_is_over_after_100_seconds() {
     assert_eq!(play.distributor.phase(), end);
     assert_eq!(play.distributor.next_timeout(), None);
     assert_eq!(play.distributor.poll_ask(begun + seconds(100)), None);
+}
+
+#[test]
+fn the_group_is_told_three_times_at_a_low_rate_too() {
+    // one member that is never heard of: it is waited for for 100 s, the group is told long after that
+    for members in [&[1][..], &[]] {
+        let mut play = Play::new(DistributorConfig {
+            rate: 1,
+            ..config(300, members)
+        });
+        play.run(seconds(3_600));
+        play.distributor.cancel(play.now);
+        play.run_until(DistributorEvent::Ended(DistributionEnd::Cancelled));
+        let cancelled = play.at_of(&Said::Cancelled);
+        assert_eq!(cancelled.len(), 3, "{members:?}");
+        let gaps = cancelled.windows(2).map(|two| two[1] - two[0]);
+        assert!(gaps.min() > Some(seconds(60)), "at the rate: {cancelled:?}");
+    }
+}
+
+#[test]
+fn a_group_that_cannot_be_told_is_not_told_for_ever() {
+    let mut play = Play::new(config(300, &[]));
+    play.run(seconds(8));
+    play.sends = false;
+    let begun = play.now;
+    play.distributor.cancel(begun);
+    play.run_until(DistributorEvent::Ended(DistributionEnd::Cancelled));
+    let took = play.now.since(begun);
+    assert!(took >= seconds(100) && took < seconds(110), "{took:?}");
+    assert!(play.distributor.progress().not_sent > 50);
+}
+
+#[test]
+fn who_asks_for_a_block_of_what_is_cancelled_is_told_that_there_is_none() {
+    let mut play = Play::new(config(3, &[1])).says(1, receiving(3, &[1]));
+    let begun = DistributorEvent::RepairBegun {
+        window: play.distributor.config().window,
+    };
+    play.run_until(begun);
+    assert!(matches!(play.repair(1, 1), Served::Block(_)));
+    play.distributor.cancel(play.now);
+    let refused = |served| matches!(served, Served::Response(it) if it.code == Code::NOT_FOUND);
+    assert!(refused(play.repair(1, 1)), "while the devices are told");
+    play.run_until(DistributorEvent::Ended(DistributionEnd::Cancelled));
+    assert!(refused(play.repair(1, 1)), "and afterwards");
+    assert_eq!(play.distributor.progress().repairs, 1);
 }
