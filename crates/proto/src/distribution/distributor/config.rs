@@ -26,7 +26,9 @@ pub struct DistributorConfig {
     pub rate: u32,
     /// Bytes of a datagram before the CoAP message, in each: default 48 for IPv6 and UDP; 28 for IPv4.
     pub overhead: u16,
-    /// Bytes that protection adds to a datagram: for the estimate alone, what is sent is counted as it is. Default 0.
+    /// Bytes that protection adds to a datagram, 0 (default) if nothing is protected: for the estimate, what is sent is counted as it
+    /// is; and during a pass protected questions are asked only if blocks leave 3 s or more apart, because a repetition would
+    /// be outside of the Replay Window else.
     pub protection: u16,
     /// How many passes of multicast there are at most, the first counted; 1 to 1,000. Default 4. With 1, everything that is lost is asked
     /// for by unicast.

@@ -13,6 +13,11 @@ use super::plan::{Plan, Sample};
 use super::{ASK_BYTES, Distributor, DistributorEvent, Stage, WATCH_SHARE};
 use crate::time::Instant;
 
+/// A question is repeated for so long: MAX_TRANSMIT_SPAN of RFC 7252.
+const REPEATED_FOR: Duration = Duration::from_secs(45);
+/// So many messages may be sent meanwhile: half of a Replay Window of RFC 8613, the other half is for other questions.
+const WITHIN_WINDOW: u32 = 16;
+
 /// One of so many members has to have answered, or failed to, before a pass is planned without the others.
 const ENOUGH: usize = 2;
 /// So many times as long as answers are waited for in any case, at most.
@@ -152,8 +157,13 @@ impl Distributor {
         }
     }
 
-    /// During a pass members are asked now and then how far they are, so that somebody who watches sees it.
+    /// During a pass members are asked now and then how far they are, so that somebody who watches sees it. A question that
+    /// is protected grows old with every block: repeated, it would be a replay to a device that missed it at first, and
+    /// nothing else could be asked there until its time is over. So a fast pass asks nobody.
     fn watch(&mut self, now: Instant) {
+        if self.config.protection > 0 && !self.is_slow() {
+            return;
+        }
         let gap = self.watch_gap();
         let mut at = now;
         for (index, member) in self.members.iter().enumerate() {
@@ -162,6 +172,12 @@ impl Distributor {
                 self.due.insert((at, index));
             }
         }
+    }
+
+    /// Do the blocks that are sent while a question is repeated leave it in the Replay Window?
+    fn is_slow(&self) -> bool {
+        let block = u64::from(self.config.announcement.block_size());
+        self.pace.time_of(block * u64::from(self.copies)) * WITHIN_WINDOW >= REPEATED_FOR
     }
 
     /// The time between two questions during a pass.

@@ -407,6 +407,29 @@ fn for_a_device_that_has_not_heard_of_the_image_it_is_announced_again() {
 }
 
 #[test]
+fn a_pass_that_outruns_the_replay_windows_of_the_devices_asks_nobody() {
+    // 16 blocks of 16 bytes in 45 s are 5.7 bytes a second
+    for (rate, protection, asks) in [(5, 100, true), (6, 100, false), (6, 0, true)] {
+        let mut play = Play::new(DistributorConfig {
+            rate,
+            protection,
+            announcements: 1,
+            ..config(20_000, &[1])
+        });
+        let all = Vec::from_iter(0..20_000);
+        play.tells(1, receiving(20_000, &all));
+        play.run_until(DistributorEvent::PassBegun {
+            pass: 1,
+            blocks: 20_000,
+        });
+        play.asked.clear();
+        play.run(seconds(10_000));
+        assert!(play.said.iter().any(|(_, said)| *said == Said::Block(50)));
+        assert_eq!(!play.asked.is_empty(), asks, "{rate} {protection}");
+    }
+}
+
+#[test]
 fn during_a_pass_announcements_take_a_hundredth_of_the_rate_whoever_has_not_heard_of_it() {
     let mut play = Play::new(DistributorConfig {
         announcement: announcement(4_000).with_manifest(&[7; 400]).unwrap(),
