@@ -149,8 +149,13 @@ impl Board {
                     &mut random,
                 )
                 .ok()?;
-                self.contexts
-                    .challenge(now, &received, || random, [0; 4], (Type::Non, id, token))?
+                self.contexts.challenge(
+                    now,
+                    &received,
+                    || random,
+                    [0; 4],
+                    (Type::Non, id, token),
+                )?
             }
         };
         let response = Message::parse(&plain).ok()?;
