@@ -13,34 +13,29 @@ const AT_LEAST: Duration = Duration::from_millis(100);
 /// So often somebody is asked before it counts as gone: once, and MAX_RETRANSMIT times again.
 const ATTEMPTS: u8 = 5;
 
-/// The notifications on their way, of those who are no strangers.
+/// The notifications on their way, of those who are no strangers: when each observer, by place, may have to give way. They
+/// are as few as there are places, and looked through only when somebody waits.
 #[derive(Default)]
-pub(super) struct Places {
-    /// When each of these observers, by place, may have to give way.
-    since: BTreeMap<u32, Instant>,
-    first: BTreeSet<(Instant, u32)>,
-}
+pub(super) struct Places(Vec<(Instant, u32)>);
 
 impl Places {
     /// The memory for so many, at most.
     pub(super) const fn memory_total(places: usize) -> usize {
-        6 * places * size_of::<(Instant, u32)>()
+        2 * places * size_of::<(Instant, u32)>()
     }
 
     fn take(&mut self, index: u32, until: Instant) {
         self.leave(index);
-        self.since.insert(index, until);
-        self.first.insert((until, index));
+        self.0.push((until, index));
     }
 
     pub(super) fn leave(&mut self, index: u32) {
-        if let Some(until) = self.since.remove(&index) {
-            self.first.remove(&(until, index));
-        }
+        self.0.retain(|(_, other)| *other != index);
     }
 
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.first.first().map(|(until, _)| *until)
+    /// Who is the first to give way, and when.
+    pub(super) fn first(&self) -> Option<(Instant, u32)> {
+        self.0.iter().min().copied()
     }
 }
 
@@ -84,14 +79,15 @@ impl Observers {
     /// When somebody has to give way, as far as anybody waits.
     pub(super) fn gives_way_at(&self) -> Option<Instant> {
         let waits = !(self.crowded.is_empty() && self.crowded_again.is_empty());
-        self.places.next().filter(|_| waits)
+        let first = waits.then(|| self.places.first()).flatten();
+        first.map(|(until, _)| until)
     }
 
     /// The next Confirmable notification that was not acknowledged in time while others wait. It is not sent again:
     /// [`withdrawn`](Self::withdrawn) is to be called for its turn.
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<(SocketAddr, MessageId)> {
         while self.somebody_waits() {
-            let (_, index) = *self.places.first.first().filter(|(due, _)| *due <= now)?;
+            let (_, index) = self.places.first().filter(|(due, _)| *due <= now)?;
             self.places.leave(index);
             let observer = self.table.key(index).and_then(|id| self.table.get(id));
             if let Some(observer) = observer.filter(|observer| observer.outstanding)

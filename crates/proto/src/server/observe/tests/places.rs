@@ -60,7 +60,7 @@ fn a_notification_gives_way_after_four_round_trips_or_ack_timeout_if_others_wait
     // And whoever has acknowledged gives nothing more away.
     let (mut all, _, turn) = one_place(&[1, 2], 1);
     all.acknowledged(Instant::ZERO, &turn, ACK_TIMEOUT);
-    assert_eq!((all.overdue(seconds(9)), all.places.next()), (None, None));
+    assert_eq!((all.overdue(seconds(9)), all.places.first()), (None, None));
 }
 
 #[test]
