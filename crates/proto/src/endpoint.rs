@@ -168,6 +168,9 @@ struct Origin {
     record: Option<RecordRef>,
     /// The empty acknowledgement has been sent: the response goes separately.
     acknowledged: bool,
+    /// What its outer blocks want of the answer is noted under this number.
+    #[cfg(feature = "oscore")]
+    outer: Option<outer::AskedId>,
 }
 
 impl Incoming {
@@ -550,6 +553,8 @@ impl Endpoint {
             token: message.token(),
             record,
             acknowledged: false,
+            #[cfg(feature = "oscore")]
+            outer: None,
         };
         #[cfg(feature = "oscore")]
         if message.option(OptionNumber::OSCORE).is_some() && self.guard.is_used() {

@@ -115,6 +115,16 @@ impl<C> Owner<C> {
             _ => false,
         }
     }
+
+    /// Is the exchange there because of what nobody has proven? Then how it ends holds no peer back, and releases none:
+    /// PROBING_RATE goes by the request that it belongs to.
+    fn is_for_unproven(&self) -> bool {
+        match self {
+            #[cfg(feature = "oscore")]
+            Self::Outer(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// An exchange that is over.
@@ -354,7 +364,9 @@ impl<C: Clone> Exchanges<C> {
             exchange.mid = Some(mid);
             exchange.sent = Some(now);
             self.by_mid.insert((peer_key(destination), mid.0), id);
-            if let Some(peer) = self.peers.get_mut(&peer_key(destination)) {
+            if let Some(peer) = self.peers.get_mut(&peer_key(destination))
+                && !exchange.owner.is_for_unproven()
+            {
                 peer.unanswered_bytes = u32::try_from(out.len()).unwrap_or(u32::MAX);
             }
             match kind {
@@ -551,7 +563,9 @@ impl<C: Clone> Exchanges<C> {
             match exchange.sent {
                 Some(sent) => {
                     peer.outstanding = peer.outstanding.saturating_sub(1);
-                    if responded {
+                    if exchange.owner.is_for_unproven() {
+                        // Says nothing about the peer.
+                    } else if responded {
                         peer.held_until = Instant::ZERO;
                     } else {
                         let pause = per_rate(peer.unanswered_bytes, self.parameters.probing_rate());

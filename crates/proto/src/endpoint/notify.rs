@@ -558,6 +558,8 @@ impl Asker {
             token: message.token(),
             record: None,
             acknowledged: true,
+            #[cfg(feature = "oscore")]
+            outer: None,
         };
         Self {
             observing: Observing::Notification(turn),

@@ -72,15 +72,20 @@ pub(super) struct OuterBlocks {
     /// Requests whose answers are wanted in blocks, or acknowledge one; in the order in which they came. Those that are not
     /// opened yet take no place from those that are.
     asked: Vec<Asked>,
+    last_asked: u64,
     /// Nothing is put together.
     off: bool,
 }
 
+/// Names one [`Asked`]. Address, token and Message ID do not: others can send these too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AskedId(u64);
+
 /// What a request with outer Block options wants of its answer.
 struct Asked {
+    id: AskedId,
     peer: SocketAddr,
     token: Token,
-    mid: MessageId,
     key: OperationKey,
     payload: Option<[u64; 2]>,
     /// The last block of the request.
@@ -94,7 +99,7 @@ struct Asked {
 
 impl Asked {
     fn is_of(&self, origin: &Origin) -> bool {
-        (self.peer, self.token, self.mid) == (origin.path.peer, origin.token, origin.mid)
+        Some(self.id) == origin.outer
     }
 }
 
@@ -105,6 +110,7 @@ impl OuterBlocks {
             incomplete: IncompleteBodies::for_nobody(limits.clone()),
             kept: KeptBodies::new(limits, [(); 2].map(|()| rng.keyed_hash())),
             asked: Vec::new(),
+            last_asked: 0,
             off: largest == 0,
         }
     }
@@ -132,13 +138,12 @@ impl OuterBlocks {
     fn note(
         &mut self,
         now: Instant,
-        origin: &Origin,
+        origin: &mut Origin,
         message: &Message<'_>,
         (block1, block2): (Option<BlockValue>, Option<BlockValue>),
     ) {
         let peer = origin.path.peer;
-        self.asked
-            .retain(|asked| asked.expires > now && (asked.opened || !asked.is_of(origin)));
+        self.asked.retain(|asked| asked.expires > now);
         for (places, holder) in [
             (PLACES_PER_ADDRESS, Some(Holder::of(peer.ip()))),
             (PLACES, None),
@@ -147,10 +152,13 @@ impl OuterBlocks {
                 self.asked.remove(oldest);
             }
         }
+        self.last_asked += 1;
+        let id = AskedId(self.last_asked);
+        origin.outer = Some(id);
         self.asked.push(Asked {
+            id,
             peer,
             token: origin.token,
-            mid: origin.mid,
             key: OperationKey::of(peer, &NOBODY, message),
             payload: self.kept.fingerprint(message.payload()),
             block1,
@@ -209,7 +217,7 @@ impl Endpoint {
     pub(super) fn receive_protected(
         &mut self,
         now: Instant,
-        origin: Origin,
+        mut origin: Origin,
         message: &Message<'_>,
     ) {
         let block = |number| message.option(number).and_then(BlockValue::decode);
@@ -231,7 +239,7 @@ impl Endpoint {
             }
             (Some(block), _) => self.take_block(now, origin, message, block, block2),
             (None, _) => {
-                self.outer.note(now, &origin, message, (None, block2));
+                self.outer.note(now, &mut origin, message, (None, block2));
                 self.open_request(now, origin, message);
             }
         }
@@ -241,7 +249,7 @@ impl Endpoint {
     fn take_block(
         &mut self,
         now: Instant,
-        origin: Origin,
+        mut origin: Origin,
         message: &Message<'_>,
         block: BlockValue,
         block2: Option<BlockValue>,
@@ -258,7 +266,8 @@ impl Endpoint {
                 let Ok(whole) = Message::parse(&whole) else {
                     return;
                 };
-                self.outer.note(now, &origin, &whole, (Some(block), block2));
+                let blocks = (Some(block), block2);
+                self.outer.note(now, &mut origin, &whole, blocks);
                 return self.open_request(now, origin, &whole);
             }
             Taken::Continue(acknowledged) => {

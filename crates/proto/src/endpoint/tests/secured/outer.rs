@@ -372,6 +372,34 @@ fn requests_whose_signatures_are_being_verified_take_places_from_each_other_only
 }
 
 #[test]
+fn what_copies_the_head_of_a_request_changes_nothing_of_its_answer() {
+    let mut p = proxy(trusting(), Code::GET, b"");
+    p.world.forget_sent();
+    p.world.nodes[CLIENT]
+        .endpoint
+        .set_transmission(p.world.now, {
+            let mut config = crate::config::Transmission::default();
+            config.set_nstart(16).unwrap();
+            config
+        });
+    p.world
+        .ask(request_to(LAMP, "slow", to_member(&p.world, LAMP)));
+    p.request = p.world.from(CLIENT)[0].bytes.clone();
+    let value = block(0, false, 0).encode();
+    let wants = [(OptionNumber::BLOCK2, value.as_bytes())];
+    let all = 0..p.length();
+    p.asks(&wants, all.clone());
+    assert_eq!(p.held(), (0, 0, 1), "to come");
+    // The same address, token and Message ID, and it does not verify.
+    let end = p.request.len() - 1;
+    p.request[end] ^= 1;
+    p.mid -= 1;
+    p.asks(&wants, all);
+    assert_eq!(p.world.nodes[LAMP].counters().requests, 1);
+    assert_eq!(p.held(), (0, 0, 1), "still to come");
+}
+
+#[test]
 fn an_address_has_four_answers_to_come_and_the_last_request_under_a_token_counts() {
     let mut p = proxy(trusting(), Code::GET, b"");
     // Five requests of which the answers are not there yet, each under a token of its own.

@@ -134,6 +134,24 @@ fn a_forged_first_block_takes_nothing_from_the_genuine_one() {
 }
 
 #[test]
+fn what_somebody_else_has_begun_holds_no_peer_back() {
+    let (mut world, mut cutter) = asked(trusting(), 2);
+    let request = world.sent.remove(0).bytes;
+    let forged = forged_first(&mut cutter, &request, 1);
+    cutter.brings(&mut world, &forged);
+    assert_eq!(fetching(&world), 1);
+    // The genuine response is whole.
+    cutter.szx = 6;
+    let whole = cutter.block(0, &request);
+    cutter.brings(&mut world, &whole);
+    is_delivered(&world);
+    is_clear(&world);
+    world.forget_sent();
+    world.ask(request_to(LAMP, "t", to_member(&world, LAMP)));
+    assert_eq!(world.from(CLIENT).len(), 1, "at once");
+}
+
+#[test]
 fn copies_of_a_first_block_begin_nothing_more() {
     let (mut world, mut cutter) = asked(trusting(), 2);
     let request = world.sent.remove(0).bytes;
