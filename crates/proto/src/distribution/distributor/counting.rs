@@ -3,7 +3,10 @@
 //! Members are asked a few at a time, so that a count of many takes long: it goes on until everyone has answered, or for
 //! [`count_for`](super::DistributorConfig::count_for) and until [half](ENOUGH) have, but not for [longer](LONGEST) than a
 //! multiple of that. What those lack who answered stands for those who were not heard yet. The next count begins where
-//! the last one ended.
+//! the last one ended, and asks those last that did not answer when they were asked before.
+//!
+//! Devices without power often stand together in the list. If nobody at all has answered, it is counted once more, in an order that
+//! begins everywhere in the list at once.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -38,6 +41,8 @@ pub(super) struct Count {
     open: usize,
     /// How many have answered.
     answered: usize,
+    /// It is the second one before this pass.
+    again: bool,
 }
 
 impl Count {
@@ -73,7 +78,12 @@ impl Count {
 impl Distributor {
     /// Everyone is asked what it lacks.
     pub(super) fn count(&mut self, now: Instant) {
+        self.begin_count(now, false);
+    }
+
+    fn begin_count(&mut self, now: Instant, again: bool) {
         self.due.clear();
+        let mut failed = VecDeque::new();
         let mut count = Count {
             until: now + self.config.count_for,
             latest: now + self.config.count_for.saturating_mul(LONGEST),
@@ -81,6 +91,7 @@ impl Distributor {
             of: 0,
             open: 0,
             answered: 0,
+            again,
         };
         let (before, from) = (0..self.count_from, self.count_from..self.members.len());
         for index in from.chain(before) {
@@ -91,10 +102,17 @@ impl Distributor {
             if !member.counted {
                 count.of += 1;
                 if !member.asked {
-                    count.queue.push_back(index);
+                    match member.has_failed() {
+                        false => count.queue.push_back(index),
+                        true => failed.push_back(index),
+                    }
                 }
             }
         }
+        if again {
+            count.queue = spread(&count.queue, self.config.asks_at_once);
+        }
+        count.queue.extend(failed);
         count.open = count.of;
         self.stage = Stage::Counting(count);
     }
@@ -124,7 +142,19 @@ impl Distributor {
         }
     }
 
+    /// Nobody has answered: whoever was asked may be where there is no power, which says nothing of the others.
+    fn has_asked_the_wrong_ones(&self) -> bool {
+        let in_vain = |count: &Count| count.answered == 0 && !count.again;
+        self.pass > 0
+            && matches!(&self.stage, Stage::Counting(count) if in_vain(count))
+            && self.members.iter().any(Member::is_unknown)
+    }
+
     pub(super) fn plan(&mut self, now: Instant) {
+        if self.has_asked_the_wrong_ones() {
+            self.begin_count(now, true);
+            return;
+        }
         self.due.clear();
         let first = self.pass == 0;
         let known = self
@@ -184,4 +214,13 @@ impl Distributor {
     pub(super) fn watch_gap(&self) -> Duration {
         self.pace.time_of(ASK_BYTES * u64::from(WATCH_SHARE))
     }
+}
+
+/// The same in another order, so that any so many that follow each other are from all over the queue.
+fn spread(queue: &VecDeque<usize>, lanes: usize) -> VecDeque<usize> {
+    let lane = queue.len().div_ceil(lanes.max(1)).max(1);
+    let places = (0..lane).flat_map(|first| (first..queue.len()).step_by(lane));
+    places
+        .filter_map(|place| queue.get(place).copied())
+        .collect()
 }

@@ -160,6 +160,11 @@ impl Member {
         self.failure.replace(failure).is_none()
     }
 
+    /// It did not answer when it was asked last, and nothing came from there since.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     /// After which time it is asked again, outside of a pass.
     pub(super) fn next_ask(&mut self, changed: bool) -> Duration {
         self.again = match changed && self.failure.is_none() {

@@ -15,8 +15,9 @@ struct Crowd {
     /// How long each count took.
     lasted: Vec<Duration>,
     sent: Vec<u32>,
-    /// Who never answers; it is known after `takes`.
+    /// Who never answers; it is known after `gone`.
     dead: fn(usize) -> bool,
+    gone: Duration,
 }
 
 const MEMBERS: u16 = 1_000;
@@ -38,6 +39,7 @@ impl Crowd {
             lasted: Vec::new(),
             sent: Vec::new(),
             dead: |_| false,
+            gone: takes,
         }
     }
 
@@ -56,8 +58,13 @@ impl Crowd {
             if now_counting {
                 self.counted.last_mut().unwrap().push(ask.member);
             }
-            self.asks.push_back((self.now + self.takes, ask));
+            let takes = match (self.dead)(ask.member) {
+                true => self.gone,
+                false => self.takes,
+            };
+            self.asks.push_back((self.now + takes, ask));
         }
+        self.asks.make_contiguous().sort_by_key(|(at, _)| *at);
         assert!(self.asks.len() <= 8);
         let answer_at = self.asks.front().map(|(at, _)| *at);
         let next = [self.distributor.next_timeout(), answer_at];
@@ -99,6 +106,10 @@ fn fresh(_: usize) -> DeviceStatus {
 
 fn full(_: usize) -> DeviceStatus {
     receiving(100, &[])
+}
+
+fn without_the_first_half(_: usize) -> DeviceStatus {
+    receiving(100, &Vec::from_iter(0..50))
 }
 
 /// Of any 500 members that follow each other four lack each block: sending it once more saves 335 blocks in all, and asking 1,000
@@ -158,4 +169,47 @@ fn nobody_stands_for_members_that_do_not_answer() {
     crowd.pass(fresh);
     assert_eq!(crowd.pass(four_of_500), [0; 0], "335 blocks are saved");
     assert_eq!(crowd.counted[1].len(), 1_000);
+}
+
+#[test]
+fn dead_devices_that_stand_together_do_not_end_multicast_for_the_others() {
+    // The first eight have said that they are fresh. The next 200 have lost power: in five minutes 24 of them are known to be gone.
+    let mut crowd = Crowd::new(Duration::from_millis(100));
+    crowd.dead = |member| (8..208).contains(&member);
+    crowd.gone = seconds(93);
+    crowd.pass(fresh);
+    let sent = crowd.pass(without_the_first_half);
+    let lasted = crowd.lasted[1].as_secs();
+    assert!((300..=600).contains(&lasted), "{lasted} s");
+    assert_eq!(sent, Vec::from_iter(0..50));
+}
+
+#[test]
+fn a_group_that_is_dead_is_counted_twice_and_no_more() {
+    let mut crowd = Crowd::new(Duration::from_millis(100));
+    crowd.pass(fresh);
+    crowd.dead = |_| true;
+    crowd.gone = seconds(93);
+    assert_eq!(crowd.pass(fresh), [0; 0]);
+    let lasted = crowd.lasted[1].as_secs();
+    assert!((600..=602).contains(&lasted), "{lasted} s");
+}
+
+#[test]
+fn who_did_not_answer_before_is_asked_last() {
+    let mut crowd = Crowd::new(Duration::from_millis(10));
+    crowd.dead = |member| (500..520).contains(&member);
+    crowd.pass(fresh);
+    crowd.pass(without_the_first_half);
+    crowd.pass(full);
+    let [_, second, third] = &crowd.counted[..] else {
+        panic!("{:?}", crowd.lasted);
+    };
+    assert_eq!((second.len(), third.len()), (1_000, 1_000));
+    assert!(
+        second[500..520]
+            .iter()
+            .any(|member| (500..520).contains(member))
+    );
+    assert_eq!(third[980..], Vec::from_iter(500..520));
 }
