@@ -278,10 +278,18 @@ impl Cache {
         });
     }
 
-    /// A resource is about to be changed by a group request: whoever has answered in this context may be a member.
-    pub(crate) fn changed_by_group(&mut self, path: &ResourcePath, context: Context) {
+    /// A resource is about to be changed by a group request: whoever has answered in this context may be a member, and so may
+    /// who has answered through these groups, in whatever context.
+    pub(crate) fn changed_by_group(
+        &mut self,
+        path: &ResourcePath,
+        context: Context,
+        groups: &[SocketAddr],
+    ) {
         self.note_change(path);
-        self.outdate(path, |key, _| key.context == context);
+        self.outdate(path, |key, entry| {
+            key.context == context || entry.came_through(groups)
+        });
     }
 
     fn note_change(&mut self, path: &ResourcePath) {

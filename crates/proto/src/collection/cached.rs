@@ -58,8 +58,8 @@ pub(crate) enum Memory {
     None,
     /// Its answers are kept, and those that are kept count.
     Kept(Box<Kept>),
-    /// It changes a resource, in this context.
-    Changes(ResourcePath, Context),
+    /// It changes a resource, in this context and through these groups.
+    Changes(ResourcePath, Context, Vec<SocketAddr>),
 }
 
 impl Memory {
@@ -70,7 +70,7 @@ impl Memory {
             Self::Kept(kept) => {
                 kept.asked.get_or_insert_with(|| cache.moment());
             }
-            Self::Changes(path, context) => cache.changed_by_group(path, *context),
+            Self::Changes(path, context, groups) => cache.changed_by_group(path, *context, groups),
         }
     }
 }
@@ -124,10 +124,11 @@ impl Collections {
             #[cfg(feature = "oscore")]
             Security::Group(group) => Context::Group(group),
         };
+        let groups: Vec<_> = request.targets.iter().map(|target| target.group).collect();
         if changes(request.request.method) {
             let path = ResourcePath::of(&request.request.options);
-            self.cache.changed_by_group(&path, context);
-            return Memory::Changes(path, context);
+            self.cache.changed_by_group(&path, context, &groups);
+            return Memory::Changes(path, context, groups);
         }
         let (Some(caching), false) = (request.caching, request.wants_no_answer()) else {
             return Memory::None;
@@ -138,7 +139,7 @@ impl Collections {
         Memory::Kept(Box::new(Kept {
             request: key,
             context,
-            groups: request.targets.iter().map(|target| target.group).collect(),
+            groups,
             authority,
             caching,
             asked: None,
@@ -328,7 +329,7 @@ impl Collections {
         let kept = match &question.memory {
             _ if matches!(arrived.how, How::Cached { .. }) => return None,
             Memory::Kept(kept) => kept,
-            Memory::Changes(path, _) => {
+            Memory::Changes(path, ..) => {
                 note_change(cache, path, arrived.path, arrived.sender, response);
                 return None;
             }

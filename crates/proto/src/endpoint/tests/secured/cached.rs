@@ -105,6 +105,27 @@ fn what_is_kept_in_a_group_counts_in_no_other_context() {
 }
 
 #[test]
+fn a_command_outdates_what_came_through_its_groups_in_another_context() {
+    let other_port = SocketAddr::from((GROUP.0, 5_700));
+    for (to, outdated) in [(SocketAddr::from(GROUP), true), (other_port, false)] {
+        let mut world = world();
+        world.ask_group(kept(&world));
+        world.pass(Duration::from_secs(20));
+        assert_eq!(world.nodes[CLIENT].endpoint.load().cached, 2);
+        world.lossy = |datagram| datagram.from != CLIENT; // it is not answered, as usual
+        let mut command = question(&world, "t");
+        command.request = Request::new(Code::PUT).path("t");
+        command.security = Security::Unsecured(NoSec::Accepted);
+        command.targets[0].group = to;
+        world.ask_group(command);
+        world.pass(Duration::from_secs(20));
+        world.forget_sent();
+        world.ask_cached(request_to(LAMP, "t", to_member(&world, LAMP)));
+        assert_eq!(world.given_from_cache().is_none(), outdated, "{to}");
+    }
+}
+
+#[test]
 fn whoever_leaves_a_group_forgets_what_was_said_in_it() {
     let mut world = world();
     world.ask_group(kept(&world));
