@@ -130,13 +130,15 @@ impl core::error::Error for ActivationError {}
 
 /// The decisions of the application. Called by a worker, so it may wait.
 pub trait Installation: Send {
-    /// Is the image for this device? Asked before anything is stored; and again when the image is announced for the first time after a
-    /// restart of the device, or by another distributor that takes the place of one that is silent.
+    /// Is the image for this device? Asked before anything is stored; and again when the image is announced, or cancelled, for the first
+    /// time after a restart of the device, or by another distributor that takes the place of one that is silent. Who may
+    /// distribute it may cancel it.
     ///
     /// An image that was complete at the restart needs no further announcement: it is verified and taken into use.
     ///
     /// # Errors
-    /// Why it is refused. After a restart what was kept is discarded then; another distributor that is refused changes nothing.
+    /// Why it is refused. After a restart what was kept is discarded when it is of another kind or too old; another distributor that is
+    /// refused, or a signature that is wrong, changes nothing.
     fn accept(&mut self, announcement: &Announcement, from: &Sender) -> Result<(), Refusal>;
 
     /// Takes the image into use. It is complete, and its SHA-256 is the announced one.

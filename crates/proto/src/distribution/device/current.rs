@@ -54,6 +54,8 @@ pub(super) struct Considering {
     pub(super) announcement: Announcement,
     pub(super) id: ImageId,
     pub(super) from: Distributor,
+    /// It was cancelled, by whom the device did not know any more: what the application permits decides.
+    pub(super) cancelled: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,6 +212,14 @@ impl Current {
         matches!(self.stage, Stage::Preparing | Stage::Receiving)
     }
 
+    /// Is it too late for a cancellation, because the image is taken into use?
+    pub(super) fn is_decided(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Verified | Stage::Activating | Stage::Activated
+        )
+    }
+
     pub(super) fn is_from(&self, heard: &Heard<'_>) -> bool {
         self.from.as_ref().is_some_and(|from| from.is(heard))
     }
@@ -233,7 +243,11 @@ impl Current {
 
     /// Is its distributor silent, or has it nothing any more?
     pub(super) fn is_silent(&self, now: Instant, config: &DeviceConfig) -> bool {
-        self.asking == Asking::GaveUp || self.heard_at + self.rhythm.silence(config) <= now
+        let silence = match self.from {
+            Some(_) => self.rhythm.silence(config),
+            None => config.silence, // nothing says that it is there at all
+        };
+        self.asking == Asking::GaveUp || self.heard_at + silence <= now
     }
 
     /// Room in the queue, given how many blocks may wait.

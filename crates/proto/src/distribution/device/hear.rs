@@ -23,7 +23,7 @@ impl Device {
         match notice {
             Notice::Announced(announcement) => self.announced(now, heard, announcement),
             Notice::EndOfPass { id, window, .. } => self.end_of_pass(now, heard, *id, *window),
-            Notice::Cancelled(id) => self.cancelled(heard, *id),
+            Notice::Cancelled(id) => self.cancelled(now, heard, *id),
         }
     }
 
@@ -76,24 +76,43 @@ impl Device {
         it: &Announcement,
         id: ImageId,
     ) -> Code {
-        if self.considering.is_some() || now < self.consider_from {
-            self.counters.passed_over += 1;
+        if !self.may_consider(now) {
             return Code::SERVICE_UNAVAILABLE;
         }
-        self.consider_from = now + self.config.consider_every;
         if !self.fits(it) {
             self.refuse(now, it.clone(), DeviceFailure::TooLarge);
             return Code::REQUEST_ENTITY_TOO_LARGE;
         }
+        self.ask_about(it.clone(), id, Distributor::of(heard), false);
+        Code::CHANGED
+    }
+
+    /// One at a time, and not too often. From now on it is too soon for the next one.
+    fn may_consider(&mut self, now: Instant) -> bool {
+        let may = self.considering.is_none() && now >= self.consider_from;
+        match may {
+            true => self.consider_from = now + self.config.consider_every,
+            false => self.counters.passed_over += 1,
+        }
+        may
+    }
+
+    fn ask_about(
+        &mut self,
+        announcement: Announcement,
+        id: ImageId,
+        from: Distributor,
+        cancelled: bool,
+    ) {
         let serial = self.next_generation;
         self.next_generation += 1;
         self.considering = Some(Considering {
             serial,
-            announcement: it.clone(),
+            announcement,
             id,
-            from: Distributor::of(heard),
+            from,
+            cancelled,
         });
-        Code::CHANGED
     }
 
     /// Is it within the limits?
@@ -147,11 +166,26 @@ impl Device {
         Code::CHANGED
     }
 
-    fn cancelled(&mut self, heard: &Heard<'_>, id: ImageId) -> Code {
-        let considered = self
-            .considering
-            .as_ref()
-            .is_some_and(|it| it.id == id && it.from.is(heard));
+    fn cancelled(&mut self, now: Instant, heard: &Heard<'_>, id: ImageId) -> Code {
+        let by_it = |it: &&mut Considering| it.id == id && it.from.is(heard);
+        let considered = self.considering.as_mut().filter(by_it);
+        let kept = |current: &&Current| current.id == id && current.from.is_none();
+        if let Some(current) = self.current.as_ref().filter(kept)
+            && !current.is_decided()
+        {
+            // it was kept over a restart, or refused: whoever may distribute it may cancel it
+            if let Some(considered) = considered {
+                considered.cancelled = true;
+                return Code::CHANGED;
+            }
+            let announcement = current.announcement.clone();
+            if !self.may_consider(now) {
+                return Code::SERVICE_UNAVAILABLE;
+            }
+            self.ask_about(announcement, id, Distributor::of(heard), true);
+            return Code::CHANGED;
+        }
+        let considered = considered.is_some();
         let current = self.current.as_ref().filter(|current| current.id == id);
         let Some(current) = current else {
             if considered {
@@ -165,19 +199,21 @@ impl Device {
             self.counters.foreign += 1;
             return Code::FORBIDDEN;
         }
-        if matches!(
-            current.stage,
-            Stage::Verified | Stage::Activating | Stage::Activated
-        ) {
+        if current.is_decided() {
             return Code::CONFLICT; // too late
         }
         if considered {
             self.considering = None;
         }
+        self.forget(id);
+        Code::CHANGED
+    }
+
+    /// Nothing is kept of what was cancelled.
+    pub(super) fn forget(&mut self, id: ImageId) {
         self.current = None;
         self.discard = true;
         self.event(DeviceEvent::Cancelled(id));
-        Code::CHANGED
     }
 
     pub(super) fn block(

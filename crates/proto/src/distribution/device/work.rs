@@ -160,9 +160,16 @@ impl Device {
             (What::Restore, done) => self.restored(now, done),
             (What::Accept(serial), done) => self.accepted(now, serial, done),
             // when the storage fails there is nothing that could be discarded still
-            (What::Discard | What::Note, _) => {}
+            (What::Discard, _) => {}
             // of a distribution that is no more
             _ if !valid => {}
+            (What::Note, Done::Stored(Ok(()))) => {}
+            // or it would be activated again after a restart
+            (What::Note, _) => {
+                if let Some(current) = &mut self.current {
+                    current.note_at = Some(now + self.config.note_after);
+                }
+            }
             (What::Activate, Done::Activated(result)) => self.activated(now, result),
             (What::Activate, Done::Stored(Err(error))) => self.fail(now, error.into()), // it was not begun
             (What::Activate, _) => {
@@ -234,6 +241,14 @@ impl Device {
         let same = self.current.as_ref().filter(|current| current.id == it.id);
         if same.is_some_and(in_use) {
             return; // complete when the device was restarted, and taken into use meanwhile
+        }
+        if it.cancelled {
+            let in_time = same.is_some_and(|current| !current.is_decided());
+            match done {
+                Done::Accepted(Ok(())) if in_time => self.forget(it.id),
+                _ => self.counters.foreign += 1,
+            }
+            return;
         }
         match done {
             Done::Accepted(Ok(())) => {}

@@ -96,6 +96,109 @@ fn another_s_announcement_of_an_image_that_was_kept_does_not_cost_it() {
 }
 
 #[test]
+fn a_device_that_restarted_takes_a_cancellation_from_whom_the_application_permits() {
+    let content = Content::new(64 * 100, None);
+    for refuses in [None, Some(Refusal::Permission)] {
+        let mut rig = Rig::new();
+        rig.announce(&content);
+        rig.send(&content, 0..64);
+        rig.restart();
+        rig.application.refuses = refuses;
+        assert_eq!(rig.unicast(&cancel(&content)), Code::CHANGED);
+        let sender = core::mem::replace(&mut rig.sender, member(b"another"));
+        let too_soon = rig.unicast(&cancel(&content));
+        assert_eq!(too_soon, Code::SERVICE_UNAVAILABLE, "one at a time");
+        rig.sender = sender.clone();
+        rig.work();
+        assert_eq!(rig.application.asked.last(), Some(&(content.id(), sender)));
+        if refuses.is_none() {
+            let cancelled = DeviceEvent::Cancelled(content.id());
+            assert_eq!(rig.events.last(), Some(&cancelled));
+            assert_eq!(rig.device.status(), DeviceStatus::default());
+            assert!(rig.memory.state().content.is_empty(), "discarded");
+            continue;
+        }
+        assert_eq!(rig.device.status().have, 64, "as if nothing was said");
+        assert_eq!(rig.device.counters().foreign, 1);
+        rig.application.refuses = None;
+        rig.pass(Duration::from_secs(1));
+        rig.announce(&content);
+        rig.send(&content, 64..100);
+        assert!(rig.is_activated(&content));
+    }
+}
+
+#[test]
+fn a_cancellation_that_follows_the_announcement_after_a_restart_counts() {
+    let content = Content::new(500, None);
+    let mut rig = Rig::new();
+    rig.announce(&content);
+    rig.send(&content, 0..3);
+    rig.restart();
+    rig.group(&announce(&content));
+    rig.group(&cancel(&content));
+    rig.work();
+    assert_eq!(rig.application.asked.len(), 2);
+    assert_eq!(rig.device.status(), DeviceStatus::default());
+}
+
+#[test]
+fn a_cancellation_that_is_permitted_too_late_changes_nothing() {
+    let content = Content::new(500, None);
+    let mut rig = Rig::new();
+    rig.announce(&content);
+    rig.send(&content, 0..7);
+    rig.group(&block_of(&content, 7));
+    rig.work_once(); // stored and noted: complete
+    rig.device = Device::new(rig.config.clone(), [2; 32]).unwrap();
+    let (work, task) = activating(&mut rig);
+    assert_eq!(rig.unicast(&cancel(&content)), Code::FORBIDDEN);
+    let result = task.perform(&mut rig.memory, &mut rig.application);
+    rig.device.work_done(rig.now, work, result);
+    rig.work();
+    assert!(rig.is_activated(&content));
+}
+
+#[test]
+fn an_image_of_before_a_restart_holds_another_up_for_one_silence() {
+    let (first, second) = (Content::new(500, None), Content::new(600, None));
+    let mut rig = Rig::new();
+    rig.announce(&first);
+    rig.pass(Duration::from_secs(3_600));
+    rig.restart();
+    rig.pass(Duration::from_secs(99));
+    rig.announce(&second);
+    assert_eq!(rig.device.image(), Some(first.id()));
+    rig.pass(Duration::from_secs(1));
+    rig.announce(&second);
+    assert_eq!(rig.device.image(), Some(second.id()));
+}
+
+#[test]
+fn that_an_image_is_in_use_is_noted_again_until_it_is_noted() {
+    let content = Content::new(500, None);
+    let mut rig = Rig::new();
+    rig.announce(&content);
+    rig.send(&content, 0..7);
+    rig.group(&block_of(&content, 7));
+    let (work, task) = activating(&mut rig);
+    let result = task.perform(&mut rig.memory, &mut rig.application);
+    rig.device.work_done(rig.now, work, result);
+    rig.memory.state().full_notes = true;
+    rig.work();
+    assert!(rig.is_activated(&content));
+    rig.pass(Duration::from_secs(5)); // once more in vain
+    rig.memory.state().full_notes = false;
+    let due = rig.now + Duration::from_secs(5);
+    assert_eq!(rig.device.next_timeout(), Some(due));
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(rig.device.next_timeout(), None);
+    rig.restart();
+    assert!(rig.is_activated(&content));
+    assert_eq!(rig.application.activations, 1, "it is known to be in use");
+}
+
+#[test]
 fn a_complete_image_that_is_refused_after_a_restart_is_not_activated() {
     let content = Content::new(500, None);
     for refused in [true, false] {
