@@ -612,6 +612,35 @@ fn strangers_have_a_quarter_of_the_places_for_what_is_not_acknowledged() {
 }
 
 #[test]
+fn last_notifications_leave_half_of_the_places_to_those_that_go_on() {
+    let mut all = observers(|config| {
+        config.unacknowledged = 7;
+        config.confirm_every = 8;
+    });
+    for n in 0..6 {
+        let id = admit_as(&mut all, seconds(0), &way(0, n), 1, &member(n), true).unwrap();
+        all.rest(seconds(0), id);
+    }
+    all.changed(RESOURCE);
+    let turns: Vec<_> = core::iter::from_fn(|| all.poll(seconds(1), 1)).collect();
+    assert_eq!(turns.len(), 6);
+    let mut last = Vec::new();
+    for (n, mut turn) in (0..).zip(turns) {
+        assert!(!turn.confirm);
+        all.remove(turn.observer);
+        all.confirm_last(&mut turn, way(0, n).peer, 1);
+        last.push(turn);
+    }
+    let confirmable = last.iter().map(|turn| turn.confirm);
+    let expected = [true, true, true, true, false, false];
+    assert!(confirmable.eq(expected));
+    assert_eq!(all.unacknowledged, 4);
+    all.release(seconds(2), &last[0]);
+    all.confirm_last(&mut last[5], way(0, 5).peer, 1);
+    assert!(last[5].confirm);
+}
+
+#[test]
 fn whoever_is_gone_is_passed_over_in_the_queues_and_they_do_not_grow() {
     let mut all = observers(|config| config.unacknowledged = 4);
     for n in 0..3 {

@@ -324,7 +324,8 @@ impl Observers {
             || (stranger && self.unacknowledged_by_strangers >= places.div_ceil(4))
     }
 
-    /// The last notification of an observer is Confirmable if that is possible: there is no next one.
+    /// The last notification of an observer is Confirmable if that is possible: there is no next one. Such a one gives way to
+    /// nobody, so they leave half of the places to those that go on.
     pub(crate) fn confirm_last(&mut self, turn: &mut Turn, address: SocketAddr, nstart: usize) {
         // The endpoint went with its last observation.
         let Some(id) = self.enter_peer(address) else {
@@ -334,7 +335,9 @@ impl Observers {
             return;
         };
         let busy = usize::from(*peer.outstanding(turn.stranger)) >= nstart;
-        if !turn.confirm && !busy && !self.is_crowded(turn.stranger) {
+        let half = self.config.unacknowledged.max(1).div_ceil(2);
+        let crowded = self.unacknowledged >= half || self.is_crowded(turn.stranger);
+        if !turn.confirm && !busy && !crowded {
             self.unacknowledged += 1;
             self.unacknowledged_by_strangers += usize::from(turn.stranger);
             if let Some(peer) = self.peers.get_mut(id) {
