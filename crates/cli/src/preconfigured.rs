@@ -297,7 +297,6 @@ impl Source<'_> {
     }
 }
 
-/// The name of the registry, or of the hash function alone.
 /// The kind of link of this name.
 pub(crate) fn link_of(name: &str) -> Result<LinkProfile, String> {
     LinkProfile::from_name(name).ok_or_else(|| {
@@ -306,6 +305,7 @@ pub(crate) fn link_of(name: &str) -> Result<LinkProfile, String> {
     })
 }
 
+/// The name of the registry, or of the hash function alone.
 fn hkdf_by_name(name: &str) -> Option<Hkdf> {
     Hkdf::from_name(name).or_else(|| match name.to_ascii_uppercase().as_str() {
         "SHA-256" | "HKDF-256" | "HKDF SHA-256" => Some(Hkdf::Sha256),

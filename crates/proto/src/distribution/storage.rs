@@ -137,8 +137,8 @@ pub trait Installation: Send {
     /// An image that was complete at the restart needs no further announcement: it is verified and taken into use.
     ///
     /// # Errors
-    /// Why it is refused. After a restart what was kept is discarded when it is of another kind or too old; another distributor that is
-    /// refused, or a signature that is wrong, changes nothing.
+    /// Why it is refused. After a restart [`Refusal::Kind`] and [`Refusal::Version`] discard what was kept of it. The others may be
+    /// reasons against who announces it: what was kept stays, and the next announcement is asked about again.
     fn accept(&mut self, announcement: &Announcement, from: &Sender) -> Result<(), Refusal>;
 
     /// Takes the image into use. It is complete, and its SHA-256 is the announced one.

@@ -5,3 +5,4 @@ mod block_set;
 mod device;
 mod message;
 mod request;
+mod texts;

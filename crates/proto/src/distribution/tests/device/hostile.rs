@@ -217,3 +217,28 @@ proptest! {
         prop_assert!(rig.is_activated(&fresh));
     }
 }
+
+#[test]
+fn notices_that_mean_nothing_to_the_device_are_counted_for_what_they_are() {
+    let content = Content::new(64 * 16, None);
+    let mut rig = Rig::new();
+    let cancelled = Command::Notice(Ok(Notice::Cancelled(content.id())));
+    assert_eq!(
+        rig.unicast(&Command::Notice(Err(Malformed))),
+        Code::BAD_REQUEST
+    );
+    assert_eq!(rig.unicast(&end(&content, 10)), Code::NOT_FOUND);
+    assert_eq!(rig.unicast(&cancelled), Code::NOT_FOUND);
+    let counters = rig.device.counters();
+    assert_eq!((counters.malformed, counters.unknown), (1, 2));
+    rig.announce(&content);
+    rig.send(&content, 0..8);
+    rig.sender = member(b"another");
+    assert_eq!(rig.unicast(&end(&content, 10)), Code::FORBIDDEN);
+    assert_eq!(rig.unicast(&cancelled), Code::FORBIDDEN);
+    assert_eq!(rig.device.counters().foreign, 2);
+    assert_eq!(rig.state(), (DeviceState::Receiving, None));
+    rig.sender = member(b"distributor");
+    rig.send(&content, 8..16);
+    assert!(rig.is_activated(&content));
+}
