@@ -68,7 +68,7 @@ impl Client {
             completing: BTreeMap::new(),
             transfers: Transfers::default(),
             #[cfg(feature = "oscore")]
-            outer: Default::default(),
+            outer: super::outer_fetch::OuterFetches::new(rng),
             recalls: BTreeMap::new(),
         }
     }

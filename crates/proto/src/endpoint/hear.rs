@@ -24,6 +24,8 @@ use crate::time::Instant;
 pub(super) struct Heard {
     pub(super) to: HeardBy,
     pub(super) path: Path,
+    /// It was put together from outer blocks.
+    pub(super) assembled: bool,
 }
 
 /// Who waits for a response.
@@ -39,6 +41,7 @@ impl Heard {
         Self {
             to: HeardBy::Exchange(id),
             path,
+            assembled: false,
         }
     }
 
@@ -46,6 +49,7 @@ impl Heard {
         Self {
             to: HeardBy::Collection(id),
             path,
+            assembled: false,
         }
     }
 
@@ -53,6 +57,7 @@ impl Heard {
         Self {
             to: HeardBy::Observation(id, binding),
             path,
+            assembled: false,
         }
     }
 }
@@ -161,6 +166,7 @@ impl Endpoint {
         match step {
             Ok(Step::Done(opened)) => {
                 self.repay(&heard.path, paid);
+                self.repay_outer(&heard);
                 self.heard(now, heard, opened);
             }
             Ok(Step::Work(opening, job)) => {

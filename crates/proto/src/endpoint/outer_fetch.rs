@@ -21,19 +21,26 @@ use super::answer::append;
 use super::hear::{Heard, HeardBy};
 use super::outer::{PLACES, PLACES_PER_ADDRESS};
 use crate::block::{BlockSize, Bounds, Step, Transfer};
-use crate::exchange::{ExchangeId, Failure, Owner, Reliability, UnicastRequest};
+use crate::exchange::{ExchangeId, Failure, Owner, Reliability, UnicastRequest, encoded_bound};
 use crate::identity::Sender;
 use crate::message::{Request, Response};
 use crate::path::{Path, Route};
-use crate::security::Protection;
+use crate::rng::Rng;
+use crate::security::{Budgets, Protection};
 use crate::shares::Holder;
 use crate::time::Instant;
 
+/// Fetches that are begun in a second for questions to groups. Those go wherever a first block claims to come from.
+const FOR_GROUPS: u32 = 16;
+/// A request for further blocks is at most so many times as large as the first block of an answer to a group's question.
+const LARGER: usize = 3;
+
 /// The responses of which blocks are being fetched.
-#[derive(Default)]
 pub(super) struct OuterFetches {
     /// The oldest first.
     open: Vec<Fetch>,
+    /// What all answers to groups' questions may make this endpoint begin.
+    for_groups: Budgets,
 }
 
 struct Fetch {
@@ -56,6 +63,13 @@ pub(super) enum Fetched {
 }
 
 impl OuterFetches {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        Self {
+            open: Vec::new(),
+            for_groups: Budgets::new(FOR_GROUPS, 0, rng),
+        }
+    }
+
     /// What they take at most: the body while it grows and is made a message, and the request in the transfer, in its exchange
     /// and as it is sent.
     pub(super) const fn memory_total(largest: usize) -> usize {
@@ -133,9 +147,7 @@ impl Endpoint {
                 return Some(Fetched::Taken);
             }
         };
-        // Each makes this endpoint send something: a source gets no more of that than of failed signatures.
-        if !self.guard.failures.take(now, heard.path.peer.ip()) {
-            self.guard.counters.over_budget += 1;
+        if !self.may_fetch(now, &heard, message, &request) {
             return Some(Fetched::Lost);
         }
         let exchange =
@@ -152,6 +164,46 @@ impl Endpoint {
             begun: true,
         });
         Some(Fetched::Taken)
+    }
+
+    /// Each first block makes this endpoint send something: a source gets no more of that than of failed signatures. To an
+    /// address that nobody has asked in person all of them together get no more than this, and little for a small block.
+    fn may_fetch(
+        &mut self,
+        now: Instant,
+        heard: &Heard,
+        first: &Message<'_>,
+        request: &Request,
+    ) -> bool {
+        let for_group = matches!(heard.to, HeardBy::Collection(_));
+        let asks = encoded_bound(&request.options, &request.payload);
+        if for_group && asks > LARGER * first.as_bytes().len() {
+            self.guard.counters.not_assembled += 1;
+            return false;
+        }
+        let source = heard.path.peer.ip();
+        if !self.guard.failures.take(now, source) {
+            self.guard.counters.over_budget += 1;
+            return false;
+        }
+        if for_group && !self.client.outer.for_groups.take(now, source) {
+            self.guard.failures.give_back(source);
+            self.guard.counters.over_budget += 1;
+            return false;
+        }
+        true
+    }
+
+    /// What was put together was opened: what was taken for its first block was well spent.
+    pub(super) fn repay_outer(&mut self, heard: &Heard) {
+        if !heard.assembled {
+            return;
+        }
+        let source = heard.path.peer.ip();
+        self.guard.failures.give_back(source);
+        if matches!(heard.to, HeardBy::Collection(_)) {
+            self.client.outer.for_groups.give_back(source);
+        }
     }
 
     fn begin_outer(
@@ -256,7 +308,11 @@ impl Endpoint {
         let head = (Type::Non, MessageId(0));
         append(&mut bytes, usize::MAX, head.0, head.1, fetch.token, &whole);
         if let Ok(message) = Message::parse(&bytes) {
-            self.open_again(now, fetch.heard, &message);
+            let heard = Heard {
+                assembled: true,
+                ..fetch.heard
+            };
+            self.open_again(now, heard, &message);
         }
     }
 

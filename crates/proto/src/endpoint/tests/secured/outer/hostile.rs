@@ -223,6 +223,7 @@ fn sixteen_are_put_together_at_a_time_whoever_sends_them() {
         world.inject(CLIENT, false, stranger(n / 4), &forged);
         assert_eq!(fetching(&world), usize::from(n + 1).min(16));
         assert_eq!(not_assembled(&world), u64::from(n.saturating_sub(15)));
+        world.pass(Duration::from_millis(63)); // so many in a second
     }
     // The genuine answer finds a place as well, and is taken.
     let first = cutter.block(0, &request);
@@ -250,6 +251,103 @@ fn a_source_makes_this_endpoint_fetch_no_more_than_its_budget() {
     assert_eq!(fetching(&world), 2);
     assert_eq!(world.from(CLIENT).len(), 2);
     assert_eq!(world.nodes[CLIENT].counters().over_budget, 1);
+}
+
+#[test]
+fn what_answers_a_group_makes_this_endpoint_fetch_no_more_than_so_much_whoever_sends_it() {
+    let question = |world: &World| GroupRequest {
+        end: End::after(Duration::from_secs(1_000)),
+        ..question(world, "large")
+    };
+    let mut world = cut_world(trusting());
+    world.ask_group(question(&world));
+    let mut cutter = Cutter::before(&mut world, LAMP, 2);
+    let request = world.sent.remove(0).bytes;
+    let over = |world: &World| world.nodes[CLIENT].counters().over_budget;
+    for n in 0..40_u8 {
+        let forged = forged_first(&mut cutter, &request, n);
+        world.inject(CLIENT, false, stranger(n), &forged);
+        assert_eq!(world.from(CLIENT).len(), usize::from(n + 1).min(16));
+        assert_eq!(over(&world), u64::from(n.saturating_sub(15)));
+    }
+    // One more after a sixteenth of a second.
+    world.pass(Duration::from_millis(63));
+    for n in 40..43_u8 {
+        let forged = forged_first(&mut cutter, &request, n);
+        world.inject(CLIENT, false, stranger(n), &forged);
+    }
+    assert_eq!(over(&world), 24 + 2);
+
+    // What was genuine does not count.
+    let mut world = cut_world(trusting());
+    world.ask_group(question(&world));
+    let mut cutter = Cutter::before(&mut world, LAMP, 2);
+    let request = world.sent.remove(0).bytes;
+    let first = cutter.block(0, &request);
+    cutter.brings(&mut world, &first);
+    cutter.goes_on(&mut world, |_, answer| Some(answer));
+    assert_eq!(
+        (fetching(&world), world.nodes[CLIENT].counters().responses),
+        (0, 1)
+    );
+    for n in 0..17_u8 {
+        let forged = forged_first(&mut cutter, &request, n);
+        world.inject(CLIENT, false, stranger(n), &forged);
+    }
+    assert_eq!((fetching(&world), over(&world)), (16, 1));
+}
+
+#[test]
+fn a_small_block_in_answer_to_a_group_makes_nobody_send_much_more() {
+    for (szx, host, is_taken) in [(0, 4, true), (0, 200, false), (2, 200, true)] {
+        let mut world = cut_world(trusting());
+        let mut question = question(&world, "large");
+        let host = alloc::vec![b'h'; host];
+        question.request.options.push(OptionNumber::URI_HOST, &host);
+        world.ask_group(question);
+        let request = world.sent.remove(0).bytes;
+        let mut options = Options::new();
+        options.push(OptionNumber::OSCORE, &[]);
+        let value = block(0, true, szx).encode();
+        options.push(OptionNumber::BLOCK2, value.as_bytes());
+        let token = Message::parse(&request).unwrap().token();
+        let (code, mid, payload) = (Code::CHANGED, MessageId(9), [7; 64]);
+        let payload = &payload[..16 << szx];
+        let first = written(Type::Non, code, mid, token, &options, payload);
+        world.inject(CLIENT, false, stranger(1), &first);
+        assert_eq!(fetching(&world), usize::from(is_taken));
+        assert_eq!(not_assembled(&world), u64::from(!is_taken));
+        let sent: usize = world.from(CLIENT).iter().map(|it| it.bytes.len()).sum();
+        assert_eq!(sent > 0, is_taken);
+        assert!(sent <= 3 * first.len(), "{sent}");
+    }
+}
+
+#[test]
+fn what_was_opened_in_the_end_does_not_count_as_failed() {
+    for (is_genuine, over) in [(true, 0), (false, 1)] {
+        let mut config = trusting();
+        config.security.failures_per_source = 1;
+        let (mut world, mut cutter) = begun(config, 2);
+        cutter.goes_on(&mut world, |num, answer| match num {
+            2 if !is_genuine => Some(rewritten(&answer, |_, payload| payload[5] ^= 1)),
+            _ => Some(answer),
+        });
+        if !is_genuine {
+            let mut whole = cutter.whole.clone();
+            crate::endpoint::protect::set_head(&mut whole, Type::Con, MessageId(0x5001));
+            cutter.brings(&mut world, &whole);
+        }
+        is_delivered(&world);
+        world.forget_sent();
+        world.ask(request_to(LAMP, "large", to_member(&world, LAMP)));
+        let mut cutter = Cutter::before(&mut world, LAMP, 2);
+        let request = world.sent.remove(0).bytes;
+        let first = cutter.block(0, &request);
+        cutter.brings(&mut world, &first);
+        assert_eq!(fetching(&world), 1 - over);
+        assert_eq!(world.nodes[CLIENT].counters().over_budget, over as u64);
+    }
 }
 
 #[test]
