@@ -21,6 +21,8 @@ use crate::rng::{KeyedHash, Rng};
 use crate::security::{Asked, Protection};
 use crate::time::Instant;
 
+use beside::Beside;
+
 pub(crate) use crate::event::ExchangeId;
 pub(crate) use crate::failure::{Failure, SendError};
 pub(crate) use crate::message::encoded_bound;
@@ -105,28 +107,6 @@ pub(crate) enum Owner<C> {
     Outer(Option<ExchangeId>),
 }
 
-impl<C> Owner<C> {
-    /// Does the exchange stand in the place of another one, of whose response a part is there? That one is not outstanding
-    /// any more (RFC 7252 section 4.7), though it is not over.
-    fn is_beside(&self) -> bool {
-        match self {
-            #[cfg(feature = "oscore")]
-            Self::Outer(beside) => beside.is_some(),
-            _ => false,
-        }
-    }
-
-    /// Is the exchange there because of what nobody has proven? Then how it ends holds no peer back, and releases none:
-    /// PROBING_RATE goes by the request that it belongs to.
-    fn is_for_unproven(&self) -> bool {
-        match self {
-            #[cfg(feature = "oscore")]
-            Self::Outer(_) => true,
-            _ => false,
-        }
-    }
-}
-
 /// An exchange that is over.
 pub(crate) struct Ended<C> {
     pub(crate) id: ExchangeId,
@@ -186,6 +166,7 @@ pub(crate) struct Exchanges<C> {
     shared: HashMap<(Token, PeerKey), ExchangeId, KeyedHash>,
     by_mid: HashMap<(PeerKey, u16), ExchangeId, KeyedHash>,
     peers: HashMap<PeerKey, Peer, KeyedHash>,
+    beside: Beside,
     ready: VecDeque<ExchangeId>,
     /// Those that may leave as soon as they are protected.
     bare: VecDeque<ExchangeId>,
@@ -237,6 +218,7 @@ impl<C: Clone> Exchanges<C> {
             shared: HashMap::with_hasher(rng.keyed_hash()),
             by_mid: HashMap::with_hasher(rng.keyed_hash()),
             peers: HashMap::with_hasher(rng.keyed_hash()),
+            beside: Beside::default(),
             ready: VecDeque::new(),
             bare: VecDeque::new(),
             timers: BinaryHeap::new(),
@@ -294,7 +276,7 @@ impl<C: Clone> Exchanges<C> {
             }
         };
         self.next_id += 1;
-        let is_beside = owner.is_beside();
+        let beside = owner.beside();
         self.table.insert(
             id,
             Exchange {
@@ -311,12 +293,10 @@ impl<C: Clone> Exchanges<C> {
                 challenges: 0,
             },
         );
-        let place = self.peers.entry(peer).or_default();
-        if is_beside {
-            place.outstanding += 1;
-            self.ready.push_back(id);
+        if let Some(of) = beside {
+            self.stand_beside(of, id);
         } else {
-            place.queue.push_back(id);
+            self.peers.entry(peer).or_default().queue.push_back(id);
             self.release(now, peer);
         }
         Ok(id)
@@ -572,6 +552,7 @@ impl<C: Clone> Exchanges<C> {
                         peer.held_until = peer.held_until.max(sent + pause);
                     }
                 }
+                None if self.beside.waits(id) => {}
                 None if peer.queue.contains(&id) => peer.queue.retain(|other| *other != id),
                 None => {
                     self.ready.retain(|other| *other != id);
@@ -579,6 +560,9 @@ impl<C: Clone> Exchanges<C> {
                     peer.outstanding = peer.outstanding.saturating_sub(1);
                 }
             }
+        }
+        if let Some(of) = exchange.owner.beside() {
+            self.no_more_beside(of, id);
         }
         self.release(now, destination);
         self.forget_stale_timers();
@@ -782,6 +766,7 @@ pub(crate) fn write_request(
     out.truncate(written.unwrap_or(0));
 }
 
+mod beside;
 #[cfg(feature = "oscore")]
 mod outer;
 #[cfg(test)]

@@ -293,9 +293,20 @@ impl Endpoint {
 
     /// Is there no room for one more transfer?
     fn is_crowded(&self, transfer: &Transfer) -> bool {
+        self.is_crowded_without(transfer, None)
+    }
+
+    /// The same when another one is given up for it.
+    pub(super) fn is_crowded_without(
+        &self,
+        transfer: &Transfer,
+        other: Option<ExchangeId>,
+    ) -> bool {
         let client = &self.client;
+        let other = other.and_then(|id| client.transfers.open.get(&id));
+        let freed = other.map_or(0, |open| open.footprint);
         let bytes = client.transfers.bytes + client.collections.waiting_bytes();
-        bytes + transfer.footprint() > self.config.transfers.bytes
+        (bytes + transfer.footprint()).saturating_sub(freed) > self.config.transfers.bytes
     }
 
     /// An exchange has ended. If more of a body is to be transferred, that goes on; else whoever asked is to be told, under

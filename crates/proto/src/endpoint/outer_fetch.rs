@@ -92,9 +92,14 @@ impl OuterFetches {
         self.open.iter().any(same)
     }
 
-    /// Makes room for one of this peer. The oldest of which only the first block is there gives way, of the same address if
-    /// that has its share: its exchange is to be given up. An error: there is no room.
-    fn make_room(&mut self, peer: SocketAddr) -> Result<Option<ExchangeId>, ()> {
+    /// What is to be given up for one of this peer. The oldest of which only the first block is there gives way, of the same
+    /// address if that has its share, and before others one whose request has not left: who sends first blocks does not
+    /// decide how many requests leave. An error: there is no room.
+    fn gives_way(
+        &self,
+        peer: SocketAddr,
+        has_left: impl Fn(ExchangeId) -> bool,
+    ) -> Result<Option<ExchangeId>, ()> {
         let holder = Holder::of(peer.ip());
         let is_own = |fetch: &Fetch| Holder::of(fetch.heard.path.peer.ip()) == holder;
         let own = self.open.iter().filter(|fetch| is_own(fetch)).count();
@@ -103,8 +108,11 @@ impl OuterFetches {
             return Ok(None);
         }
         let gives_way = |fetch: &Fetch| fetch.begun && (!has_share || is_own(fetch));
-        let oldest = self.open.iter().position(gives_way).ok_or(())?;
-        Ok(Some(self.open.remove(oldest).exchange))
+        let waits = |fetch: &Fetch| gives_way(fetch) && !has_left(fetch.exchange);
+        let waiting = self.open.iter().position(waits);
+        let oldest = waiting.or_else(|| self.open.iter().position(gives_way));
+        let oldest = oldest.ok_or(())?;
+        Ok(self.open.get(oldest).map(|fetch| fetch.exchange))
     }
 
     fn take(&mut self, exchange: ExchangeId) -> Option<Fetch> {
@@ -213,7 +221,15 @@ impl Endpoint {
         transfer: Box<Transfer>,
         unicast: UnicastRequest,
     ) -> Option<ExchangeId> {
-        if let Some(other) = self.client.outer.make_room(heard.path.peer).ok()? {
+        let client = &self.client;
+        let has_left = |id| client.exchanges.sent_as(id).is_some();
+        let other = client.outer.gives_way(heard.path.peer, has_left).ok()?;
+        // Nobody gives way to what finds no room in the end.
+        if self.is_crowded_without(&transfer, other) {
+            return None;
+        }
+        if let Some(other) = other {
+            self.client.outer.take(other);
             self.guard.counters.not_assembled += 1;
             self.cancel(now, other);
         }

@@ -128,9 +128,63 @@ fn a_forged_first_block_takes_nothing_from_the_genuine_one() {
         asked += 1;
         (asked != 2).then_some(answer) // the second block of the forged one
     });
-    assert_eq!(asked, 5);
+    // They take turns, so that it is waited for first.
+    assert_eq!((asked, fetching(&world)), (2, 2));
+    world.pass(Duration::from_secs(4));
+    cutter.goes_on(&mut world, |_, answer| {
+        asked += 1;
+        Some(answer)
+    });
+    assert_eq!(asked, 8, "its last block is not asked for");
     is_delivered(&world);
     is_clear(&world);
+}
+
+#[test]
+fn whoever_sends_first_blocks_one_request_for_more_is_outstanding() {
+    let (mut world, mut cutter) = asked(trusting(), 2);
+    let request = world.sent.remove(0).bytes;
+    for n in 0..40 {
+        let forged = forged_first(&mut cutter, &request, n);
+        cutter.brings(&mut world, &forged);
+        assert_eq!(world.from(CLIENT).len(), 1, "{n}");
+    }
+    let first = cutter.block(0, &request);
+    cutter.brings(&mut world, &first);
+    assert_eq!((fetching(&world), not_assembled(&world)), (4, 37));
+    // Each has its turn when the one before it is answered.
+    for _ in 0..8 {
+        assert_eq!(world.from(CLIENT).len(), 1);
+        let mut once = true;
+        let all = cutter.goes_on(&mut world, |_, answer| {
+            core::mem::take(&mut once).then_some(answer)
+        });
+        assert_eq!(all.len(), 2);
+        world.pass(Duration::from_secs(4));
+    }
+    cutter.goes_on(&mut world, |_, answer| Some(answer));
+    is_delivered(&world);
+    is_clear(&world);
+    assert_eq!(world.nodes[CLIENT].counters().not_verified, 3);
+}
+
+#[test]
+fn nobody_gives_way_to_what_finds_no_room() {
+    let mut config = trusting();
+    config.transfers.bytes = 4 * 64;
+    let (mut world, mut cutter) = asked(config, 2);
+    let request = world.sent.remove(0).bytes;
+    for n in 0..6 {
+        let forged = forged_first(&mut cutter, &request, n);
+        cutter.brings(&mut world, &forged);
+        assert_eq!(fetching(&world), usize::from(n + 1).min(4));
+    }
+    let gave_way = not_assembled(&world);
+    assert_eq!(gave_way, 2, "of the same size");
+    cutter.szx = 3;
+    let larger = forged_first(&mut cutter, &request, 7);
+    cutter.brings(&mut world, &larger);
+    assert_eq!((fetching(&world), not_assembled(&world)), (4, gave_way + 1));
 }
 
 #[test]
@@ -197,7 +251,7 @@ fn an_address_has_four_places_and_who_has_only_begun_gives_way() {
         cutter.brings(&mut world, &forged);
     }
     let all = cutter.goes_on(&mut world, |num, answer| (num == 1).then_some(answer));
-    assert_eq!(all.len(), 8);
+    assert_eq!(all.len(), 4 + 1);
     for lost in 1..3 {
         let forged = forged_first(&mut cutter, &request, 9);
         cutter.brings(&mut world, &forged);
@@ -249,7 +303,6 @@ fn a_source_makes_this_endpoint_fetch_no_more_than_its_budget() {
         cutter.brings(&mut world, &forged);
     }
     assert_eq!(fetching(&world), 2);
-    assert_eq!(world.from(CLIENT).len(), 2);
     assert_eq!(world.nodes[CLIENT].counters().over_budget, 1);
 }
 
