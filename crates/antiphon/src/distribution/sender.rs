@@ -257,8 +257,10 @@ impl Distribute {
             change(&mut config);
         }
         let machine = Distributor::new(config)?;
+        let copies = copies_to(&uri).await;
         Ok(PreparedDistribution {
             uri,
+            copies,
             machine,
             content,
             security: self.security,
@@ -289,6 +291,8 @@ fn path_of(uri: &str) -> Result<String, DistributeError> {
 /// Everything is ready.
 pub struct PreparedDistribution {
     uri: String,
+    /// In how many datagrams each request to the group leaves.
+    copies: u32,
     machine: Distributor,
     content: Content,
     security: Protecting<SecurityGroup>,
@@ -310,10 +314,10 @@ impl PreparedDistribution {
         self.machine.config()
     }
 
-    /// What announcements and the first pass take.
+    /// What announcements and the first pass take, in all the groups that the name stands for.
     #[must_use]
     pub fn estimate(&self) -> Estimate {
-        self.config().estimate()
+        self.config().estimate(self.copies)
     }
 
     /// Binds a socket and begins.
@@ -381,13 +385,27 @@ impl PreparedDistribution {
     }
 }
 
-/// Any address of the family of the group, and any port.
-async fn any_of_family(uri: &str) -> Result<SocketAddr, DistributeError> {
+/// As many as there are groups; a name that cannot be looked up now is for [`start`](PreparedDistribution::start) to tell.
+async fn copies_to(uri: &str) -> u32 {
+    let named = |uri: Uri<'_>| matches!(uri.host, antiphon_wire::Host::Name(_));
+    if !Uri::parse_group(uri).is_ok_and(named) {
+        return 1;
+    }
+    let groups = groups_of(uri).await.map_or(1, |groups| groups.len());
+    u32::try_from(groups).unwrap_or(u32::MAX)
+}
+
+async fn groups_of(uri: &str) -> Result<Vec<SocketAddr>, DistributeError> {
     let client = Client::builder().build().await?;
     let call = client.group(uri)?;
     let groups = call.groups().await.map_err(AskError::from)?;
     client.close().await;
-    Ok(match groups.first() {
+    Ok(groups)
+}
+
+/// Any address of the family of the group, and any port.
+async fn any_of_family(uri: &str) -> Result<SocketAddr, DistributeError> {
+    Ok(match groups_of(uri).await?.first() {
         Some(SocketAddr::V6(_)) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         _ => (Ipv4Addr::UNSPECIFIED, 0).into(),
     })

@@ -104,9 +104,11 @@ impl DistributorConfig {
         u16::try_from(self.window.as_secs()).unwrap_or(u16::MAX)
     }
 
-    /// What announcements and the first pass take, and how long that takes at the rate. What is lost comes on top: by far the most
-    /// of it is what [`passes`](Self::passes) and questions of devices repair.
-    pub fn estimate(&self) -> Estimate {
+    /// What announcements and the first pass take, and how long that takes at the rate, where each leaves in so many `copies`, for
+    /// several groups or interfaces: they share the rate. What is lost comes on top: by far the most of it is what
+    /// [`passes`](Self::passes) and questions of devices repair.
+    pub fn estimate(&self, copies: u32) -> Estimate {
+        let copies = u64::from(copies.max(1));
         let announcement = self.on_air(&notice_request(
             &self.path,
             &Notice::Announced(self.announcement.clone()),
@@ -139,12 +141,15 @@ impl DistributorConfig {
         let pace = Pace::new(self.rate);
         let every = self
             .announce_every
-            .max(pace.time_of(announcement * u64::from(ANNOUNCE_SHARE)));
-        let later = pace.time_of(estimate.bytes).as_micros() / every.as_micros().max(1);
+            .max(pace.time_of(announcement * copies * u64::from(ANNOUNCE_SHARE)));
+        let blocks_take = pace.time_of(estimate.bytes.saturating_mul(copies));
+        let later = blocks_take.as_micros() / every.as_micros().max(1);
         let announcements =
             u64::from(self.announcements) + u64::try_from(later).unwrap_or(u64::MAX);
         estimate.datagrams += announcements + 1;
         estimate.bytes += announcements.saturating_mul(announcement) + end;
+        estimate.datagrams = estimate.datagrams.saturating_mul(copies);
+        estimate.bytes = estimate.bytes.saturating_mul(copies);
         estimate.duration = pace.time_of(estimate.bytes);
         estimate
     }

@@ -60,6 +60,8 @@ struct Play {
     events: Vec<DistributorEvent>,
     /// What devices say; those that are not there do not answer.
     says: BTreeMap<SocketAddr, DeviceStatus>,
+    /// In so many datagrams each request to the group leaves.
+    copies: u32,
     /// Whether datagrams leave.
     sends: bool,
     bytes: u64,
@@ -76,6 +78,7 @@ impl Play {
             told: Vec::new(),
             events: Vec::new(),
             says: BTreeMap::new(),
+            copies: 1,
             sends: true,
             bytes: 0,
         }
@@ -117,8 +120,9 @@ impl Play {
                 };
                 self.said.push((self.now, said));
                 self.requests.push(request);
+                let length = usize::try_from(length).unwrap() * self.copies as usize;
                 self.distributor
-                    .sent(self.now, Some(usize::try_from(length).unwrap()));
+                    .sent_copies(self.now, self.copies, Some(length));
             }
             while let Some(ask) = self.distributor.poll_ask(self.now) {
                 idle = false;

@@ -134,7 +134,7 @@ fn the_estimate_is_what_one_pass_takes() {
         announce_every: Duration::from_secs(3_600),
         ..config(1_203, &[])
     };
-    let estimate = config.estimate();
+    let estimate = config.estimate(1);
     let mut play = Play::new(config);
     play.run_until(DistributorEvent::PassEnded { pass: 1 });
     while !matches!(play.said.last(), Some((_, Said::End { .. }))) {
@@ -156,7 +156,7 @@ fn the_estimate_knows_of_announcements_on_the_way_and_of_protection() {
         protection: 100,
         ..plain.clone()
     };
-    let (plain, protected) = (plain.estimate(), protected.estimate());
+    let (plain, protected) = (plain.estimate(1), protected.estimate(1));
     // about 11 MB take 110 s at this rate: three announcements on the way
     assert!((100..120).contains(&plain.duration.as_secs()), "{plain:?}");
     assert_eq!(plain.datagrams, 100_000 + 3 + 3 + 1);
@@ -165,6 +165,34 @@ fn the_estimate_knows_of_announcements_on_the_way_and_of_protection() {
         protected.bytes,
         plain.bytes + 100 * plain.datagrams + 3 * (announcement_on_air() + 100)
     );
+}
+
+#[test]
+fn the_estimate_knows_that_copies_share_the_rate() {
+    let config = DistributorConfig {
+        announce_gap: Duration::ZERO,
+        announce_every: Duration::from_secs(3_600),
+        ..config(1_203, &[])
+    };
+    let often = DistributorConfig {
+        announce_every: Duration::from_secs(30),
+        ..config.clone()
+    };
+    let estimate = config.estimate(2);
+    assert_eq!(config.estimate(0), config.estimate(1));
+    let mut play = Play::new(config);
+    play.copies = 2;
+    play.run_until(DistributorEvent::PassEnded { pass: 1 });
+    while !matches!(play.said.last(), Some((_, Said::End { .. }))) {
+        play.run(Duration::from_millis(10));
+    }
+    assert_eq!(estimate.duration, Duration::from_millis(2 * play.bytes));
+    let progress = play.distributor.progress();
+    assert_eq!(estimate.bytes, progress.group_bytes);
+    assert_eq!(estimate.datagrams, progress.group_datagrams);
+    // the blocks take twice as long, so that it is announced more often on the way
+    let (one, two) = (often.estimate(1), often.estimate(2));
+    assert!(two.datagrams > 2 * one.datagrams, "{one:?} {two:?}");
 }
 
 /// What an announcement of 100,000 blocks takes on the air.
