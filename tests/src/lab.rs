@@ -1,5 +1,7 @@
 //! The lab itself: what the other tests rely on when they make hosts deaf, unplug them or look at their packets.
 
+#[cfg(target_os = "linux")]
+mod distributed;
 mod folder;
 mod observed;
 mod ours;
