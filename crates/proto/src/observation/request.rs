@@ -6,9 +6,7 @@ use core::time::Duration;
 
 use antiphon_wire::{Code, OptionNumber};
 
-use crate::collection::{
-    CollectError, Completion, End, GroupRequest, GroupTarget, Repeat, Security,
-};
+use crate::collection::{CollectError, End, GroupRequest, GroupTarget, Repeat, Security};
 use crate::exchange::RequestError;
 use crate::expect::Expectation;
 use crate::message::Request;
@@ -187,7 +185,6 @@ pub(crate) fn round(
             when_all_expected: false,
         },
         repeat,
-        completion: Completion::None,
         leisure,
         rtt,
         ..round

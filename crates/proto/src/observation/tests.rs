@@ -1,15 +1,19 @@
 //! Registrations that cannot be made, and places of members that nobody expected.
 
+mod runs;
+
 use core::net::SocketAddr;
 
-use antiphon_wire::{Code, Message, MessageId, Type, Writer};
+use antiphon_wire::{Code, Message, MessageId, OptionNumber, Type, Writer};
 
 use super::freshness::Latest;
 use super::*;
-use crate::collection::{EndedBy, GroupTarget, NoSec, RoundNews, RoundOver, Security};
+use crate::collection::{
+    Completion, End, EndedBy, GroupTarget, NoSec, Repeat, RoundNews, RoundOver, Security,
+};
 use crate::failure::SendError;
 use crate::identity::{Identity, Sender};
-use crate::message::Request;
+use crate::message::{Request, Response};
 use crate::path::SocketId;
 
 const SOCKET: SocketId = SocketId(3);
@@ -122,6 +126,81 @@ fn without_an_interval_a_registration_is_tried_again_at_least_every_hour() {
     }
     assert_eq!(waits.get(..3), Some(&[6, 12, 24][..]));
     assert_eq!(waits.get(9..), Some(&[3_072, 3_600, 3_600][..]));
+}
+
+#[test]
+fn a_round_goes_to_all_groups_with_the_times_of_the_observation() {
+    let target = |n| GroupTarget {
+        group: ([224, 0, 1, n], 5683).into(),
+        socket: SOCKET,
+        interface: 1,
+    };
+    let (rtt, leisure) = (Duration::from_secs(2), Duration::from_secs(7));
+    let ask = |targets| {
+        let security = Security::Unsecured(NoSec::Accepted);
+        let repeat = Repeat::NewMessageId(2);
+        let request = Request::new(Code::FETCH).path("t");
+        request::round(request, targets, security, repeat, rtt, leisure)
+    };
+    assert!(ask(Vec::new()).is_none());
+    let targets = Vec::from([target(187), target(188)]);
+    let round = ask(targets.clone()).unwrap();
+    assert_eq!(round.request.method, Code::FETCH);
+    assert_eq!(round.targets, targets);
+    assert_eq!(round.security, Security::Unsecured(NoSec::Accepted));
+    let end = End {
+        deadline: Duration::from_secs(9),
+        count: None,
+        when_all_expected: false,
+    };
+    assert_eq!((round.end, round.repeat), (end, Repeat::NewMessageId(2)));
+    assert_eq!((round.rtt, round.leisure), (rtt, leisure));
+    // Who does not answer is asked by the observation, under its token.
+    assert_eq!(round.completion, Completion::None);
+}
+
+#[test]
+fn that_a_member_was_not_reached_counts_for_a_registration_that_is_still_wanted() {
+    for (phase, purpose, counts) in [
+        (watch::Phase::Open, Purpose::Register, true),
+        (watch::Phase::Open, Purpose::Deregister, false),
+        (watch::Phase::Ending, Purpose::Register, false),
+    ] {
+        let (mut all, id) = opened(None);
+        asked(&mut all, id, 1, secs(0), EndedBy::Deadline);
+        while all.poll_event().is_some() {}
+        let watch = all.watches.get_mut(&id).unwrap();
+        assert_eq!(place(watch, ([10, 0, 0, 2], 5683), &UNKNOWN), Some(0));
+        says(watch, 0, secs(1), ObservedState::Silent);
+        let member = ObservedIndex(0);
+        watch.slot(member).unwrap().ask = Some(watch::Ask {
+            exchange: None,
+            registration: 2,
+            purpose,
+        });
+        (watch.asking, watch.phase, watch.registrations) = (2, phase, 0);
+        let observer = Observer {
+            observation: id,
+            member,
+        };
+        all.not_reached(secs(9), observer, Failure::TimedOut);
+        let watch = &all.watches[&id];
+        let slot = watch.slot_ref(member).unwrap();
+        assert!(slot.ask.is_none() && watch.asking == 1);
+        let again = counts.then(|| secs(9 + 60));
+        assert_eq!((slot.failures, slot.silent_at), (counts.into(), again));
+        assert_eq!(slot.failure, counts.then_some(Failure::TimedOut));
+        let told = counts.then_some(ObservationEvent::Unreached {
+            observation: id,
+            member,
+            failure: Failure::TimedOut,
+        });
+        assert_eq!(all.poll_event(), told);
+        assert_eq!(all.poll_event(), None);
+        // What comes of an answer twice counts once.
+        all.not_reached(secs(9), observer, Failure::TimedOut);
+        assert_eq!(all.watches[&id].asking, 1);
+    }
 }
 
 fn watch(change: impl FnOnce(&mut ObservationLimits)) -> Watch {

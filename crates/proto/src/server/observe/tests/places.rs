@@ -155,3 +155,35 @@ fn a_place_that_is_not_wanted_any_more_goes_to_the_next() {
         Some(other)
     );
 }
+
+#[test]
+fn only_what_is_confirmable_and_to_nobody_strange_has_a_place_to_give_away() {
+    let mut all = observers(|_| {});
+    let known = admit(&mut all, Instant::ZERO, &way(0, 1), 1).unwrap();
+    stranger(&mut all, Instant::ZERO, &way(0, 2), 1).unwrap();
+    all.changed(RESOURCE);
+    let turns: Vec<_> = core::iter::from_fn(|| all.poll(Instant::ZERO, 1)).collect();
+    assert_eq!(turns.len(), 2);
+    for turn in &turns {
+        assert_eq!(
+            (turn.confirm, turn.stranger),
+            (turn.observer != known, turn.observer != known)
+        );
+        all.sent(Instant::ZERO, turn, MessageId(1));
+        assert_eq!(all.places.first(), None, "{turn:?}");
+    }
+    assert_eq!(
+        (all.counters.notifications, all.counters.confirmable),
+        (2, 1)
+    );
+    all.table.get_mut(known).unwrap().unconfirmed = 7;
+    all.changed(RESOURCE);
+    let turn = all.poll(seconds(10), 1).unwrap();
+    assert!(turn.confirm && turn.observer == known);
+    all.sent(seconds(10), &turn, MessageId(2));
+    assert_eq!(all.places.first(), Some((seconds(12), known.index)));
+    assert_eq!(
+        (all.counters.notifications, all.counters.confirmable),
+        (3, 2)
+    );
+}
