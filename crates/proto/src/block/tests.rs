@@ -68,6 +68,74 @@ fn the_stated_memory_follows_from_the_limits() {
     );
 }
 
+#[test]
+fn the_default_limits_of_a_server_are_those_that_are_documented() {
+    let limits = ServerBlocks::default();
+    assert_eq!(limits.size.bytes(), 1_024);
+    assert_eq!(limits.body, 1_048_576);
+    assert_eq!((limits.incomplete, limits.incomplete_per_address), (64, 8));
+    assert_eq!(limits.incomplete_bytes, 4_194_304);
+    assert_eq!(limits.incomplete_for, Duration::from_secs(247));
+    assert_eq!((limits.kept, limits.kept_per_address), (64, 8));
+    assert_eq!(limits.kept_bytes, 2_097_152);
+    assert_eq!(limits.kept_for, Duration::from_secs(247));
+}
+
+#[test]
+fn a_failure_says_why() {
+    for (failure, text) in [
+        (
+            BodyFailure::TooLarge(70),
+            "the body is larger than 70 bytes",
+        ),
+        (
+            BodyFailure::Changed,
+            "the representation changed during the transfer",
+        ),
+        (BodyFailure::Inconsistent, "the blocks do not fit together"),
+        (BodyFailure::TimedOut, "the transfer took too long"),
+        (
+            BodyFailure::Crowded,
+            "too many bodies are being transferred",
+        ),
+    ] {
+        assert_eq!(std::format!("{failure}"), text);
+    }
+}
+
+#[cfg(feature = "client")]
+#[test]
+fn a_smaller_block_size_is_heeded_only_if_the_request_is_larger() {
+    use crate::message::{Request, Response};
+    use antiphon_wire::{Code, OptionNumber};
+
+    let refused = |code, num: u32, szx| {
+        let mut response = Response::new(code);
+        let block = BlockValue::new(num, false, szx).unwrap().encode();
+        response.options.set(OptionNumber::BLOCK1, block.as_bytes());
+        response
+    };
+    let whole = |length: usize| {
+        let mut request = Request::new(Code::PUT);
+        request.payload = alloc::vec![1; length];
+        request
+    };
+    let too_large = refused(Code::REQUEST_ENTITY_TOO_LARGE, 0, 2);
+    let hint = |length| hinted_size(&too_large, &whole(length));
+    assert_eq!(hint(63), None);
+    assert_eq!(hint(64), None, "which is one block: it was refused whole");
+    assert_eq!(hint(65), Some(BlockSize::SIXLOWPAN));
+    assert_eq!(
+        hinted_size(&refused(Code::BAD_REQUEST, 0, 2), &whole(65)),
+        None
+    );
+    let mut in_blocks = whole(65);
+    in_blocks.options.push(OptionNumber::BLOCK1, &[0x0a]);
+    assert_eq!(hinted_size(&too_large, &in_blocks), None);
+    let without = Response::new(Code::REQUEST_ENTITY_TOO_LARGE);
+    assert_eq!(hinted_size(&without, &whole(65)), None);
+}
+
 mod room {
     use alloc::vec::Vec;
     use core::time::Duration;
@@ -194,6 +262,49 @@ mod room {
         assert!(all.block(5, peer(8, 1), &member(8), 0), "for the second");
         assert_eq!(all.0.len(), 2);
         assert!(!all.block(5, peer(1, 1), &NOBODY, 2));
+    }
+
+    /// What becomes of the first of several blocks of 64 bytes, and of a second and last one of so many.
+    fn upload(limit: usize, size1: Option<&[u8]>, last: usize) -> (Taken, Taken) {
+        let mut bodies = IncompleteBodies::new(ServerBlocks {
+            body: limit,
+            ..ServerBlocks::default()
+        });
+        let mut take = |num, more, payload: &[u8], size1: Option<&[u8]>| {
+            let mut bytes = [0; 200];
+            let (mid, token) = (MessageId(1), Token::EMPTY);
+            let mut writer = Writer::new(&mut bytes, Type::Con, Code::PUT, mid, token).unwrap();
+            if let Some(size) = size1 {
+                writer.option(OptionNumber::SIZE1, size).unwrap();
+            }
+            writer.payload(payload).unwrap();
+            let len = writer.finish();
+            let message = Message::parse(&bytes[..len]).unwrap();
+            let block = BlockValue::new(num, more, 2).unwrap();
+            bodies.take(Instant::ZERO, peer(1, 1), &NOBODY, &message, block)
+        };
+        (
+            take(0, true, &[7; 64], size1),
+            take(1, false, &[8; 64][..last], None),
+        )
+    }
+
+    #[test]
+    fn a_body_may_be_as_large_as_is_allowed_and_is_refused_as_soon_as_it_must_be_larger() {
+        let gone_on = || Taken::Continue(BlockValue::new(0, true, 2).unwrap());
+        let whole = |last: usize| Taken::Complete {
+            body: [alloc::vec![7; 64], alloc::vec![8; last]].concat(),
+            if_none_match: false,
+        };
+        // At least one byte follows the first block.
+        let (refused, unknown) = upload(64, None, 1);
+        assert_eq!(refused, Taken::TooLarge(64));
+        assert_eq!(unknown, Taken::Incomplete);
+        assert_eq!(upload(65, None, 1), (gone_on(), whole(1)));
+        assert_eq!(upload(65, None, 2), (gone_on(), Taken::TooLarge(65)));
+        // What it says of its size counts as well.
+        assert_eq!(upload(70, Some(&[70]), 6), (gone_on(), whole(6)));
+        assert_eq!(upload(70, Some(&[71]), 6).0, Taken::TooLarge(70));
     }
 
     #[test]

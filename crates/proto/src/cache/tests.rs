@@ -377,6 +377,63 @@ fn shares_are_counted_in_bytes_as_well() {
 }
 
 #[test]
+fn what_an_answer_takes_is_all_that_is_kept_of_it() {
+    let bytes = |request: &Request, responder, heard: &Heard<'_>| {
+        let mut cache = Cache::with(|_| {});
+        cache.hear(at(0), key_of(request, responder), heard);
+        cache.check();
+        cache.total.bytes
+    };
+    let lamp = Identity(b"lamp".to_vec());
+    let response = content(&[(ETAG, b"tag")], &[0; 100]);
+    let proven = Sender::Proven(lamp.clone());
+    let groups = [address(201), address(202)];
+    let heard = Heard {
+        response: &response,
+        path: &path(address(1)),
+        sender: &Sender::Unauthenticated,
+        through: None,
+        asked: 0,
+    };
+    let of_address = Responder::Address(address(1));
+    let place = size_of::<(Key, Entry)>();
+    // Payload; entity tag and (empty) format; the path with number and length; the method and the length of no payload.
+    let least = place + 100 + (3 + 12) + 12 + (2 + 4 + 3) + (1 + 4);
+    assert_eq!(bytes(&get("abc"), of_address.clone(), &heard), least);
+    assert_eq!(bytes(&get("abcd"), of_address.clone(), &heard), least + 1);
+    let mut fetch = Request::new(Code::FETCH).path("abc");
+    fetch.payload = vec![1; 9];
+    assert_eq!(bytes(&fetch, of_address.clone(), &heard), least + 9);
+    let from_lamp = Heard {
+        sender: &proven,
+        ..heard
+    };
+    assert_eq!(
+        bytes(&get("abc"), of_address.clone(), &from_lamp),
+        least + 4
+    );
+    let by_name = Responder::Proven(lamp);
+    assert_eq!(bytes(&get("abc"), by_name, &from_lamp), least + 8);
+    assert_eq!(bytes(&get("abc"), Responder::Peer, &from_lamp), least + 4);
+    let through = Heard {
+        through: Some((&groups, b"host")),
+        ..heard
+    };
+    let more = 2 * size_of::<SocketAddr>() + 4;
+    assert_eq!(bytes(&get("abc"), of_address, &through), least + more);
+}
+
+#[test]
+fn the_default_limits_are_those_that_are_documented() {
+    let config = CacheConfig::default();
+    assert_eq!((config.entries, config.entries_per_responder), (1_024, 16));
+    assert_eq!(config.bytes, 1_048_576);
+    assert_eq!(config.bytes_per_responder, 65_536);
+    assert_eq!(config.keep_for, Duration::from_secs(86_400));
+    assert_eq!(config.tags, 4);
+}
+
+#[test]
 fn in_a_full_cache_whoever_keeps_most_gives_way() {
     let full = || {
         let mut cache = Cache::with(|config| config.entries = 6);

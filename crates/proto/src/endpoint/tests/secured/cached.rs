@@ -177,7 +177,7 @@ fn another_member_of_the_group_cannot_change_what_is_kept_of_one() {
 }
 
 /// New keys, with which these are members no more.
-fn rekey_without(world: &mut World, node: usize, removed: &[usize]) {
+pub(super) fn rekey_without(world: &mut World, node: usize, removed: &[usize]) {
     let now = crate::security::at(world.now);
     let group = world.nodes[node].group();
     let generation = group.generation() + 1;

@@ -366,6 +366,30 @@ fn an_observation_outlives_new_keys() {
 }
 
 #[test]
+fn what_a_removed_member_notifies_is_not_kept() {
+    let (mut world, _) = watched(|request| request.cached = true);
+    let asked = registrations(&world)[0].clone();
+    let token = asked.message().token();
+    let mut lamp = world.opens(LAMP, &asked);
+    let mut bell = world.opens(BELL, &asked);
+    let [first, second] =
+        ["1", "2"].map(|text| world.says(LAMP, &mut lamp, token, text, Mode::Group));
+    let of_bell = world.says(BELL, &mut bell, token, "ding", Mode::Group);
+    let cached = |world: &World| world.nodes[CLIENT].endpoint.load().cached;
+    world.comes(LAMP, Type::Non, 1, &first);
+    assert_eq!(cached(&world), 1);
+    super::cached::rekey_without(&mut world, CLIENT, &[LAMP]);
+    assert_eq!(cached(&world), 0, "forgotten with the member");
+    // What was protected under the old keys is still opened, as the settings of the group want.
+    world.comes(LAMP, Type::Non, 2, &second);
+    assert_eq!(world.notified(), [said(0, "1"), said(0, "2")]);
+    assert_eq!(cached(&world), 0, "of whoever is no member");
+    world.comes(BELL, Type::Non, 3, &of_bell);
+    assert_eq!(world.notified(), [said(1, "ding")]);
+    assert_eq!(cached(&world), 1, "of the bell");
+}
+
+#[test]
 fn a_pair_is_observed_by_its_number_as_well() {
     // One server alone, asked in pairwise mode.
     let mut world = world();
