@@ -150,8 +150,7 @@ impl Device {
                 _ => current.have.len(),
             },
             total: current.total,
-            missing: (state == DeviceState::Receiving && current.have.total() > 0)
-                .then(|| MissingBlocks::of(&current.have)),
+            missing: (state == DeviceState::Receiving).then(|| MissingBlocks::of(&current.have)),
         }
     }
 

@@ -4,6 +4,7 @@ mod cancelling;
 mod counts;
 mod course;
 mod devices;
+mod members;
 mod plans;
 
 use alloc::vec;

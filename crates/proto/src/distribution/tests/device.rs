@@ -1,6 +1,7 @@
 //! The half of a device, against a distributor that the test plays.
 
 mod contention;
+mod exact;
 mod failing;
 mod hostile;
 mod receiving;
@@ -130,6 +131,9 @@ impl Installation for Application {
         assert_eq!(image.size(), u64::from(it.size()));
         let mut bytes = vec![0; image.size() as usize];
         image.read_at(0, &mut bytes).unwrap();
+        let mut last = [0];
+        image.read_at(image.size() - 1, &mut last).unwrap();
+        assert_eq!(last.last(), bytes.last());
         assert!(image.read_at(1, &mut bytes).is_err(), "beyond its end");
         assert!(image.read_at(u64::MAX, &mut bytes).is_err());
         self.in_use = bytes;

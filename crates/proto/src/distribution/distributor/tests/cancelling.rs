@@ -146,3 +146,30 @@ fn who_asks_for_a_block_of_what_is_cancelled_is_told_that_there_is_none() {
     assert!(refused(play.repair(1, 1)), "and afterwards");
     assert_eq!(play.distributor.progress().repairs, 1);
 }
+
+#[test]
+fn who_is_still_to_be_told_alone_is_waited_for() {
+    let mut play = Play::new(DistributorConfig {
+        rate: 1_000_000,
+        ..config(300, &[1])
+    });
+    play.drain();
+    let begun = play.now + seconds(1);
+    play.distributor.cancel(begun);
+    for second in 0..3 {
+        let now = begun + seconds(second);
+        let early = now - Duration::from_micros(1);
+        assert_eq!(play.distributor.poll_send(early), None, "a second apart");
+        assert!(play.distributor.poll_send(now).is_some());
+        play.distributor.sent(now, Some(50));
+    }
+    assert_eq!(play.distributor.phase(), DistributionPhase::Cancelling);
+    assert_eq!(play.distributor.next_timeout(), Some(Instant::ZERO));
+    let now = begun + seconds(3);
+    let ask = play.distributor.poll_ask(now).unwrap();
+    assert_eq!(play.distributor.phase(), DistributionPhase::Cancelling);
+    let confirmed = Response::new(Code::CHANGED);
+    play.distributor.asked(now, ask.ask, Ok(&confirmed));
+    let end = DistributionPhase::Over(DistributionEnd::Cancelled);
+    assert_eq!(play.distributor.phase(), end);
+}

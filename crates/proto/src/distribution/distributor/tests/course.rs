@@ -195,6 +195,29 @@ fn the_estimate_knows_that_copies_share_the_rate() {
     assert!(two.datagrams > 2 * one.datagrams, "{one:?} {two:?}");
 }
 
+#[test]
+fn the_estimate_knows_that_announcements_take_a_hundredth_of_the_rate() {
+    let often = DistributorConfig {
+        announce_every: Duration::ZERO,
+        ..config(100_000, &[])
+    };
+    let never = DistributorConfig {
+        announce_every: seconds(1_000_000),
+        ..often.clone()
+    };
+    let end = Notice::EndOfPass {
+        id: often.announcement.id(),
+        pass: 1,
+        window: 10,
+    };
+    let end = config::coap_length(&notice_request(PATH, &end)) + 48;
+    let blocks = never.estimate(1).bytes - 3 * announcement_on_air() - end;
+    let later = blocks / (100 * announcement_on_air());
+    let estimate = often.estimate(1);
+    assert_eq!(estimate.datagrams, 100_000 + 3 + later + 1);
+    assert_eq!(often.estimate(2).datagrams, 2 * estimate.datagrams);
+}
+
 /// What an announcement of 100,000 blocks takes on the air.
 fn announcement_on_air() -> u64 {
     let notice = Notice::Announced(announcement(100_000));
