@@ -144,7 +144,6 @@ impl Endpoint {
         let sender = Sender::Proven(Identity(client.identity().to_vec()));
         let group = String::from(client.group());
         let standing = Standing {
-            sender: &sender,
             mode: self.mode(received.mode(), received.group()),
             security_group: received.group().is_some().then_some(&*group),
             fresh: true,

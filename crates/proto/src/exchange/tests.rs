@@ -356,3 +356,17 @@ fn timers_of_exchanges_that_are_over_do_not_pile_up() {
     let late = start + Transmission::default().max_transmit_wait();
     assert_eq!(bench.exchanges.poll_timeout(late), Some(waiting));
 }
+
+#[test]
+fn what_was_sent_to_one_peer_is_neither_what_waits_nor_what_others_were_sent() {
+    let mut bench = bench(Transmission::default(), 10);
+    let sent = bench.ask(to(1, Reliability::Confirmable));
+    let _waits = bench.ask(to(1, Reliability::Confirmable));
+    let other = bench.ask(to(2, Reliability::Confirmable));
+    assert!(bench.exchanges.sent_to(peer(1)).is_empty(), "nothing yet");
+    while bench.sent().is_some() {}
+    assert_eq!(bench.exchanges.sent_to(peer(1)), [sent]);
+    assert_eq!(bench.exchanges.sent_to(peer(2)), [other]);
+    assert!(bench.exchanges.sent_to(peer(3)).is_empty());
+    assert_eq!(bench.exchanges.len(), 3);
+}

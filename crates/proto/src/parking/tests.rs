@@ -106,3 +106,20 @@ fn a_message_that_waits_too_long_leaves_and_its_room_is_free() {
     assert_eq!((lot.len(), lot.dropped()), (1, (0, 1)));
     assert!(lot.out(3, 3, 10));
 }
+
+#[test]
+fn the_stated_memory_grows_with_messages_and_adds_their_bytes() {
+    let total = |messages, bytes, place| {
+        let limits = ParkingLimits {
+            messages,
+            bytes,
+            ..ParkingLimits::default()
+        };
+        limits.memory_total(place)
+    };
+    let share = size_of::<(IpAddr, usize)>() + 1;
+    assert_eq!(total(0, 0, 9), 256);
+    assert_eq!(total(0, 7, 9), 7 + 256);
+    assert_eq!(total(3, 7, 0), 7 + 3 * 4 * share + 256);
+    assert_eq!(total(3, 7, 9), 7 + 3 * (3 * 9 + 4 * share) + 256);
+}

@@ -165,6 +165,39 @@ mod tests {
     }
 
     #[test]
+    fn the_stated_memory_grows_with_the_sources() {
+        let each = 4 * (size_of::<(IpAddr, Bucket)>() + 1);
+        assert_eq!(Budgets::memory_total(0), 256);
+        assert_eq!(Budgets::memory_total(7), 7 * each + 256);
+    }
+
+    #[test]
+    fn what_is_given_back_beyond_the_table_goes_to_the_common_bucket() {
+        let mut budgets = budgets(2, 1);
+        assert!(budgets.take(Instant::ZERO, source(1)));
+        for _ in 0..5 {
+            assert!(budgets.take(Instant::ZERO, source(2)));
+            budgets.give_back(source(3));
+        }
+        assert!(budgets.take(Instant::ZERO, source(2)) && budgets.take(Instant::ZERO, source(3)));
+        assert!(!budgets.take(Instant::ZERO, source(4)));
+    }
+
+    #[test]
+    fn the_last_piece_is_there_and_no_more() {
+        let mut budgets = budgets(3, 4);
+        // A piece costs 333,333: one microsecond is left over after three.
+        let taken = (0..9).filter(|_| budgets.take(Instant::ZERO, source(1)));
+        assert_eq!(taken.count(), 3);
+        budgets.give_back(source(1));
+        let known = budgets.buckets.get(&source(1)).unwrap();
+        assert_eq!(known.taken, 2 * 333_333);
+        assert!(budgets.take(Instant::ZERO, source(1)));
+        assert!(!budgets.take(Instant::from_micros(333_331), source(1)));
+        assert!(budgets.take(Instant::from_micros(333_332), source(1)));
+    }
+
+    #[test]
     fn a_budget_of_nothing_gives_nothing() {
         assert!(!budgets(0, 2).take(Instant::ZERO, source(1)));
     }

@@ -75,3 +75,24 @@ fn debug_output_of_randomness_shows_nothing() {
     let text: String = alloc::format!("{:?} {:?}", rng.keyed_hash(), rng);
     assert_eq!(text, "KeyedHash Rng");
 }
+
+#[test]
+fn how_full_the_tables_are_is_told_of_each() {
+    let mut bench = bench(EndpointConfig::default());
+    let empty = bench.endpoint.load();
+    assert_eq!(empty, crate::endpoint::Load::default());
+    for mid in 1..=3 {
+        let get = message(
+            Type::Con,
+            Code::GET,
+            mid,
+            &[(antiphon_wire::OptionNumber::URI_PATH, b"t")],
+        );
+        bench.endpoint.handle_datagram(bench.now, path(false), &get);
+    }
+    let load = bench.endpoint.load();
+    assert_eq!((load.dedup_records, load.outbox), (3, 3));
+    assert_eq!(bench.sent().len(), 3);
+    let load = bench.endpoint.load();
+    assert_eq!((load.dedup_records, load.outbox), (3, 0));
+}

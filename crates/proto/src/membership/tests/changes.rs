@@ -460,3 +460,19 @@ fn errors_say_what_is_wrong() {
         "port 5684 must not be used for group communication"
     );
 }
+
+#[test]
+fn removing_one_application_group_leaves_the_others_and_their_former_names() {
+    let mut memberships = table();
+    let group = memberships.create(spec("[ff05::1]:5683")).unwrap();
+    let [one, two, part] = ["one", "two", "part"].map(|name| application(&mut memberships, name));
+    memberships.relate(one, group).unwrap();
+    memberships.relate(two, group).unwrap();
+    memberships.merge_applications(part, two).unwrap();
+    memberships.remove_application(one).unwrap();
+    let left: Vec<_> = memberships.applications().map(|group| group.id()).collect();
+    assert_eq!(left, [two]);
+    assert_eq!(memberships.group(group).unwrap().applications(), [two]);
+    assert_eq!(memberships.application(part).unwrap().id(), two);
+    assert_eq!(memberships.application(one), None);
+}

@@ -83,8 +83,11 @@ fn work_that_never_comes_back_ends_what_waits_for_it() {
     assert_eq!(world.nodes[CLIENT].endpoint.load().parked, 2);
     world.pass(Duration::from_micros(9_999_999));
     assert_eq!(world.nodes[CLIENT].endpoint.load().parked, 2);
+    assert_eq!(world.nodes[CLIENT].endpoint.counters().parking_expired, 0);
     world.pass(Duration::from_micros(1));
     assert_eq!(world.nodes[CLIENT].endpoint.load().parked, 0);
+    let counters = world.nodes[CLIENT].endpoint.counters();
+    assert_eq!((counters.parking_full, counters.parking_expired), (0, 2));
     let why = NotProtected::NoSignature;
     let ended = world.outcome().ended_by;
     assert_eq!(ended, crate::collection::EndedBy::NotProtected(why));
@@ -558,4 +561,20 @@ fn a_client_whose_credential_is_not_found_is_told_when_to_try_again_if_errors_ar
         assert_eq!(again.and_then(antiphon_wire::decode_uint), Some(60));
         assert!(world.response().is_none(), "to the client it is a hint");
     }
+}
+
+#[test]
+fn whoever_finds_no_room_to_wait_for_a_signature_is_told_and_counted() {
+    let mut config = trusting();
+    config.parking.messages = 1;
+    let mut world = world_with(Modes::Both, Settings::default(), config);
+    world.nodes[CLIENT].worker = Worker::Held;
+    world.ask_group(question(&world, "t"));
+    assert_eq!(world.nodes[CLIENT].endpoint.load().parked, 1);
+    world.ask(request_to(BELL, "t", Protection::Group(world.group())));
+    let why = NotProtected::Crowded;
+    assert_eq!(world.failure(), Some(Failure::NotProtected(why)));
+    let counters = world.nodes[CLIENT].endpoint.counters();
+    assert_eq!((counters.parking_full, counters.parking_expired), (1, 0));
+    assert!(world.sent.is_empty());
 }

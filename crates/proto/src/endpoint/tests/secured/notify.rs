@@ -5,6 +5,7 @@ pub(super) mod pairs;
 use core::sync::atomic::AtomicBool;
 
 use super::*;
+use crate::identity::SecurityMode;
 use crate::observation::*;
 use crate::policy::AccessRequest;
 use crate::resource::ResourceId;
@@ -18,6 +19,8 @@ struct Watched {
     ids: [ResourceId; 2],
     value: Arc<AtomicU32>,
     permitted: Arc<AtomicBool>,
+    /// How the requests were protected that were asked, or asked again.
+    modes: Arc<std::sync::Mutex<Vec<SecurityMode>>>,
 }
 
 fn watched() -> Watched {
@@ -28,11 +31,16 @@ fn watched() -> Watched {
 }
 
 fn watched_with(settings: Settings) -> Watched {
-    let mut world = world_of(Modes::Both, settings);
+    watched_in(world_of(Modes::Both, settings), Methods::NONE)
+}
+
+/// In this world, and only for requests that are known to be fresh with these methods.
+fn watched_in(mut world: World, fresh: Methods) -> Watched {
     let value = Arc::new(AtomicU32::new(0));
     let permitted = Arc::new(AtomicBool::new(true));
+    let modes = Arc::new(std::sync::Mutex::new(Vec::new()));
     let ids = [LAMP, BELL].map(|node| {
-        let (state, allowed) = (value.clone(), permitted.clone());
+        let (state, allowed, noted) = (value.clone(), permitted.clone(), modes.clone());
         let policy = GroupPolicy::silent().leisure(Leisure::Fixed(LEISURE));
         let resource = Resource::at("o")
             .get(move |_, response| {
@@ -43,7 +51,11 @@ fn watched_with(settings: Settings) -> Watched {
                 );
                 response.options.push_uint(OptionNumber::MAX_AGE, 100_000);
             })
-            .permits(move |_: &AccessRequest<'_>| allowed.load(Ordering::Relaxed))
+            .permits(move |asked: &AccessRequest<'_>| {
+                noted.lock().unwrap().push(asked.mode);
+                allowed.load(Ordering::Relaxed)
+            })
+            .fresh(fresh)
             .group_policy(policy)
             .observable();
         world.nodes[node]
@@ -57,6 +69,7 @@ fn watched_with(settings: Settings) -> Watched {
         ids,
         value,
         permitted,
+        modes,
     }
 }
 
@@ -532,4 +545,33 @@ fn a_reset_of_the_first_answer_ends_a_protected_observation_too() {
         .endpoint
         .handle_datagram(now, path, &reset);
     assert_eq!((w.observers(LAMP), w.observers(BELL)), (0, 1));
+}
+
+#[test]
+fn whoever_was_admitted_is_asked_for_again_as_the_same() {
+    // The lamp demands that the observer is fresh and reachable: that was shown once.
+    let doubting = world_with(Modes::Both, Settings::default(), EndpointConfig::default());
+    let mut w = watched_in(doubting, Methods::GET);
+    w.observe_lamp();
+    assert_eq!(w.texts(), ["1: 0"]);
+    assert_eq!(w.world.nodes[LAMP].counters().challenges, 1);
+    let pairwise = SecurityMode::Pairwise { only: false };
+    for value in 1..3 {
+        w.modes.lock().unwrap().clear();
+        w.world.pass(Duration::from_secs(4));
+        w.change(LAMP, value);
+        assert_eq!(w.texts(), [alloc::format!("1: {value}")]);
+        assert_eq!(*w.modes.lock().unwrap(), [pairwise]);
+    }
+    assert_eq!(w.world.nodes[LAMP].counters().challenges, 1);
+
+    let mut w = watched();
+    w.observe_group();
+    w.world.pass(2 * LEISURE);
+    assert_eq!(w.texts().len(), 2);
+    w.modes.lock().unwrap().clear();
+    w.change(LAMP, 1);
+    w.world.pass(LEISURE);
+    assert_eq!(w.texts(), ["1: 1"]);
+    assert_eq!(*w.modes.lock().unwrap(), [SecurityMode::Group]);
 }
