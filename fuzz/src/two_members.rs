@@ -313,7 +313,7 @@ impl Play {
             sent.from == from
                 && sent.asks == asks
                 && inside(&sent.plain) == inside(plain)
-                && option_of(&sent.bytes) == option_of(bytes)
+                && is_option_of(sent, &option_of(bytes))
         };
         let found = self.sent.iter().position(same);
         found.expect("what was opened was never sent")
@@ -322,6 +322,19 @@ impl Play {
     fn once(&mut self, by: usize, at: usize) {
         assert!(self.delivered.insert((by, at)), "delivered twice");
     }
+}
+
+/// Is this the OSCORE option that the message was sent with? In a response of a pair only the Partial IV counts: what else stands in its
+/// option is not authenticated, and nothing is made of it (RFC 8613 section 8.4). In a group all of it is.
+fn is_option_of(sent: &Sent, option: &[u8]) -> bool {
+    let was = option_of(&sent.bytes);
+    let flags = |option: &[u8]| option.first().copied().unwrap_or(0);
+    let piv = |option: &[u8]| {
+        let length = usize::from(flags(option) & 0x07);
+        option.get(1..1 + length).unwrap_or_default().to_vec()
+    };
+    let names_nobody = flags(&was) & 0x38 == 0; // neither group mode, nor kid context, nor kid
+    was == option || (!sent.asks && names_nobody && piv(&was) == piv(option))
 }
 
 fn option_of(bytes: &[u8]) -> Vec<u8> {
