@@ -140,7 +140,8 @@ fn transfer(image: &Image) -> Result<u64, String> {
         ..campaign.config(image)
     };
     let distributor = campaign.distribute(1, image, config);
-    campaign.sim.run_for(Duration::from_secs(120));
+    // A count waits 93 s for a device that does not answer; the pass takes less than that.
+    campaign.sim.run_for(Duration::from_secs(300));
     campaign.device();
     campaign.impair(LOSS, 0.0, 0.0);
     let before = campaign.air().unicast_bytes;
