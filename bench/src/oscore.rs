@@ -419,6 +419,7 @@ fn first_contact() {
         let (bytes, plain) = (credential.clone(), floor::request());
         let [mut client, _] = floor::members(suite, curve);
         let [mut asking, mut server] = floor::members(suite, curve);
+        asking.meet_again(kid(2), floor::import(&credential));
         let job = asking.agreement(&plain, kid(2));
         let times = interleaved(&mut [
             Box::new(|| once(|| key.agree(&black_box(&job).agreement()))),
