@@ -18,7 +18,8 @@ use crate::time::Instant;
 
 /// A question is repeated for so long: MAX_TRANSMIT_SPAN of RFC 7252.
 const REPEATED_FOR: Duration = Duration::from_secs(45);
-/// So many messages may be sent meanwhile: half of a Replay Window of RFC 8613, the other half is for other questions.
+/// So many blocks may be sent meanwhile: half of a Replay Window of RFC 8613. The other half is for announcements, and for what it takes
+/// until the answer is there.
 const WITHIN_WINDOW: u32 = 16;
 
 /// One of so many members has to have answered, or failed to, before a pass is planned without the others.

@@ -13,8 +13,8 @@ const AT_LEAST: Duration = Duration::from_millis(100);
 /// So often somebody is asked before it counts as gone: once, and MAX_RETRANSMIT times again.
 const ATTEMPTS: u8 = 5;
 
-/// The notifications on their way, of those who are no strangers: when each observer, by place, may have to give way. They
-/// are as few as there are places, and looked through only when somebody waits.
+/// The notifications on their way, of those who are no strangers: when each observer, by its index in the table, may have to give
+/// way. A short list, because there are no more than `unacknowledged` of them.
 #[derive(Default)]
 pub(super) struct Places(Vec<(Instant, u32)>);
 
@@ -30,7 +30,9 @@ impl Places {
     }
 
     pub(super) fn leave(&mut self, index: u32) {
-        self.0.retain(|(_, other)| *other != index);
+        if let Some(at) = self.0.iter().position(|(_, other)| *other == index) {
+            self.0.swap_remove(at);
+        }
     }
 
     /// Who is the first to give way, and when.

@@ -273,20 +273,22 @@ fn so_many_rests_are_fetched_at_the_same_time() {
     assert_eq!(net.heard().len(), 6);
 }
 
+/// Why the client's observation ended.
+fn ended(net: &Net) -> Option<ObservationEnd> {
+    let mut events = net.hosts[CLIENT].events.iter();
+    events.find_map(|event| match event {
+        Event::Observation(ObservationEvent::Ended(outcome)) => Some(outcome.ended_by),
+        _ => None,
+    })
+}
+
 #[test]
 fn who_does_not_notify_gives_its_one_answer_whole() {
     let mut net = Net::with(2, |_, config| config.server.observe.observers = 0);
     net.observe(of_one(1));
     net.pass(secs(10));
-    let ended = net.hosts[CLIENT]
-        .events
-        .iter()
-        .find_map(|event| match event {
-            Event::Observation(ObservationEvent::Ended(outcome)) => Some(outcome.ended_by),
-            _ => None,
-        });
     let why = ObservationEnd::ByServer(MemberEnd::NotObserved);
-    assert_eq!(ended, Some(why));
+    assert_eq!(ended(&net), Some(why));
     assert_eq!(net.heard(), [(address(1), News::First, body(3_000))]);
 }
 
@@ -298,15 +300,8 @@ fn who_does_not_notify_and_whose_rest_cannot_be_had_ends_the_observation() {
     net.observe(request);
     net.pass(secs(10));
     assert_eq!(net.incomplete().len(), 1);
-    let ended = net.hosts[CLIENT]
-        .events
-        .iter()
-        .find_map(|event| match event {
-            Event::Observation(ObservationEvent::Ended(outcome)) => Some(outcome.ended_by),
-            _ => None,
-        });
     let why = ObservationEnd::ByServer(MemberEnd::NotObserved);
-    assert_eq!(ended, Some(why));
+    assert_eq!(ended(&net), Some(why));
 }
 
 #[test]
