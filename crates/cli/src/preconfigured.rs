@@ -424,99 +424,15 @@ fn group_of(
 ) -> Checked<(GroupFile, bool)> {
     let raw = raw.into_inner();
     let suite = suite_of(raw.algorithms, source)?;
-    let format = match &raw.credential_format {
-        None => CredentialFormat::Ccs,
-        Some(name) => {
-            let at = name.span().start;
-            let known = match name.get_ref().to_ascii_lowercase().as_str() {
-                "ccs" => Some(CredentialFormat::Ccs),
-                "cwt" => Some(CredentialFormat::Cwt),
-                "x509" => Some(CredentialFormat::X509),
-                other => CredentialFormat::from_name(other),
-            };
-            match known {
-                Some(format) if format.supported() => format,
-                Some(format) => {
-                    return source.fail(at, format!("this build does not read {}", format.name()));
-                }
-                None => {
-                    return source.fail(
-                        at,
-                        format!(
-                            "{} is no format of credentials: ccs, cwt or x509",
-                            quoted(name.get_ref())
-                        ),
-                    );
-                }
-            }
-        }
-    };
+    let format = format_of(raw.credential_format.as_ref(), source)?;
     let (master_secret, inside) = secret_of(raw.master_secret, source)?;
     let master_salt = salt_of(raw.master_salt, source)?;
-    let mut taken: HashMap<Vec<u8>, usize> = HashMap::new();
-    let mut credentials: HashMap<Vec<u8>, usize> = HashMap::new();
-    let mut once = |id: &[u8], credential: &Credential, at: usize| {
-        let here = line_of(source.text, at);
-        if let Some(first) = taken.insert(id.to_vec(), here) {
-            return source.fail(
-                at,
-                format!("the Sender ID {} is taken by line {first}", hex::plain(id)),
-            );
-        }
-        if let Some(first) = credentials.insert(credential.bytes().to_vec(), here) {
-            return source.fail(at, format!("the credential is that of line {first}"));
-        }
-        Ok(())
-    };
-    let longest = suite.max_sender_id_len();
-    let own = match me {
-        None => None,
-        Some(me) => {
-            let at = me.span().start;
-            let me = me.into_inner();
-            let credential = source.credential(&me.credential, format, &suite)?;
-            let sender_id = source.sender_id(&me.sender_id, longest)?;
-            once(&sender_id, &credential, at)?;
-            let key_at = me.key_file.span().start;
-            let key = secret_file::read_key(&source.folder.join(me.key_file.get_ref()))
-                .or_else(|failure| source.fail(key_at, failure.message))?;
-            if key.public() != *credential.public_key() {
-                return source.fail(
-                    key_at,
-                    "the private key does not belong to the public key in the credential",
-                );
-            }
-            Some(Own {
-                sender_id,
-                credential,
-                key,
-                key_file: me.key_file.into_inner(),
-            })
-        }
-    };
-    let mut listed = Vec::with_capacity(members.len());
-    for entry in members {
-        let at = entry.span().start;
-        let member = entry.into_inner();
-        let credential = source.credential(&member.credential, format, &suite)?;
-        let sender_id = source.sender_id(&member.sender_id, longest)?;
-        once(&sender_id, &credential, at)?;
-        if let Some(subject) = &member.subject
-            && credential.subject() != Some(subject.get_ref())
-        {
-            return source.fail(
-                subject.span().start,
-                match credential.subject() {
-                    Some(other) => format!("the credential is that of {}", quoted(other)),
-                    None => "the credential names nobody".into(),
-                },
-            );
-        }
-        listed.push(Listed {
-            sender_id,
-            credential,
-        });
-    }
+    let mut roster = Roster::new(source, suite, format);
+    let own = me.map(|me| own_of(me, &mut roster)).transpose()?;
+    let listed = members
+        .into_iter()
+        .map(|member| listed_of(member, &mut roster));
+    let members = listed.collect::<Checked<_>>()?;
     let manager = match &raw.manager_credential {
         None => Vec::new(),
         Some(text) => source.credential_bytes(text)?,
@@ -531,10 +447,117 @@ fn group_of(
         format,
         manager,
         own,
-        members: listed,
+        members,
         link: raw.link.map(|link| source.link(&link)).transpose()?,
     };
     Ok((group, inside))
+}
+
+/// The format of all credentials in a group.
+fn format_of(name: Option<&Spanned<String>>, source: Source<'_>) -> Checked<CredentialFormat> {
+    let Some(name) = name else {
+        return Ok(CredentialFormat::Ccs);
+    };
+    let known = match name.get_ref().to_ascii_lowercase().as_str() {
+        "ccs" => Some(CredentialFormat::Ccs),
+        "cwt" => Some(CredentialFormat::Cwt),
+        "x509" => Some(CredentialFormat::X509),
+        other => CredentialFormat::from_name(other),
+    };
+    let wrong = match known {
+        Some(format) if format.supported() => return Ok(format),
+        Some(format) => format!("this build does not read {}", format.name()),
+        None => format!(
+            "{} is no format of credentials: ccs, cwt or x509",
+            quoted(name.get_ref())
+        ),
+    };
+    source.fail(name.span().start, wrong)
+}
+
+/// Who is in a group: nobody twice.
+struct Roster<'a> {
+    source: Source<'a>,
+    suite: Suite,
+    format: CredentialFormat,
+    /// In which line each Sender ID was given.
+    sender_ids: HashMap<Vec<u8>, usize>,
+    /// In which line the owner of each credential stands.
+    credentials: HashMap<Vec<u8>, usize>,
+}
+
+impl<'a> Roster<'a> {
+    fn new(source: Source<'a>, suite: Suite, format: CredentialFormat) -> Self {
+        Self {
+            source,
+            suite,
+            format,
+            sender_ids: HashMap::new(),
+            credentials: HashMap::new(),
+        }
+    }
+
+    /// Takes in whoever is described at this place.
+    fn enter(
+        &mut self,
+        at: usize,
+        sender_id: &Spanned<String>,
+        credential: &Spanned<String>,
+    ) -> Checked<(Vec<u8>, Credential)> {
+        let source = self.source;
+        let credential = source.credential(credential, self.format, &self.suite)?;
+        let sender_id = source.sender_id(sender_id, self.suite.max_sender_id_len())?;
+        let here = line_of(source.text, at);
+        if let Some(first) = self.sender_ids.insert(sender_id.clone(), here) {
+            let id = hex::plain(&sender_id);
+            return source.fail(at, format!("the Sender ID {id} is taken by line {first}"));
+        }
+        let bytes = credential.bytes().to_vec();
+        if let Some(first) = self.credentials.insert(bytes, here) {
+            return source.fail(at, format!("the credential is that of line {first}"));
+        }
+        Ok((sender_id, credential))
+    }
+}
+
+fn own_of(me: Spanned<RawMe>, roster: &mut Roster<'_>) -> Checked<Own> {
+    let at = me.span().start;
+    let me = me.into_inner();
+    let (sender_id, credential) = roster.enter(at, &me.sender_id, &me.credential)?;
+    let (source, key_at) = (roster.source, me.key_file.span().start);
+    let key = secret_file::read_key(&source.folder.join(me.key_file.get_ref()))
+        .or_else(|failure| source.fail(key_at, failure.message))?;
+    if key.public() != *credential.public_key() {
+        return source.fail(
+            key_at,
+            "the private key does not belong to the public key in the credential",
+        );
+    }
+    Ok(Own {
+        sender_id,
+        credential,
+        key,
+        key_file: me.key_file.into_inner(),
+    })
+}
+
+fn listed_of(member: Spanned<RawMember>, roster: &mut Roster<'_>) -> Checked<Listed> {
+    let at = member.span().start;
+    let member = member.into_inner();
+    let (sender_id, credential) = roster.enter(at, &member.sender_id, &member.credential)?;
+    if let Some(subject) = &member.subject
+        && credential.subject() != Some(subject.get_ref())
+    {
+        let wrong = match credential.subject() {
+            Some(other) => format!("the credential is that of {}", quoted(other)),
+            None => "the credential names nobody".into(),
+        };
+        return roster.source.fail(subject.span().start, wrong);
+    }
+    Ok(Listed {
+        sender_id,
+        credential,
+    })
 }
 
 fn secret_of(value: RawSecret, source: Source<'_>) -> Checked<(Secret, bool)> {

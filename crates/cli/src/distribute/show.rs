@@ -97,9 +97,12 @@ impl Screen {
         };
         print_line(&format!("To {whom} by {}", terminal::line(uri)))?;
         print_line(&format!(
-            "Takes about {} at {} bytes a second ({}): {} datagrams, {} bytes with all headers. What is lost comes on top.",
+            "Takes about {} at {} a second ({}): {} datagrams, {} bytes with all headers. What is lost comes on top.",
             long(estimate.duration),
-            grouped(u64::from(config.rate)),
+            match config.rate {
+                1 => "1 byte".to_owned(),
+                rate => format!("{} bytes", grouped(u64::from(rate))),
+            },
             match speed.from {
                 "--link" => format!("--link {}", speed.link.name()),
                 "group file" => format!("link {} in the file of the group", speed.link.name()),

@@ -69,7 +69,7 @@ fn before_it_begins_it_says_how_long_it_takes() {
     let slow = dry(&[]);
     assert_eq!(code(&slow), 0);
     assert!(
-        out(&slow).contains("1 bytes a second (default)"),
+        out(&slow).contains("at 1 byte a second (default)"),
         "{}",
         out(&slow)
     );
