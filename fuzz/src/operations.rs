@@ -96,6 +96,47 @@ impl<'a> Bytes<'a> {
     }
 }
 
+/// Small tables, so that their limits are reached.
+pub(crate) fn small_tables() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    config.dedup.records = 40;
+    config.dedup.records_per_address = 12;
+    config.parking.per_peer = 2;
+    config.limits.exchanges = 8;
+    config.limits.confirmables = 6;
+    config.limits.incoming = 3;
+    config.limits.pending_answers = 3;
+    config.limits.outbox = 64;
+    config.server.observe.observers = 4;
+    config.server.observe.per_resource = 3;
+    config.server.observe.unacknowledged = 2;
+    config
+}
+
+/// Every table keeps to its limit.
+pub(crate) fn check_tables(
+    endpoint: &Endpoint,
+    config: &EndpointConfig,
+    observable: &[ResourceId],
+) {
+    let (load, limits) = (endpoint.load(), &config.limits);
+    let observe = &config.server.observe;
+    assert!(load.dedup_records <= config.dedup.records, "{load:?}");
+    assert!(load.exchanges <= limits.exchanges, "{load:?}");
+    assert!(
+        load.confirmables <= limits.confirmables + limits.exchanges + observe.unacknowledged,
+        "{load:?}"
+    );
+    assert!(load.incoming <= limits.incoming, "{load:?}");
+    assert!(load.pending_answers <= limits.pending_answers, "{load:?}");
+    assert!(load.parked <= config.parking.messages, "{load:?}");
+    assert!(load.observers <= observe.observers, "{load:?}");
+    for id in observable {
+        assert!(endpoint.server().observers_of(*id) <= observe.per_resource);
+    }
+    assert_eq!(load.outbox, 0, "everything was taken");
+}
+
 struct Play<'a> {
     input: Bytes<'a>,
     endpoint: Endpoint,
@@ -142,30 +183,18 @@ fn peer(n: usize) -> SocketAddr {
 
 impl<'a> Play<'a> {
     fn new(mut input: Bytes<'a>) -> Self {
-        // Small tables, so that their limits are reached.
-        let mut config = EndpointConfig::default();
-        config.dedup.records = 40;
-        config.dedup.records_per_address = 12;
+        let mut config = small_tables();
         config.dedup.addresses = 4;
         config.dedup.reply_bytes = 200;
         config.parking.messages = 3;
-        config.parking.per_peer = 2;
         config.parking.bytes = 600;
-        config.limits.exchanges = 8;
-        config.limits.confirmables = 6;
-        config.limits.incoming = 3;
         config.limits.incoming_per_address = 1;
-        config.limits.pending_answers = 3;
         config.limits.pending_per_address = 1;
-        config.limits.outbox = 64;
         config.limits.datagram = 300;
         config.collections.collections = 8;
         config.collections.waiting_per_group = 4;
         config.collections.groups = 6;
-        config.server.observe.observers = 4;
-        config.server.observe.per_resource = 3;
         config.server.observe.per_address = 2;
-        config.server.observe.unacknowledged = 2;
         config.server.observe.request = 40;
         let kind = input.byte();
         config.reset_unmatched = kind & 1 != 0;
@@ -580,26 +609,10 @@ impl<'a> Play<'a> {
     }
 
     fn check(&self) {
-        let (load, limits) = (self.endpoint.load(), &self.config.limits);
-        assert!(load.dedup_records <= self.config.dedup.records, "{load:?}");
-        assert!(load.exchanges <= limits.exchanges, "{load:?}");
-        assert!(
-            load.confirmables
-                <= limits.confirmables
-                    + limits.exchanges
-                    + self.config.server.observe.unacknowledged,
-            "{load:?}"
-        );
-        assert!(load.incoming <= limits.incoming, "{load:?}");
-        assert!(load.pending_answers <= limits.pending_answers, "{load:?}");
-        assert!(load.parked <= self.config.parking.messages, "{load:?}");
-        let observe = &self.config.server.observe;
-        assert!(load.observers <= observe.observers, "{load:?}");
+        check_tables(&self.endpoint, &self.config, &self.observable);
         let server = self.endpoint.server();
         let each = self.observable.iter().map(|id| server.observers_of(*id));
-        assert!(each.clone().all(|n| n <= observe.per_resource));
-        assert_eq!(each.sum::<usize>(), load.observers);
-        assert_eq!(load.outbox, 0, "everything was taken");
+        assert_eq!(each.sum::<usize>(), self.endpoint.load().observers);
     }
 
     /// With nothing more from outside, everything that was begun ends.

@@ -20,6 +20,7 @@ use antiphon_proto::{
 use antiphon_wire::Code;
 
 use super::{Begun, HOSTS, Shared, book};
+use crate::operations::{check_tables, small_tables};
 
 /// The socket of each host's own address.
 pub(super) const UNICAST: SocketId = SocketId(0);
@@ -115,24 +116,12 @@ fn group_of(
 
 impl Host {
     pub(super) fn new(n: usize, kind: u8, shared: &Shared) -> Self {
-        // Small tables, so that their limits are reached.
-        let mut config = EndpointConfig::default();
-        config.dedup.records = 40;
-        config.dedup.records_per_address = 12;
+        let mut config = small_tables();
         config.parking.messages = 4;
-        config.parking.per_peer = 2;
         config.parking.bytes = 1_000;
-        config.limits.exchanges = 8;
-        config.limits.confirmables = 6;
-        config.limits.incoming = 3;
         config.limits.incoming_per_address = 2;
-        config.limits.pending_answers = 3;
         config.limits.pending_per_address = 2;
-        config.limits.outbox = 64;
         config.collections.collections = 6;
-        config.server.observe.observers = 4;
-        config.server.observe.per_resource = 3;
-        config.server.observe.unacknowledged = 2;
         if kind & 1 != 0 {
             config.server.proven_reachability = Reachability::Assumed;
         }
@@ -266,20 +255,6 @@ impl Host {
 
     /// Every table keeps to its limit.
     pub(super) fn check(&self) {
-        let (load, limits) = (self.endpoint.load(), &self.config.limits);
-        let observe = &self.config.server.observe;
-        assert!(load.dedup_records <= self.config.dedup.records, "{load:?}");
-        assert!(load.exchanges <= limits.exchanges, "{load:?}");
-        assert!(
-            load.confirmables <= limits.confirmables + limits.exchanges + observe.unacknowledged,
-            "{load:?}"
-        );
-        assert!(load.incoming <= limits.incoming, "{load:?}");
-        assert!(load.pending_answers <= limits.pending_answers, "{load:?}");
-        assert!(load.parked <= self.config.parking.messages, "{load:?}");
-        assert!(load.observers <= observe.observers, "{load:?}");
-        let of_one = self.endpoint.server().observers_of(self.observable);
-        assert!(of_one <= observe.per_resource);
-        assert_eq!(load.outbox, 0, "everything was taken");
+        check_tables(&self.endpoint, &self.config, &[self.observable]);
     }
 }

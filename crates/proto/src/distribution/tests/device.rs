@@ -19,7 +19,7 @@ use antiphon_wire::Code;
 use sha2::{Digest as _, Sha256};
 
 use super::super::*;
-use crate::{Identity, Instant, Response, Sender};
+use crate::{Identity, Instant, Response, Sender, WorkId};
 
 /// Contents and record in memory; survives a restart of the device, as a disk does.
 #[derive(Clone, Default)]
@@ -235,8 +235,13 @@ impl Rig {
 
     /// The power is cut and comes back: storage and application stay as they are.
     pub(super) fn restart(&mut self) {
-        self.device = Device::new(self.config.clone(), [2; 32]).unwrap();
+        self.boot();
         self.work();
+    }
+
+    /// The same, and nothing was read yet.
+    pub(super) fn boot(&mut self) {
+        self.device = Device::new(self.config.clone(), [2; 32]).unwrap();
     }
 
     /// The worker performs whatever there is.
@@ -250,10 +255,26 @@ impl Rig {
             return false;
         };
         assert!(self.device.poll_work().is_none(), "one at a time");
-        let result = task.perform(&mut self.memory, &mut self.application);
-        self.device.work_done(self.now, work, result);
+        self.perform(work, task);
         self.gather();
         true
+    }
+
+    /// The worker performs this, and no event is taken.
+    pub(super) fn perform(&mut self, work: WorkId, task: Task) {
+        let result = task.perform(&mut self.memory, &mut self.application);
+        self.device.work_done(self.now, work, result);
+    }
+
+    /// The worker works until the device is in this state: what is to be done then.
+    pub(super) fn work_until(&mut self, state: DeviceState) -> (WorkId, Task) {
+        loop {
+            let (work, task) = self.device.poll_work().unwrap();
+            if self.state().0 == state {
+                return (work, task);
+            }
+            self.perform(work, task);
+        }
     }
 
     fn gather(&mut self) {
@@ -292,6 +313,14 @@ impl Rig {
             self.group(&block_of(content, block));
             self.work();
         }
+    }
+
+    /// All of an image arrives; the worker still has the last block.
+    pub(super) fn receive(&mut self, content: &Content) {
+        let last = content.blocks() - 1;
+        self.announce(content);
+        self.send(content, 0..last);
+        self.group(&block_of(content, last));
     }
 
     pub(super) fn end(&mut self, content: &Content, window: u16) {

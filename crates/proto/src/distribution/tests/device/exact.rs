@@ -25,17 +25,16 @@ fn what_is_considered_is_cancelled_by_whom_it_came_from_and_nothing_else() {
 fn of_progress_that_nobody_fetched_the_newest_is_told_and_everything_else_stays() {
     let content = Content::new(640, None);
     let mut rig = Rig::new();
-    let perform = |rig: &mut Rig| {
+    let perform_all = |rig: &mut Rig| {
         while let Some((work, task)) = rig.device.poll_work() {
-            let result = task.perform(&mut rig.memory, &mut rig.application);
-            rig.device.work_done(rig.now, work, result);
+            rig.perform(work, task);
         }
     };
     rig.group(&announce(&content));
-    perform(&mut rig);
+    perform_all(&mut rig);
     for block in 0..10 {
         rig.group(&block_of(&content, block));
-        perform(&mut rig);
+        perform_all(&mut rig);
     }
     let id = content.id();
     let (name, from) = ("test".into(), rig.peer);
@@ -69,9 +68,7 @@ fn a_note_alone_is_no_progress() {
 fn while_it_verifies_a_device_says_that_it_has_everything_and_not_what_is_missing() {
     let content = Content::new(500, None);
     let mut rig = Rig::new();
-    rig.announce(&content);
-    rig.send(&content, 0..7);
-    rig.group(&block_of(&content, 7));
+    rig.receive(&content);
     rig.work_once();
     let (work, task) = rig.device.poll_work().unwrap();
     let id = Some(content.id());
@@ -85,8 +82,7 @@ fn while_it_verifies_a_device_says_that_it_has_everything_and_not_what_is_missin
     };
     assert_eq!(rig.device.status(), verifying);
     assert_eq!(rig.device.next_timeout(), None);
-    let result = task.perform(&mut rig.memory, &mut rig.application);
-    rig.device.work_done(rig.now, work, result);
+    rig.perform(work, task);
     rig.work();
     let activated = DeviceStatus {
         state: DeviceState::Activated,
@@ -103,16 +99,14 @@ fn a_result_of_work_that_is_over_says_nothing_of_the_next() {
     rig.announce(&content);
     rig.group(&block_of(&content, 0));
     let (first, task) = rig.device.poll_work().unwrap();
-    let result = task.perform(&mut rig.memory, &mut rig.application);
-    rig.device.work_done(rig.now, first, result);
+    rig.perform(first, task);
     rig.group(&block_of(&content, 1));
     let (second, task) = rig.device.poll_work().unwrap();
     assert_ne!(first, second);
     rig.device.work_done(rig.now, first, TaskResult::lost());
     assert_eq!(rig.state().0, DeviceState::Receiving);
     assert!(rig.device.poll_work().is_none(), "the second is under way");
-    let result = task.perform(&mut rig.memory, &mut rig.application);
-    rig.device.work_done(rig.now, second, result);
+    rig.perform(second, task);
     assert_eq!(rig.device.status().have, 2);
 }
 
@@ -120,19 +114,10 @@ fn a_result_of_work_that_is_over_says_nothing_of_the_next() {
 fn a_note_of_a_distribution_that_is_no_more_is_not_repeated() {
     let content = Content::new(500, None);
     let mut rig = Rig::new();
-    rig.announce(&content);
-    rig.send(&content, 0..7);
-    rig.group(&block_of(&content, 7));
+    rig.receive(&content);
     rig.work_once(); // stored and noted: complete
-    rig.device = Device::new(rig.config.clone(), [2; 32]).unwrap();
-    let note = loop {
-        let (work, task) = rig.device.poll_work().unwrap();
-        if rig.state().0 == DeviceState::Activated {
-            break work;
-        }
-        let result = task.perform(&mut rig.memory, &mut rig.application);
-        rig.device.work_done(rig.now, work, result);
-    };
+    rig.boot();
+    let (note, _) = rig.work_until(DeviceState::Activated);
     let bomb = Announcement::new(u32::MAX, 16, [0; 32]).unwrap();
     let notice = Command::Notice(Ok(Notice::Announced(bomb)));
     assert_eq!(rig.unicast(&notice), Code::REQUEST_ENTITY_TOO_LARGE);

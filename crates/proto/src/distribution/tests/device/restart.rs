@@ -146,15 +146,12 @@ fn a_cancellation_that_follows_the_announcement_after_a_restart_counts() {
 fn a_cancellation_that_is_permitted_too_late_changes_nothing() {
     let content = Content::new(500, None);
     let mut rig = Rig::new();
-    rig.announce(&content);
-    rig.send(&content, 0..7);
-    rig.group(&block_of(&content, 7));
+    rig.receive(&content);
     rig.work_once(); // stored and noted: complete
-    rig.device = Device::new(rig.config.clone(), [2; 32]).unwrap();
-    let (work, task) = activating(&mut rig);
+    rig.boot();
+    let (work, task) = rig.work_until(DeviceState::Activating);
     assert_eq!(rig.unicast(&cancel(&content)), Code::FORBIDDEN);
-    let result = task.perform(&mut rig.memory, &mut rig.application);
-    rig.device.work_done(rig.now, work, result);
+    rig.perform(work, task);
     rig.work();
     assert!(rig.is_activated(&content));
 }
@@ -178,12 +175,9 @@ fn an_image_of_before_a_restart_holds_another_up_for_one_silence() {
 fn that_an_image_is_in_use_is_noted_again_until_it_is_noted() {
     let content = Content::new(500, None);
     let mut rig = Rig::new();
-    rig.announce(&content);
-    rig.send(&content, 0..7);
-    rig.group(&block_of(&content, 7));
-    let (work, task) = activating(&mut rig);
-    let result = task.perform(&mut rig.memory, &mut rig.application);
-    rig.device.work_done(rig.now, work, result);
+    rig.receive(&content);
+    let (work, task) = rig.work_until(DeviceState::Activating);
+    rig.perform(work, task);
     rig.memory.state().full_notes = true;
     rig.work();
     assert!(rig.is_activated(&content));
@@ -203,19 +197,16 @@ fn a_complete_image_that_is_refused_after_a_restart_is_not_activated() {
     let content = Content::new(500, None);
     for refused in [true, false] {
         let mut rig = Rig::new();
-        rig.announce(&content);
-        rig.send(&content, 0..7);
-        rig.group(&block_of(&content, 7));
+        rig.receive(&content);
         rig.work_once(); // stored and noted: complete
-        rig.device = Device::new(rig.config.clone(), [2; 32]).unwrap();
+        rig.boot();
         rig.work_once(); // read
         let (work, task) = rig.device.poll_work().unwrap(); // verifies
         if refused {
             rig.application.refuses = Some(Refusal::Version);
         }
         rig.group(&announce(&content));
-        let result = task.perform(&mut rig.memory, &mut rig.application);
-        rig.device.work_done(rig.now, work, result);
+        rig.perform(work, task);
         rig.work();
         assert_eq!(rig.application.asked.len(), 2);
         assert_eq!(rig.application.activations, usize::from(!refused));
@@ -231,22 +222,12 @@ fn what_the_application_says_of_an_image_that_is_in_use_meanwhile_counts_for_not
     let content = Content::new(500, None);
     for refuses in [None, Some(Refusal::Version)] {
         let mut rig = Rig::new();
-        rig.announce(&content);
-        rig.send(&content, 0..7);
-        rig.group(&block_of(&content, 7));
+        rig.receive(&content);
         rig.work_once();
-        rig.device = Device::new(rig.config.clone(), [2; 32]).unwrap();
-        let (work, task) = loop {
-            let (work, task) = rig.device.poll_work().unwrap();
-            if rig.state().0 == DeviceState::Activating {
-                break (work, task);
-            }
-            let result = task.perform(&mut rig.memory, &mut rig.application);
-            rig.device.work_done(rig.now, work, result);
-        };
+        rig.boot();
+        let (work, task) = rig.work_until(DeviceState::Activating);
         rig.group(&announce(&content));
-        let result = task.perform(&mut rig.memory, &mut rig.application);
-        rig.device.work_done(rig.now, work, result);
+        rig.perform(work, task);
         rig.application.refuses = refuses;
         rig.work();
         assert_eq!(rig.application.asked.len(), 2);
@@ -300,17 +281,8 @@ fn a_power_cut_at_every_step_loses_nothing_that_was_noted_and_activates_nothing_
 fn a_power_cut_during_activation_repeats_it_without_the_distributor() {
     let content = Content::new(500, Some(2));
     let mut rig = Rig::new();
-    rig.announce(&content);
-    rig.send(&content, 0..content.blocks() - 1);
-    rig.group(&block_of(&content, content.blocks() - 1));
-    let task = loop {
-        let (work, task) = rig.device.poll_work().unwrap();
-        if rig.device.status().state == DeviceState::Activating {
-            break task;
-        }
-        let result = task.perform(&mut rig.memory, &mut rig.application);
-        rig.device.work_done(rig.now, work, result);
-    };
+    rig.receive(&content);
+    let (_, task) = rig.work_until(DeviceState::Activating);
     // it did half of it, or all of it: nobody knows
     drop(task.perform(&mut rig.memory, &mut rig.application));
     rig.application.in_use = vec![0];
@@ -328,18 +300,6 @@ fn a_power_cut_during_activation_repeats_it_without_the_distributor() {
     assert!(rig.is_activated(&content));
 }
 
-/// A device that begins to activate, and the task.
-fn activating(rig: &mut Rig) -> (crate::WorkId, Task) {
-    loop {
-        let (work, task) = rig.device.poll_work().unwrap();
-        if rig.state().0 == DeviceState::Activating {
-            return (work, task);
-        }
-        let result = task.perform(&mut rig.memory, &mut rig.application);
-        rig.device.work_done(rig.now, work, result);
-    }
-}
-
 #[test]
 fn an_activation_that_restarts_the_device_is_begun_three_times() {
     let content = Content::new(500, Some(2));
@@ -348,14 +308,12 @@ fn an_activation_that_restarts_the_device_is_begun_three_times() {
     rig.announce(&old);
     rig.send(&old, 0..5);
     rig.pass(Duration::from_secs(1));
-    rig.announce(&content);
-    rig.send(&content, 0..content.blocks() - 1);
-    rig.group(&block_of(&content, content.blocks() - 1));
+    rig.receive(&content);
     for begun in 2..=4 {
-        let (_, task) = activating(&mut rig);
+        let (_, task) = rig.work_until(DeviceState::Activating);
         drop(task.perform(&mut rig.memory, &mut rig.application));
         assert_eq!(rig.application.activations, begun);
-        rig.device = Device::new(rig.config.clone(), [2; 32]).unwrap();
+        rig.boot();
     }
     rig.events.clear();
     rig.work();
@@ -382,13 +340,11 @@ fn an_activation_that_restarts_the_device_is_begun_three_times() {
 fn an_activation_that_ends_when_it_is_begun_again_counts() {
     let content = Content::new(500, Some(2));
     let mut rig = Rig::new();
-    rig.announce(&content);
-    rig.send(&content, 0..content.blocks() - 1);
-    rig.group(&block_of(&content, content.blocks() - 1));
+    rig.receive(&content);
     for _ in 0..2 {
-        let (_, task) = activating(&mut rig);
+        let (_, task) = rig.work_until(DeviceState::Activating);
         drop(task.perform(&mut rig.memory, &mut rig.application));
-        rig.device = Device::new(rig.config.clone(), [2; 32]).unwrap();
+        rig.boot();
     }
     rig.work();
     let (id, total) = (content.id(), content.blocks());
@@ -409,14 +365,11 @@ fn an_activation_that_cannot_be_noted_is_not_begun() {
         (false, true, Code::REQUEST_ENTITY_TOO_LARGE),
     ] {
         let mut rig = Rig::new();
-        rig.announce(&content);
-        rig.send(&content, 0..7);
-        rig.group(&block_of(&content, 7));
-        let (work, task) = activating(&mut rig);
+        rig.receive(&content);
+        let (work, task) = rig.work_until(DeviceState::Activating);
         rig.memory.state().failing = failing;
         rig.memory.state().full_notes = full;
-        let result = task.perform(&mut rig.memory, &mut rig.application);
-        rig.device.work_done(rig.now, work, result);
+        rig.perform(work, task);
         rig.work();
         assert_eq!(rig.state(), (DeviceState::Failed, Some(code)));
         assert_eq!(rig.application.activations, 0);
@@ -427,10 +380,8 @@ fn an_activation_that_cannot_be_noted_is_not_begun() {
 fn an_activation_beyond_the_limits_of_today_is_not_begun_again() {
     let content = Content::new(500, None);
     let mut rig = Rig::new();
-    rig.announce(&content);
-    rig.send(&content, 0..7);
-    rig.group(&block_of(&content, 7));
-    let (_, task) = activating(&mut rig);
+    rig.receive(&content);
+    let (_, task) = rig.work_until(DeviceState::Activating);
     drop(task.perform(&mut rig.memory, &mut rig.application));
     rig.config.max_blocks = 7;
     rig.restart();
@@ -442,9 +393,7 @@ fn an_activation_beyond_the_limits_of_today_is_not_begun_again() {
 fn what_rotted_on_the_disk_is_not_activated() {
     let content = Content::new(64 * 8, None);
     let mut rig = Rig::new();
-    rig.announce(&content);
-    rig.send(&content, 0..7);
-    rig.group(&block_of(&content, 7));
+    rig.receive(&content);
     rig.work_once(); // stored and noted: complete
     rig.memory.state().content[100] ^= 1;
     rig.restart();
@@ -555,8 +504,7 @@ fn after_a_power_cut_during_activation_the_old_image_is_not_taken_for_the_one_in
     rig.send(&second, 0..9);
     rig.group(&block_of(&second, 9));
     let (work, task) = rig.device.poll_work().unwrap(); // stores and notes
-    let result = task.perform(&mut rig.memory, &mut rig.application);
-    rig.device.work_done(rig.now, work, result);
+    rig.perform(work, task);
     rig.memory.state().content[0] ^= 1; // and what it had activated cannot be found any more
     rig.restart();
     assert_eq!(rig.state(), (DeviceState::Failed, Some(Code::BAD_REQUEST)));
