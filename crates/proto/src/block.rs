@@ -17,7 +17,7 @@ mod transfer;
 use core::fmt;
 use core::time::Duration;
 
-use antiphon_wire::BlockValue;
+use antiphon_wire::{BlockValue, Code};
 
 use crate::config::ConfigError;
 
@@ -190,6 +190,9 @@ pub enum BodyFailure {
     Changed,
     /// The blocks do not fit together: wrong number, size or sender, an end that is none, or none of the options that say so.
     Inconsistent,
+    /// The request was processed, and is not one to be processed twice; the server answered the request for the rest of its response
+    /// with this, because it has forgotten it.
+    Lost(Code),
     /// It took longer than is allowed as a whole.
     TimedOut,
     /// All transfers together take as much memory as is allowed.
@@ -202,6 +205,12 @@ impl fmt::Display for BodyFailure {
             Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Self::Changed => f.write_str("the representation changed during the transfer"),
             Self::Inconsistent => f.write_str("the blocks do not fit together"),
+            Self::Lost(code) => {
+                write!(
+                    f,
+                    "the request was processed; the rest of its response is lost ({code})"
+                )
+            }
             Self::TimedOut => f.write_str("the transfer took too long"),
             Self::Crowded => f.write_str("too many bodies are being transferred"),
         }

@@ -149,6 +149,9 @@ impl<F: FnMut(&Incoming<'_>, &mut Response) + Send> Handler for F {
 /// A tag that a handler gives is sent as it is. Where groups may ask for the resource it must differ from those of other
 /// servers with high probability (groupcomm-bis section 3.2.2.1): a counter of versions alone does not, since the
 /// second version is `2` everywhere. [`Resource::tagged`] makes tags that do.
+///
+/// Nor may a tag come again for something else after a restart, as that of a counter which begins anew: a client that was fetching
+/// blocks meanwhile knows by the tag alone that those it has are of another representation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ETag {
     bytes: [u8; 8],

@@ -16,7 +16,6 @@ use crate::time::Instant;
 pub(crate) struct IncompleteBodies {
     limits: ServerBlocks,
     bodies: Vec<Incomplete>,
-    bytes: usize,
     /// No sender proves anything, so nothing is kept free for those who do.
     nobody_proves: bool,
 }
@@ -77,7 +76,6 @@ impl IncompleteBodies {
         Self {
             limits,
             bodies: Vec::new(),
-            bytes: 0,
             nobody_proves: false,
         }
     }
@@ -134,11 +132,7 @@ impl IncompleteBodies {
 
     /// Forgets what nobody has completed in time.
     pub(crate) fn expire(&mut self, now: Instant) {
-        if self.bodies.iter().all(|body| body.expires > now) {
-            return;
-        }
         self.bodies.retain(|body| body.expires > now);
-        self.bytes = self.bodies.iter().map(Incomplete::footprint).sum();
     }
 
     /// When [`expire`](Self::expire) has something to forget.
@@ -232,7 +226,6 @@ impl IncompleteBodies {
                 None => return false,
             };
         }
-        self.bytes += body.footprint();
         self.bodies.push(body);
         true
     }
@@ -286,9 +279,7 @@ impl IncompleteBodies {
     }
 
     fn remove(&mut self, index: usize) -> Incomplete {
-        let body = self.bodies.swap_remove(index); // the callers have just found it there
-        self.bytes = self.bytes.saturating_sub(body.footprint());
-        body
+        self.bodies.swap_remove(index) // the callers have just found it there
     }
 }
 

@@ -167,9 +167,6 @@ impl KeptBodies {
 
     /// Forgets what nobody asks for any more.
     pub(crate) fn expire(&mut self, now: Instant) {
-        if self.bodies.iter().all(|body| body.expires > now) {
-            return;
-        }
         self.bodies.retain(|body| body.expires > now);
         self.bytes = self.bodies.iter().map(Kept::footprint).sum();
     }

@@ -93,6 +93,10 @@ fn a_failure_says_why() {
             "the representation changed during the transfer",
         ),
         (BodyFailure::Inconsistent, "the blocks do not fit together"),
+        (
+            BodyFailure::Lost(Code::NOT_FOUND),
+            "the request was processed; the rest of its response is lost (4.04 Not Found)",
+        ),
         (BodyFailure::TimedOut, "the transfer took too long"),
         (
             BodyFailure::Crowded,
@@ -134,6 +138,17 @@ fn a_smaller_block_size_is_heeded_only_if_the_request_is_larger() {
     assert_eq!(hinted_size(&too_large, &in_blocks), None);
     let without = Response::new(Code::REQUEST_ENTITY_TOO_LARGE);
     assert_eq!(hinted_size(&without, &whole(65)), None);
+}
+
+#[cfg(feature = "client")]
+#[test]
+fn more_blocks_follow_only_a_first_one_that_says_so() {
+    for (num, more, follow) in [(0, true, true), (0, false, false), (1, true, false)] {
+        let mut options = crate::message::Options::new();
+        let block = BlockValue::new(num, more, 2).unwrap().encode();
+        options.push(antiphon_wire::OptionNumber::BLOCK2, block.as_bytes());
+        assert_eq!(is_first_of_more(&options), follow, "{num} {more}");
+    }
 }
 
 mod room {
@@ -364,5 +379,139 @@ mod room {
         assert!(!has(&mut kept, 6, &member(6), post));
         assert!(has(&mut kept, 8, &member(8), post));
         assert_eq!(kept.len(), 3);
+    }
+
+    /// What is kept of these peers' responses, each with 100 bytes, an option of 8 and 12 more, and a key of 5.
+    struct Downloads(KeptBodies);
+
+    impl Downloads {
+        fn new(limits: ServerBlocks) -> Self {
+            let mut rng = Rng::from_seed([4; 32]);
+            Self(KeptBodies::new(limits, [(); 2].map(|()| rng.keyed_hash())))
+        }
+
+        fn of_bytes(kept_bytes: usize) -> Self {
+            Self::new(ServerBlocks {
+                kept_bytes,
+                ..ServerBlocks::default()
+            })
+        }
+
+        fn keep(
+            &mut self,
+            from: core::net::SocketAddr,
+            who: &Sender,
+            asked: (Code, &[u8]),
+        ) -> bool {
+            self.keep_at(0, from, who, asked)
+        }
+
+        fn keep_at(
+            &mut self,
+            at: u64,
+            from: core::net::SocketAddr,
+            who: &Sender,
+            (method, payload): (Code, &[u8]),
+        ) -> bool {
+            let bytes = request(method, payload);
+            let message = Message::parse(&bytes).unwrap();
+            let mut response = Response::new(Code::CONTENT);
+            response.options.push(OptionNumber::ETAG, &[7; 8]);
+            response.payload = alloc::vec![1; 100];
+            let key = OperationKey::of(from, who, &message);
+            let asked = self.0.fingerprint(payload);
+            self.0.keep(Instant::from_millis(at), key, asked, &response)
+        }
+
+        /// Is this block of 64 bytes written of what is kept?
+        fn has(&mut self, from: core::net::SocketAddr, num: u32, asked: (Code, &[u8])) -> bool {
+            let bytes = request(asked.0, asked.1);
+            let message = Message::parse(&bytes).unwrap();
+            let block = BlockValue::new(num, false, 2).unwrap();
+            let mut response = Response::new(Code::EMPTY);
+            let now = Instant::from_millis(50);
+            self.0
+                .write(now, from, &NOBODY, &message, block, &mut response)
+        }
+    }
+
+    const GET: (Code, &[u8]) = (Code::GET, b"");
+    const POST: (Code, &[u8]) = (Code::POST, b"");
+
+    #[test]
+    fn what_is_kept_counts_with_its_options_and_key() {
+        for (who, bytes) in [(NOBODY, 125), (member(1), 134)] {
+            // Half of it is for one address.
+            let one = |limit| Downloads::of_bytes(limit).keep(peer(1, 1), &who, GET);
+            assert!(one(2 * bytes) && !one(2 * bytes - 1), "{bytes}");
+            // Two of one address, or the second instead of the first.
+            for (limit, len) in [(4 * bytes, 2), (4 * bytes - 1, 1)] {
+                let mut all = Downloads::of_bytes(limit);
+                assert!(all.keep(peer(1, 1), &who, GET));
+                assert!(all.keep(peer(1, 2), &who, GET));
+                assert_eq!(all.0.len(), len, "{limit}");
+            }
+            // Three addresses.
+            for (limit, third) in [(3 * bytes, true), (3 * bytes - 1, false)] {
+                let mut all = Downloads::of_bytes(limit);
+                assert!(all.keep(peer(1, 1), &who, GET));
+                assert!(all.keep(peer(2, 1), &who, GET));
+                assert_eq!(all.keep(peer(3, 1), &who, GET), third, "{limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_asks_for_any_more_leaves_its_room() {
+        let mut all = Downloads::of_bytes(2 * 125);
+        for n in 1..=2 {
+            assert!(all.keep(peer(n, 1), &NOBODY, GET));
+        }
+        assert!(!all.keep_at(246_999, peer(3, 1), &NOBODY, GET));
+        all.0.expire(Instant::from_millis(246_999));
+        assert_eq!(all.0.len(), 2);
+        // Both are over for long.
+        all.0.expire(Instant::from_millis(300_000));
+        assert_eq!((all.0.len(), all.0.next_timeout()), (0, None));
+        for n in 3..=4 {
+            assert!(all.keep_at(300_000, peer(n, 1), &NOBODY, GET));
+        }
+        assert!(!all.keep_at(300_000, peer(5, 1), &NOBODY, GET));
+    }
+
+    #[test]
+    fn an_address_gives_way_to_itself_before_others_do() {
+        let mut all = Downloads::new(ServerBlocks {
+            kept: 2,
+            ..ServerBlocks::default()
+        });
+        // That of the other is the older one, and worth the same.
+        assert!(all.keep_at(1, peer(2, 1), &NOBODY, GET));
+        assert!(all.keep_at(2, peer(1, 1), &NOBODY, GET));
+        assert!(all.keep_at(3, peer(1, 2), &NOBODY, POST));
+        assert!(all.has(peer(2, 1), 1, GET));
+        assert!(!all.has(peer(1, 1), 1, GET));
+        assert!(all.has(peer(1, 2), 1, POST));
+    }
+
+    #[test]
+    fn block_0_is_a_new_request_unless_it_lacks_the_body_that_was_answered() {
+        const BODY: &[u8] = b"q";
+        for (kept, asks, block_0, block_1) in [
+            (GET, GET, false, true),
+            (POST, POST, false, true),
+            // The body of a POST is processed once: its rest, and a smaller first block.
+            ((Code::POST, BODY), POST, true, true),
+            ((Code::POST, BODY), (Code::POST, BODY), false, true),
+            ((Code::POST, BODY), (Code::POST, b"other"), false, false),
+            // FETCH is made again.
+            ((Code::FETCH, BODY), (Code::FETCH, b""), false, true),
+            ((Code::FETCH, BODY), (Code::FETCH, BODY), false, true),
+        ] {
+            let mut all = Downloads::of_bytes(1_000);
+            assert!(all.keep(peer(1, 1), &NOBODY, kept));
+            assert_eq!(all.has(peer(1, 1), 0, asks), block_0, "{kept:?} {asks:?}");
+            assert_eq!(all.has(peer(1, 1), 1, asks), block_1, "{kept:?} {asks:?}");
+        }
     }
 }

@@ -354,10 +354,15 @@ impl Transfer {
                 response.code,
                 Code::BAD_REQUEST | Code::REQUEST_ENTITY_INCOMPLETE
             );
-            // Behind the end of what was there before, or forgotten.
-            return match lost && !is_first && is_safe(method) && self.range.is_none() {
-                true => self.restart(),
-                false => Step::Done(response),
+            // What is said about outer blocks is no answer to what is inside of them.
+            let outer = |first: &Response| first.options.get(OptionNumber::OSCORE).is_some();
+            let is_outer = receiving.first.as_ref().is_some_and(outer);
+            return match (is_first, is_safe(method)) {
+                // As the response it would say that nothing was done.
+                (false, false) if !is_outer => Step::Failed(BodyFailure::Lost(response.code)),
+                // Behind the end of what was there before, or forgotten.
+                (false, true) if lost && self.range.is_none() => self.restart(),
+                _ => Step::Done(response),
             };
         }
         let Some(block) = block(&response.options, OptionNumber::BLOCK2) else {
@@ -473,10 +478,8 @@ impl Transfer {
                     Some(_) => self.bounds.size,
                     None => asked.map_or(BlockSize::LARGEST, BlockSize::of),
                 };
-                Phase::Receiving(Receiving::at(
-                    receiving.start - receiving.start % size.bytes(),
-                    size,
-                ))
+                // Of a range that is a multiple of the size, else 0.
+                Phase::Receiving(Receiving::at(receiving.start, size))
             }
             (false, Phase::Sending(_)) => Phase::Receiving(Receiving::at(0, BlockSize::LARGEST)),
         };

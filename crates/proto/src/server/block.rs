@@ -154,7 +154,6 @@ impl Server {
             response.payload.extend_from_slice(text.as_bytes());
         }
         match taken {
-            Taken::Complete { .. } if block.num() == 0 => return Blocks::Whole,
             Taken::Complete {
                 body,
                 if_none_match,

@@ -4,6 +4,7 @@ mod bombs;
 mod groups;
 mod hostile;
 mod notifications;
+mod reboots;
 mod stalled;
 mod unicast;
 
@@ -87,7 +88,12 @@ fn body(length: usize) -> Vec<u8> {
 }
 
 fn host(n: usize, config: EndpointConfig) -> Host {
-    let mut endpoint = Endpoint::new(config, [(n as u8).wrapping_add(1); 32]);
+    host_of(n, (n as u8).wrapping_add(1), config)
+}
+
+/// A host with random numbers of its own.
+fn host_of(n: usize, seed: u8, config: EndpointConfig) -> Host {
+    let mut endpoint = Endpoint::new(config, [seed; 32]);
     let unicast = SocketInfo {
         local: address(n),
         respond_from: None,

@@ -320,7 +320,12 @@ fn a_refusal_is_heeded_so_often_and_then_delivered() {
     assert_eq!(result.unwrap().code, Code::REQUEST_ENTITY_TOO_LARGE);
     assert_eq!(requests.len(), 2);
     assert_eq!(Message::parse(&requests[1]).unwrap().payload().len(), 512);
-    // 4.13 without a size: that is the answer.
+    // 4.13 with the size that was used: that is the answer, and so it is without a size.
+    let (result, requests) = answered_by(put(), |_, _| {
+        Some(continued(0, true, 6, Code::REQUEST_ENTITY_TOO_LARGE))
+    });
+    assert_eq!(result.unwrap().code, Code::REQUEST_ENTITY_TOO_LARGE);
+    assert_eq!(requests.len(), 1);
     let (_, requests) = answered_by(put(), |_, _| {
         Some(Response::new(Code::REQUEST_ENTITY_TOO_LARGE))
     });

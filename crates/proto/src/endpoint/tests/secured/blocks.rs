@@ -137,3 +137,139 @@ fn large_bodies_go_both_ways_under_protection() {
     let largest = world.sent.iter().map(|d| d.bytes.len()).max().unwrap();
     assert!((1_024..1_150).contains(&largest), "{largest}");
 }
+
+/// What the lamp has at `/big`.
+fn has_big(world: &mut World, body: Vec<u8>) {
+    let big = move |_: &crate::resource::Incoming<'_>, response: &mut Response| {
+        response.payload.clone_from(&body);
+    };
+    let done = world.nodes[LAMP].handled.clone();
+    let take = move |request: &crate::resource::Incoming<'_>, response: &mut Response| {
+        done.fetch_add(1, Ordering::Relaxed);
+        response.payload = request.payload().iter().rev().copied().collect();
+    };
+    let policy = GroupPolicy::respond().leisure(Leisure::Fixed(Duration::ZERO));
+    let big = Resource::at("/big")
+        .get(big)
+        .post(take)
+        .group_policy(policy);
+    world.nodes[LAMP].endpoint.server_mut().add(big).unwrap();
+    world.run();
+}
+
+/// A world in which the lamp reboots after so many datagrams since `ask`: its windows, Message IDs and bodies are gone, its
+/// sequence numbers go on. How often it had handled a POST by then.
+fn rebooted_after(datagrams: usize, ask: fn(&mut World)) -> (World, u32) {
+    let mut world = world();
+    world.now = world.now + Duration::from_secs(1);
+    has_big(&mut world, body());
+    world.forget_sent();
+    ask(&mut world);
+    world.drain(CLIENT);
+    for _ in 0..datagrams {
+        let Some(datagram) = world.flying.pop_front() else {
+            break;
+        };
+        for n in world.deliver(&datagram) {
+            world.drain(n);
+        }
+    }
+    let before = world.nodes[LAMP].handled();
+    let numbers = super::challenges::reserved_from(5_000);
+    let mut group = group_of(LAMP, Modes::Both, numbers, Settings::default());
+    group.windows_unknown();
+    let mut fresh = node(LAMP, trusting(), Modes::Both, Settings::default());
+    let id = fresh.group;
+    fresh.endpoint.security_mut().remove_group(id);
+    fresh.group = fresh.endpoint.security_mut().add_group(group);
+    world.nodes[LAMP] = fresh;
+    has_big(&mut world, other());
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.nodes[CLIENT].endpoint.load().exchanges, 0);
+    assert!(world.nodes[CLIENT].endpoint.client.transfers.is_clear());
+    (world, before)
+}
+
+/// As long as [`body`], and different in every byte.
+fn other() -> Vec<u8> {
+    body().iter().map(|byte| !byte).collect()
+}
+
+#[test]
+fn a_body_of_a_member_that_reboots_is_wholly_the_old_or_the_new_one() {
+    let by_unicast = |world: &mut World| {
+        let mut request = request_to(LAMP, "big", to_member(world, LAMP));
+        request.request.options.push(OptionNumber::BLOCK2, &[2]);
+        let now = world.now;
+        let client = &mut world.nodes[CLIENT].endpoint;
+        client.request(now, request).unwrap();
+    };
+    // Five requests and five responses: with the ninth datagram it has all that is asked of it.
+    for datagrams in 0..12 {
+        let (world, _) = rebooted_after(datagrams, by_unicast);
+        let (response, sender) = world.response().unwrap();
+        let whole = if datagrams < 9 { other() } else { body() };
+        assert_eq!(sender, &proven(LAMP));
+        assert!(response.payload == whole, "after {datagrams}");
+        let echoed = world.nodes[CLIENT].endpoint.counters().echoed;
+        assert_eq!(echoed, u64::from(datagrams < 9), "after {datagrams}");
+    }
+    let by_group = |world: &mut World| {
+        let mut expect = Expectation::nobody();
+        let lamp = Member::named("lamp").at(address(LAMP));
+        expect.add(lamp.identity(identity(LAMP)));
+        let request = GroupRequest {
+            expect,
+            ..question(world, "big")
+        };
+        let now = world.now;
+        let client = &mut world.nodes[CLIENT].endpoint;
+        client.collect(now, request).unwrap();
+    };
+    let mut old = 0;
+    for datagrams in 0..14 {
+        let (world, _) = rebooted_after(datagrams, by_group);
+        let [answer] = world.answers()[..] else {
+            panic!("after {datagrams}: {} answers", world.answers().len());
+        };
+        assert_eq!(answer.sender, proven(LAMP));
+        let whole = &answer.response.payload;
+        assert!(*whole == other() || *whole == body(), "after {datagrams}");
+        assert!(old == 0 || *whole == body(), "after {datagrams}");
+        old += usize::from(*whole == body());
+        assert!(world.outcome().is_complete());
+    }
+    assert!((3..6).contains(&old), "{old}");
+}
+
+#[test]
+fn a_protected_upload_to_a_member_that_reboots_is_processed_once() {
+    let post = |world: &mut World| {
+        let mut request = request_to(LAMP, "big", to_member(world, LAMP));
+        request.request.method = Code::POST;
+        request.request.payload = (0..3_000_u32).map(|at| (at % 251) as u8).collect();
+        let now = world.now;
+        let client = &mut world.nodes[CLIENT].endpoint;
+        client.request(now, request).unwrap();
+    };
+    let reversed: Vec<u8> = (0..3_000_u32).rev().map(|at| (at % 251) as u8).collect();
+    // Three blocks there, of which the fifth datagram is the last, and two more requests for the rest of the response.
+    for datagrams in 0..13 {
+        let (world, before) = rebooted_after(datagrams, post);
+        let after = world.nodes[LAMP].handled();
+        assert_eq!(before, u32::from(datagrams >= 5), "after {datagrams}");
+        assert_eq!(before + after, 1, "after {datagrams}");
+        match datagrams {
+            5..9 => {
+                let lost = crate::block::BodyFailure::Lost(Code::REQUEST_ENTITY_INCOMPLETE);
+                assert_eq!(world.failure(), Some(Failure::Body(lost)));
+                assert!(world.response().is_none());
+            }
+            _ => {
+                let (response, sender) = world.response().unwrap();
+                assert!(response.payload == reversed, "after {datagrams}");
+                assert_eq!((response.code, sender), (Code::CHANGED, &proven(LAMP)));
+            }
+        }
+    }
+}
