@@ -48,6 +48,19 @@ up() {
   for ((i = 1; i <= $1; i++)); do
     exists "$LAB-$i" || add_host "$i"
   done
+  for ((i = 1; i <= $1; i++)); do
+    [ -e "$LAB_RUN/wire$i.pid" ] || forwards "port$i"
+  done
+}
+
+# Waits until the switch forwards what comes to a port: the kernel notices a new link in its own time, up to a second and more.
+forwards() {
+  local tries
+  for ((tries = 0; tries < 500; tries++)); do
+    ! bridge -n "$SWITCH" link show dev "$1" | grep -q 'state forwarding' || return 0
+    sleep 0.02
+  done
+  fail "the switch does not forward from $1"
 }
 
 add_switch() {
@@ -101,6 +114,7 @@ delay() {
     sleep 0.02
   done
   ip -n "$SWITCH" link set "far$1" master bridge0 up
+  forwards "far$1"
 }
 
 # The wire takes no time any more.
@@ -110,7 +124,7 @@ shorten() {
   rm "$LAB_RUN/wire$1.pid"
   ip -n "$SWITCH" link del "far$1"
   # It has gone with its host when that was removed.
-  ip -n "$SWITCH" link set "port$1" master bridge0 2>/dev/null || true
+  ! ip -n "$SWITCH" link set "port$1" master bridge0 2>/dev/null || forwards "port$1"
 }
 
 # Ends the processes inside a namespace (its name would go, and the namespace stay), then removes it.

@@ -22,6 +22,8 @@ SOL_PACKET, PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING = 263, 15, 23
 EVERYTHING = 0x0003
 # With PACKET_VNET_HDR this goes before each frame, in both directions: what the kernel left to do of the checksum stays left to do.
 VNET_HEADER = 10
+# What may wait while the program does not run, in bytes; without the right to it, what the system gives to everybody.
+SO_RCVBUFFORCE, WAITING = 33, 4 << 20
 LONGEST = VNET_HEADER + 65_536 + 18
 UDP = 17
 
@@ -30,6 +32,10 @@ def attach(interface):
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     wire.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
     wire.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+    try:
+        wire.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, WAITING)
+    except PermissionError:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WAITING)
     wire.bind((interface, EVERYTHING))
     wire.setblocking(False)
     return wire

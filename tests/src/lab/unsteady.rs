@@ -93,8 +93,11 @@ fn disorder(levels: &[u32]) -> (usize, usize) {
     (overtaken, again)
 }
 
-/// Sends so many numbered datagrams from host 1 to host 2 at once; returns what arrived until nothing came for a while, and when the first did.
-fn sent_and_arrived(lab: &Lab, count: u32) -> (Vec<u32>, Duration) {
+/// So many datagrams are sent at once: fewer than the smallest of the queues on the way holds, also while nobody empties it.
+const AT_ONCE: u32 = 40;
+
+/// Sends numbered datagrams from host 1 to host 2; returns what arrived until nothing came for a while, and when the first did.
+fn sent_and_arrived(lab: &Lab) -> (Vec<u32>, Duration) {
     let receiver = inside(lab, 2, || async {
         std::net::UdpSocket::bind("0.0.0.0:9999").unwrap()
     });
@@ -105,7 +108,7 @@ fn sent_and_arrived(lab: &Lab, count: u32) -> (Vec<u32>, Duration) {
         .set_read_timeout(Some(Duration::from_secs(1)))
         .unwrap();
     let begun = Instant::now();
-    for number in 0..count {
+    for number in 0..AT_ONCE {
         sender
             .send_to(&number.to_be_bytes(), (lab.ipv4(2), 9999))
             .unwrap();
@@ -136,23 +139,24 @@ fn stay_on_one_processor() {
 fn a_wire_takes_its_time_and_is_unsteady_only_as_long_as_it_is_told_to() {
     stay_on_one_processor();
     let lab = Lab::up(2);
-    let in_order: Vec<u32> = (0..100).collect();
+    let all = AT_ONCE as usize;
+    let in_order: Vec<u32> = (0..AT_ONCE).collect();
     let delay = Duration::from_millis(400);
     let steady = Wire {
         delay: 400,
         ..Wire::default()
     };
     lab.delay(2, steady);
-    let (arrived, first) = sent_and_arrived(&lab, 100);
+    let (arrived, first) = sent_and_arrived(&lab);
     assert_eq!(arrived, in_order);
     assert!(first >= delay, "{first:?}");
 
     // Also of a host that has one already, and at the one that sends.
     lab.delay(2, Wire::default());
     lab.delay(1, WIRE);
-    let (arrived, _) = sent_and_arrived(&lab, 100);
+    let (arrived, _) = sent_and_arrived(&lab);
     let (overtaken, again) = disorder(&arrived);
-    assert_eq!(arrived.len(), 100 + again);
+    assert_eq!(arrived.len(), all + again);
     assert!(overtaken > 10, "{overtaken}: {arrived:?}");
     lab.delay(
         1,
@@ -161,16 +165,16 @@ fn a_wire_takes_its_time_and_is_unsteady_only_as_long_as_it_is_told_to() {
             ..Wire::default()
         },
     );
-    let (arrived, _) = sent_and_arrived(&lab, 100);
-    assert_eq!(disorder(&arrived), (0, 100));
+    let (arrived, _) = sent_and_arrived(&lab);
+    assert_eq!(disorder(&arrived), (0, all));
 
     // What the wire lets through may be lost all the same.
     lab.delay(1, steady);
     lab.loss(1, 100, Direction::Out);
-    assert_eq!(sent_and_arrived(&lab, 100).0, Vec::<u32>::new());
+    assert_eq!(sent_and_arrived(&lab).0, Vec::<u32>::new());
     lab.loss(1, 0, Direction::Both);
     lab.delay(1, Wire::default());
-    let (arrived, first) = sent_and_arrived(&lab, 100);
+    let (arrived, first) = sent_and_arrived(&lab);
     assert_eq!(arrived, in_order);
     assert!(first < delay, "{first:?}");
 }
