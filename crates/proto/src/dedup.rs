@@ -460,8 +460,6 @@ impl Dedup {
     fn drop_ring(&mut self, at: usize) {
         if let Some(ring) = self.rings.get_mut(at) {
             self.by_address.remove(&ring.address);
-            // A stale reference must not find the next owner's records under the same sequence.
-            ring.first = ring.first.wrapping_add(1 << 16);
             ring.records = VecDeque::new();
             self.free_rings.push(at as u32);
         }

@@ -1,5 +1,7 @@
 //! What is kept, what is not, who gives way to whom, and what a 2.03 changes.
 
+mod replaced;
+
 use std::vec;
 use std::vec::Vec;
 

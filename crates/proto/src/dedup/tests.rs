@@ -344,3 +344,86 @@ fn the_stated_memory_adds_up_what_each_limit_allows() {
     assert_eq!(total(0, 5, 0), 5 * an_address);
     assert_eq!(total(3, 5, 7), 3 * a_record + 5 * an_address + 7);
 }
+
+#[test]
+fn a_reply_may_fill_the_ring_to_the_last_byte() {
+    let mut dedup = table(DedupLimits {
+        reply_bytes: 10,
+        ..DedupLimits::default()
+    });
+    let mut record = |mid| match dedup.check(Instant::ZERO, peer(1, 7), MessageId(mid), 1, LIFE) {
+        Some(Seen::New(record)) => record,
+        other => panic!("{other:?}"),
+    };
+    let [one, two, three] = [1, 2, 3].map(&mut record);
+    let read = |dedup: &Dedup, record| {
+        let mut out = Vec::new();
+        dedup.reply(record, &mut out).then_some(out)
+    };
+    dedup.store_reply(one, b"0123456789");
+    assert_eq!(read(&dedup, one).unwrap(), b"0123456789");
+    dedup.store_reply(two, b"0123456789a");
+    assert_eq!(read(&dedup, two), None, "one byte too long");
+    assert_eq!(read(&dedup, one).unwrap(), b"0123456789");
+    dedup.store_reply(three, b"x");
+    assert_eq!(
+        (read(&dedup, one), read(&dedup, three).unwrap()),
+        (None, b"x".to_vec())
+    );
+    // Round the end of the ring.
+    dedup.store_reply(two, b"abcdefghij");
+    assert_eq!(read(&dedup, two).unwrap(), b"abcdefghij");
+    assert_eq!(read(&dedup, three), None);
+}
+
+#[test]
+fn of_two_that_hold_as_much_the_one_that_asks_gives_way() {
+    for (asks, stays) in [(1, 2), (2, 1)] {
+        let mut dedup = table(DedupLimits {
+            records: 4,
+            records_per_address: 4,
+            ..DedupLimits::default()
+        });
+        for mid in 0..2 {
+            for host in 1..=2 {
+                assert!(is_new(&mut dedup, Instant::ZERO, peer(host, 7), mid, 1));
+            }
+        }
+        assert!(is_new(&mut dedup, Instant::ZERO, peer(asks, 7), 2, 1));
+        assert_eq!((dedup.len(), dedup.evicted()), (4, 1));
+        let has = |host, mid| {
+            let found = dedup.lookup(Instant::ZERO, peer(host, 7), MessageId(mid), 1);
+            found.is_some()
+        };
+        assert!(has(stays, 0) && has(stays, 1));
+        assert_eq!([0, 1, 2].map(|mid| has(asks, mid)), [false, true, true]);
+    }
+}
+
+#[test]
+fn a_ring_that_empties_gives_its_memory_back_when_a_quarter_is_left() {
+    let mut dedup = table(DedupLimits {
+        records: 2_000,
+        records_per_address: 2_000,
+        ..DedupLimits::default()
+    });
+    for mid in 0..1_500 {
+        assert!(is_new(&mut dedup, Instant::ZERO, peer(1, 7), mid, 1));
+    }
+    let capacity = |dedup: &Dedup| dedup.rings[0].records.capacity();
+    let mut shrunk = 0;
+    for left in (0..1_500).rev() {
+        let before = capacity(&dedup);
+        assert!(dedup.remove_front(0));
+        let expected = match left < before / 4 {
+            true => left * 2,
+            false => before,
+        };
+        assert_eq!(capacity(&dedup), expected, "{left} left");
+        shrunk += usize::from(expected < before);
+    }
+    assert!((8..16).contains(&shrunk), "each time by half: {shrunk}");
+    assert_eq!((dedup.len(), capacity(&dedup)), (0, 0));
+    assert!(!dedup.remove_front(0), "nothing is left");
+    check_occupied(&dedup);
+}

@@ -4,6 +4,7 @@
 mod blocks;
 #[cfg(feature = "client")]
 mod cached;
+mod counted;
 #[cfg(feature = "client")]
 mod exchanges;
 mod notify;

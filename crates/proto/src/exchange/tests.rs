@@ -1,3 +1,5 @@
+mod exact;
+
 use antiphon_wire::Code;
 
 use super::*;

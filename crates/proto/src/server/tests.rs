@@ -25,6 +25,7 @@ mod blocks;
 mod discovery;
 mod dispatch;
 mod etags;
+mod exact;
 mod groups;
 mod policy;
 

@@ -346,3 +346,94 @@ fn a_request_is_repeated_with_the_echo_value_that_the_server_asks_for_and_not_fo
     assert_eq!(bench.endpoint.counters().echoed, 2);
     assert!(bench.pass(Duration::from_secs(100)).is_empty());
 }
+
+#[test]
+fn an_echo_value_is_heeded_in_a_4_01_that_is_understood_and_a_confirmable_one_is_acknowledged() {
+    const CRITICAL: OptionNumber = OptionNumber(65_001);
+    let answered = |code: Code, kind, critical: bool| {
+        let mut bench = bench(EndpointConfig::default());
+        let (_, request) = ask(&mut bench, Reliability::Confirmable);
+        let asked = Message::parse(&request).unwrap();
+        let mut bytes = [0; 64];
+        let mid = match kind {
+            Type::Ack => asked.message_id(),
+            _ => MessageId(77),
+        };
+        let mut writer = Writer::new(&mut bytes, kind, code, mid, asked.token()).unwrap();
+        writer.option(OptionNumber::ECHO, &[5; 8]).unwrap();
+        if critical {
+            writer.option(CRITICAL, b"").unwrap();
+        }
+        let len = writer.finish();
+        let sent = bench.hear(path(false), &bytes[..len]);
+        let again = sent.iter().filter(|(_, bytes)| {
+            let message = Message::parse(bytes).unwrap();
+            message.option(OptionNumber::ECHO) == Some(&[5; 8])
+        });
+        let again = again.count();
+        let empty = sent.iter().find(|(_, bytes)| bytes.len() == 4);
+        let empty = empty.map(|(_, bytes)| parsed(bytes));
+        let told = match bench.endpoint.poll_event() {
+            Some(Event::Response { response, .. }) => Some(Ok(response.code)),
+            Some(Event::Failed { failure, .. }) => Some(Err(failure)),
+            None => None,
+            other => panic!("{other:?}"),
+        };
+        (again, empty, told)
+    };
+    let acknowledged = Some((Type::Ack, Code::EMPTY, 77));
+    let reset = Some((Type::Rst, Code::EMPTY, 77));
+    let unauthorized = Code::UNAUTHORIZED;
+    assert_eq!(answered(unauthorized, Type::Ack, false), (1, None, None));
+    assert_eq!(
+        answered(unauthorized, Type::Con, false),
+        (1, acknowledged, None)
+    );
+    assert_eq!(answered(unauthorized, Type::Non, false), (1, None, None));
+    // A value for later comes with what was asked for.
+    let content = Some(Ok(Code::CONTENT));
+    assert_eq!(
+        answered(Code::CONTENT, Type::Ack, false),
+        (0, None, content)
+    );
+    assert_eq!(
+        answered(Code::CONTENT, Type::Con, false),
+        (0, acknowledged, content)
+    );
+    // What is not understood is rejected.
+    let rejected = Some(Err(Failure::Rejected));
+    assert_eq!(answered(unauthorized, Type::Ack, true), (0, None, rejected));
+    assert_eq!(
+        answered(unauthorized, Type::Con, true),
+        (0, reset, rejected)
+    );
+}
+
+#[test]
+fn a_request_that_cannot_fit_into_a_datagram_is_refused_at_once() {
+    let request = || Request::new(Code::GET).query(&"q".repeat(250));
+    let whole = request();
+    let bound = crate::exchange::encoded_bound(&whole.options, &whole.payload);
+    assert!((250..400).contains(&bound), "{bound}");
+    // What protection adds is not known yet: so many bytes more are let pass.
+    for (datagram, refused) in [(bound - 64, false), (bound - 65, true), (bound - 100, true)] {
+        let mut config = EndpointConfig::default();
+        config.limits.datagram = datagram;
+        let mut bench = bench(config);
+        let unicast = UnicastRequest {
+            request: request(),
+            route: Route {
+                socket: UNICAST,
+                source: None,
+                interface: 0,
+                destination: PEER.into(),
+            },
+            reliability: Reliability::Confirmable,
+            response_timeout: None,
+            protection: Protection::None,
+        };
+        let asked = bench.endpoint.request(bench.now, unicast);
+        assert_eq!(asked == Err(RequestError::TooLarge), refused, "{datagram}");
+        assert_eq!(asked.is_ok(), !refused);
+    }
+}

@@ -317,7 +317,11 @@ fn a_group_request_that_could_be_answered_is_challenged_until_its_sender_is_reac
         leisure: Duration::ZERO,
     };
     let far = asked.clone().far_away();
-    assert_eq!(server.ask(&far).disposition, challenge);
+    // What is demanded of those who prove nothing makes no difference to it.
+    for unproven in [Reachability::Required, Reachability::Assumed] {
+        server.config.unproven_reachability = unproven;
+        assert_eq!(server.ask(&far).disposition, challenge);
+    }
     assert_eq!(runs(&count), 0);
     assert_eq!(server.ask(&asked).code(), Code::CONTENT);
     // By unicast nothing is multiplied.

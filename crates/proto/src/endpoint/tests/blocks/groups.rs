@@ -3,7 +3,7 @@
 mod together;
 
 use super::*;
-use crate::collection::{Completion, Repeat};
+use crate::collection::{Completion, How, Repeat};
 use crate::expect::{Expectation, Member};
 
 pub(super) fn question(request: Request) -> GroupRequest {
@@ -396,4 +396,40 @@ fn a_body_above_the_limit_of_the_request_is_rejected() {
     );
     let limits = ServerBlocks::default();
     assert_eq!(limits.size, BlockSize::LARGEST);
+}
+
+#[test]
+fn a_body_that_is_whole_when_the_collection_has_ended_is_a_late_answer() {
+    let mut net = Net::new(3);
+    *net.hosts[2].body.lock().unwrap() = body(30);
+    // The first block of the one is there, and then the whole answer of the other, with which it ends.
+    net.ask_group(GroupRequest {
+        expect: members(1..=2),
+        late: Some(secs(20)),
+        end: End {
+            count: Some(1),
+            ..End::after(secs(5))
+        },
+        ..question(get())
+    });
+    net.pass(secs(60));
+    let events = net.hosts[CLIENT].events.iter();
+    let answers = events.filter_map(|event| match event {
+        Event::Collection(CollectionEvent::Answer(answer)) => Some((false, answer)),
+        Event::Collection(CollectionEvent::LateAnswer(answer)) => Some((true, answer)),
+        _ => None,
+    });
+    let told: Vec<_> = answers
+        .map(|(late, answer)| {
+            (
+                late,
+                answer.from.peer,
+                answer.response.payload.len(),
+                answer.how,
+            )
+        })
+        .collect();
+    let in_time = (false, address(2), 30, How::Multicast);
+    assert_eq!(told, [in_time, (true, address(1), 3_000, How::Late)]);
+    assert_eq!(net.outcome().ended_by, crate::collection::EndedBy::Count);
 }

@@ -387,3 +387,26 @@ fn what_concerns_the_first_request_only_is_not_repeated() {
     let has: Vec<_> = requests.iter().map(has).collect();
     assert_eq!(has, [true, false, false]);
 }
+
+#[test]
+fn whoever_names_a_block_gets_what_comes_and_no_transfer_begins() {
+    // The second block was asked for, and the first one comes.
+    let second = get().option(OptionNumber::BLOCK2, &[0x16]);
+    let (result, requests) = answered_by(second, |_, _| Some(block2(0, true, 6, 1_024)));
+    let response = result.unwrap();
+    assert_eq!((response.payload.len(), requests.len()), (1_024, 1));
+    let block = response.options.get(OptionNumber::BLOCK2);
+    assert_eq!(block, Some(&[0x0e][..]));
+    // A body in blocks of the application's own.
+    let own = Request::new(Code::POST).path("/r");
+    let own = own.option(OptionNumber::BLOCK1, &[0x06]);
+    let own = own.payload(ContentFormat::OCTETS, body(100));
+    let (result, requests) = answered_by(own, |_, _| Some(block2(0, true, 2, 64)));
+    let response = result.unwrap();
+    assert_eq!((response.payload.len(), requests.len()), (64, 1));
+    let block = response.options.get(OptionNumber::BLOCK2);
+    assert_eq!(block, Some(&[0x0a][..]));
+    // Without it a transfer begins.
+    let (_, requests) = answered_by(get(), |n, _| Some(block2(n as u32, n == 0, 6, 1_024)));
+    assert_eq!(requests.len(), 2);
+}
