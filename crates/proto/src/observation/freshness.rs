@@ -97,6 +97,7 @@ mod tests {
         assert!(!newer(0, HALF));
         assert!(!newer(HALF, 0));
         assert!(newer(HALF + 1, 0));
+        assert!(newer(HALF, HALF + 1));
         assert!(newer(0xff_ffff, 0));
         assert!(!newer(0, 0xff_ffff));
     }
@@ -152,5 +153,12 @@ mod tests {
         };
         assert!(bound(1, place(5)).precedes(&other));
         assert!(!other.precedes(&bound(1, place(5))));
+        // The same again is not newer, whoever says it.
+        assert!(!bound(1, None).precedes(&bound(1, None)));
+        let again = Bound {
+            kid: 8,
+            ..bound(1, place(5))
+        };
+        assert!(!bound(1, place(5)).precedes(&again));
     }
 }

@@ -1,5 +1,6 @@
 //! Registrations that cannot be made, and places of members that nobody expected.
 
+mod members;
 mod runs;
 
 use core::net::SocketAddr;

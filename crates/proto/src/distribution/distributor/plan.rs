@@ -175,3 +175,23 @@ impl Plan {
 fn granularity(total: u32) -> u32 {
     total.div_ceil(CELLS).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_has_1_024_cells_at_most() {
+        for (total, blocks, cells) in [
+            (1, 1, 1),
+            (1_024, 1, 1_024),
+            (1_025, 2, 513),
+            (2_048, 2, 1_024),
+            (2_049, 3, 683),
+            (1 << 29, 1 << 19, 1_024),
+        ] {
+            let plan = Plan::all(total);
+            assert_eq!((plan.granularity, plan.cells.len()), (blocks, cells));
+        }
+    }
+}

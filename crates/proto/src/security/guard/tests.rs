@@ -1,3 +1,7 @@
+//! Reservations, counters and what is remembered, by themselves.
+
+mod reservations;
+
 use antiphon_oscore::credential::CredentialFormat;
 use antiphon_oscore::secret::Secret;
 use antiphon_oscore::sequence::SequenceSettings;

@@ -135,7 +135,7 @@ impl Observers {
         }
     }
 
-    fn address_hash(hash: &KeyedHash, peer: SocketAddr) -> u64 {
+    pub(super) fn address_hash(hash: &KeyedHash, peer: SocketAddr) -> u64 {
         let (ip, port) = peer_key(peer);
         let mut hasher = hash.build_hasher();
         match ip {

@@ -1,5 +1,6 @@
 //! The list of observers by itself.
 
+mod bounds;
 mod places;
 
 use antiphon_wire::{Type, Writer};

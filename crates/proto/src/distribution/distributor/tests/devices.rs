@@ -140,6 +140,74 @@ fn a_device_that_was_sent_all_it_lacked_is_asked_soon() {
 }
 
 #[test]
+fn that_one_device_is_asked_soon_changes_nothing_for_the_others() {
+    let at_of = |play: &Play, n| {
+        let asked = play.asked.iter().filter(|(_, to)| *to == device(n));
+        asked.map(|(at, _)| *at).collect::<Vec<_>>()
+    };
+    let mut alone = repairing(5, &[1, 2]);
+    let mut play = repairing(5, &[1, 2]);
+    for play in [&mut alone, &mut play] {
+        play.tells(1, receiving(5, &[2]));
+        play.tells(2, receiving(5, &[2]));
+        play.run(seconds(21));
+    }
+    assert!(matches!(play.repair(1, 2), Served::Block(_)));
+    let served = play.now;
+    alone.run(seconds(60));
+    play.run(seconds(60));
+    assert_eq!(at_of(&play, 2), at_of(&alone, 2));
+    assert!(at_of(&play, 2).len() > 1);
+    assert_eq!(at_of(&play, 1)[1], served + seconds(2));
+}
+
+#[test]
+fn a_device_that_is_done_during_a_pass_is_not_asked_again_in_it() {
+    let lacking = Vec::from_iter(0..4_000);
+    let mut play = Play::new(config(4_000, &[1, 2]))
+        .says(1, receiving(4_000, &lacking))
+        .says(2, receiving(4_000, &lacking));
+    play.run_until(DistributorEvent::PassBegun {
+        pass: 1,
+        blocks: 4_000,
+    });
+    play.tells(1, activated(4_000));
+    play.asked.clear();
+    play.run(seconds(300));
+    assert_eq!(play.distributor.phase(), DistributionPhase::Passing);
+    let of = |n| play.asked.iter().filter(|(_, to)| *to == device(n)).count();
+    assert_eq!(of(1), 1);
+    assert!(of(2) > 1);
+}
+
+#[test]
+fn a_count_goes_on_at_once_as_long_as_somebody_is_still_to_be_asked() {
+    let mut distributor = Distributor::new(DistributorConfig {
+        protection: 100, // nobody is asked during a pass
+        ..config(5, &[1, 2])
+    })
+    .unwrap();
+    let mut now = Instant::from_millis(1_000);
+    for _ in 0..1_000 {
+        while distributor.poll_send(now).is_some() {
+            distributor.sent(now, Some(50));
+        }
+        if distributor.phase() == DistributionPhase::Counting {
+            break;
+        }
+        now = now.max(distributor.next_timeout().unwrap());
+        distributor.handle_timeout(now);
+    }
+    assert_eq!(distributor.phase(), DistributionPhase::Counting);
+    for member in 0..2 {
+        assert_eq!(distributor.next_timeout(), Some(Instant::ZERO));
+        assert_eq!(distributor.poll_ask(now).unwrap().member, member);
+    }
+    assert!(distributor.next_timeout() > Some(now), "all were asked");
+    assert!(distributor.poll_ask(now).is_none());
+}
+
+#[test]
 fn a_device_that_does_not_get_further_is_asked_less_and_less_often() {
     let mut play = repairing(5, &[1]);
     play.tells(1, receiving(5, &[2, 3]));
@@ -409,13 +477,20 @@ fn for_a_device_that_has_not_heard_of_the_image_it_is_announced_again() {
 #[test]
 fn a_pass_that_outruns_the_replay_windows_of_the_devices_asks_nobody() {
     // 16 blocks of 16 bytes in 45 s are 5.7 bytes a second
-    for (rate, protection, asks) in [(5, 100, true), (6, 100, false), (6, 0, true)] {
+    for (rate, protection, copies, asks) in [
+        (5, 100, 1, true),
+        (6, 100, 1, false),
+        (6, 0, 1, true),
+        (11, 100, 2, true),
+        (12, 100, 2, false),
+    ] {
         let mut play = Play::new(DistributorConfig {
             rate,
             protection,
             announcements: 1,
             ..config(20_000, &[1])
         });
+        play.copies = copies;
         let all = Vec::from_iter(0..20_000);
         play.tells(1, receiving(20_000, &all));
         play.run_until(DistributorEvent::PassBegun {
@@ -425,7 +500,7 @@ fn a_pass_that_outruns_the_replay_windows_of_the_devices_asks_nobody() {
         play.asked.clear();
         play.run(seconds(10_000));
         assert!(play.said.iter().any(|(_, said)| *said == Said::Block(50)));
-        assert_eq!(!play.asked.is_empty(), asks, "{rate} {protection}");
+        assert_eq!(!play.asked.is_empty(), asks, "{rate} {protection} {copies}");
     }
 }
 

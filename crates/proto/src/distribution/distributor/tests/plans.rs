@@ -137,3 +137,27 @@ fn those_who_were_counted_stand_for_those_who_were_not() {
     // Nobody was counted: nothing is known.
     assert_eq!(worth(0, 3, 0), None);
 }
+
+#[test]
+fn what_lacks_everything_lacks_no_more_of_the_last_cell_than_it_has() {
+    // 1,025 blocks, the last alone in its cell: 1,025 x 0.088 = 90.2 is saved.
+    let worth = |members| {
+        let lacking = [Lacks::Everything].into_iter();
+        Plan::worth(1_025, lacking, everyone(1), false, members).map(|plan| plan.blocks())
+    };
+    assert_eq!(worth(225), Some(1_025), "90 for the questions");
+    assert_eq!(worth(226), None, "90.4 for them");
+}
+
+#[test]
+fn a_cell_is_marked_by_its_last_block_too_where_a_device_counts_in_other_cells() {
+    // The plan counts in cells of two blocks, the device in cells of three: it may lack 3, 4 and 5.
+    let (_, missing) = missing(3_000, &[4]);
+    let lacks = Lacks::Some {
+        count: 4,
+        missing: &missing,
+    };
+    let plan = Plan::worth(2_000, [lacks].into_iter(), everyone(1), true, 1).unwrap();
+    let sent = (0..2_000).filter(|block| plan.contains(*block));
+    assert_eq!(Vec::from_iter(sent), [2, 3, 4, 5]);
+}

@@ -232,3 +232,64 @@ fn a_new_sender_id_is_used_at_once_and_the_member_stays_the_same() {
     assert_eq!(seen.sender, proven(CLIENT));
     assert_eq!(world.leave(CLIENT).unwrap().sender_id(), Some(new));
 }
+
+#[test]
+fn numbers_reserved_for_the_old_sender_id_protect_nothing_under_the_new_one() {
+    let block = u64::from(SequenceSettings::default().block);
+    let mut world = world();
+    // A reservation under the old Sender ID is being made durable.
+    let (now, new) = (world.now, Kid::new(&[0x77]).unwrap());
+    let old = group_of(
+        CLIENT,
+        Modes::Both,
+        Sequence::new(SequenceSettings::default()),
+        Settings::default(),
+    );
+    let node = &mut world.nodes[CLIENT];
+    node.endpoint.leave_group(now, node.group);
+    node.group = node.endpoint.security_mut().add_group(old);
+    let reservation = |node: &mut Node| {
+        let work = node.endpoint.poll_work(now).unwrap();
+        let Task::Store { record, .. } = work.task else {
+            panic!("{:?}", work.task);
+        };
+        (work.id, record)
+    };
+    let (under_way, record) = reservation(node);
+    let reserved = |sender_id: Kid, upto| Record::Reserved {
+        gid: alloc::vec![0x47, 1],
+        sender_id: sender_id.as_bytes().to_vec(),
+        upto,
+    };
+    assert_eq!(record, reserved(kid(CLIENT), block));
+    let prepared = node.group().prepare_sender_id(new, 1).unwrap();
+    node.group().commit_sender_id(prepared).unwrap();
+    node.endpoint.work_done(now, under_way, WorkResult::Done);
+    let sequence = node.group().sequence_mut().unwrap();
+    assert_eq!((sequence.next(), sequence.reserved_upto()), (0, 1));
+    // One number is durable for the new one: the second request waits for its own reservation.
+    node.worker = Worker::Held;
+    for to in [LAMP, BELL] {
+        world.ask(request_to(to, "t", Protection::Group(world.group())));
+    }
+    let stores = |node: &mut Node| {
+        let all = core::mem::take(&mut node.waiting).into_iter();
+        let (stores, others): (Vec<_>, Vec<_>) =
+            all.partition(|work| matches!(work.task, Task::Store { .. }));
+        node.waiting = others;
+        stores
+    };
+    let mut waiting = stores(&mut world.nodes[CLIENT]);
+    assert_eq!(waiting.len(), 1);
+    let store = waiting.remove(0);
+    let Task::Store { record, .. } = &store.task else {
+        panic!("{:?}", store.task);
+    };
+    assert_eq!(*record, reserved(new, 1 + block));
+    let node = &mut world.nodes[CLIENT];
+    let sequence = node.group().sequence_mut().unwrap();
+    assert_eq!((sequence.next(), sequence.reserved_upto()), (1, 1));
+    node.endpoint.work_done(now, store.id, WorkResult::Done);
+    let sequence = node.group().sequence_mut().unwrap();
+    assert_eq!((sequence.next(), sequence.reserved_upto()), (2, 1 + block));
+}
