@@ -1,5 +1,6 @@
 //! What one message in group mode is encrypted and signed with (draft sections 4 and 7).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::aad::{Aad, GroupFrame, MessageAad};
@@ -113,7 +114,7 @@ impl Countersigning<'_> {
         let aad = self.aad(binding, sender.bytes(), &mut room);
         Ok(VerifyJob::new(
             ticket,
-            sender.public_key().clone(),
+            Box::new(sender.public_key().clone()),
             algorithm,
             aad.into_signed_structure(ciphertext),
             signature,

@@ -36,10 +36,6 @@ use crate::replay::Order;
 
 /// What opening has come to.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, and never kept"
-)]
 pub enum Step<T> {
     /// This work is to be done, anywhere and at any time; its result goes to `finish` together with the message.
     Work(Box<Opening>, Job),

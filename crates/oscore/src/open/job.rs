@@ -1,5 +1,6 @@
 //! The slow work: verifying a countersignature, agreeing on a secret with a peer.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -39,7 +40,8 @@ pub enum JobResult {
 /// A countersignature to be verified.
 pub struct VerifyJob {
     ticket: u64,
-    key: PublicKey,
+    /// In a place of its own: results of every message have room for a job.
+    key: Box<PublicKey>,
     algorithm: SignatureAlgorithm,
     structure: Vec<u8>,
     signature: Vec<u8>,
@@ -48,7 +50,7 @@ pub struct VerifyJob {
 impl VerifyJob {
     pub(crate) fn new(
         ticket: u64,
-        key: PublicKey,
+        key: Box<PublicKey>,
         algorithm: SignatureAlgorithm,
         structure: Vec<u8>,
         signature: Vec<u8>,
@@ -96,7 +98,8 @@ impl Checked {
 #[derive(Debug)]
 pub struct AgreeJob {
     pub(crate) with: With,
-    pub(crate) peer: PublicKey,
+    /// In a place of its own, as in [`VerifyJob`].
+    pub(crate) peer: Box<PublicKey>,
 }
 
 /// Between which two, under which keys.

@@ -108,9 +108,9 @@ impl Contexts {
         let mut tries = opening.tries;
         let candidate = opening.candidate;
         let opened = match self.settle(&opening, result)? {
-            Settled::Agreed => self.request_with(now, candidate, incoming, tries),
+            Settled::Agreed => self.request_with(now, candidate, &incoming, tries),
             Settled::Checked(valid) => {
-                match self.request_verified(now, &opening, incoming, valid) {
+                match self.request_verified(now, &opening, &incoming, valid) {
                     // Only whether it is genuine can be otherwise in another context.
                     Err(reason) if reason != Reason::NotVerified => {
                         return Err(Refused::in_context(candidate.place, reason));
@@ -146,7 +146,7 @@ impl Contexts {
             };
             tries.count += 1;
             tries.next = candidate.next;
-            match self.request_with(now, candidate, incoming, tries) {
+            match self.request_with(now, candidate, &incoming, tries) {
                 Ok(step) => return Ok(step),
                 Err(reason) => tries.note(candidate.place, reason),
             }
@@ -162,7 +162,7 @@ impl Contexts {
         &mut self,
         now: Duration,
         candidate: Candidate,
-        incoming: Incoming<'_, '_>,
+        incoming: &Incoming<'_, '_>,
         tries: Tries,
     ) -> Result<Step<Opened>, Reason> {
         let id = match candidate.place {
@@ -185,10 +185,10 @@ impl Contexts {
         let recipient = peer.serial;
         let binding = incoming.binding();
         let payload = incoming.message.payload();
-        let Some(job) = context.work(id, kid, mode, &binding, payload, ticket)? else {
+        let Some(job) = context.work(id, (kid, peer), mode, &binding, payload, ticket)? else {
             group.decrypt_pairwise(now, serial, kid, &binding, payload, scratch)?;
-            let opened = self.accept_request(now, id, serial, incoming)?;
-            return Ok(Step::Done(opened));
+            let opened = self.accept_request(now, id, serial, incoming);
+            return opened.map(Step::Done);
         };
         let opening = Opening {
             ticket,
@@ -208,7 +208,7 @@ impl Contexts {
         &mut self,
         now: Duration,
         opening: &Opening,
-        incoming: Incoming<'_, '_>,
+        incoming: &Incoming<'_, '_>,
         valid: bool,
     ) -> Result<Opened, Reason> {
         let ContextId::Group(id) = opening.candidate.place else {
@@ -226,7 +226,7 @@ impl Contexts {
         now: Duration,
         id: GroupId,
         serial: u64,
-        incoming: Incoming<'_, '_>,
+        incoming: &Incoming<'_, '_>,
     ) -> Result<Opened, Reason> {
         self.count_unknown(now, true);
         let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
@@ -279,7 +279,7 @@ impl Contexts {
         &mut self,
         now: Duration,
         id: PairId,
-        incoming: Incoming<'_, '_>,
+        incoming: &Incoming<'_, '_>,
     ) -> Result<Opened, Reason> {
         let (pair, scratch) = self.pair_and_scratch(id).ok_or(Reason::NoContext)?;
         if pair.is_lost() {

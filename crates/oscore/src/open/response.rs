@@ -92,9 +92,9 @@ impl Contexts {
         let mut tries = opening.tries;
         let candidate = opening.candidate;
         let opened = match self.settle(&opening, result)? {
-            Settled::Agreed => self.response_with(now, candidate, incoming, asked, tries),
+            Settled::Agreed => self.response_with(now, candidate, &incoming, asked, tries),
             Settled::Checked(valid) => {
-                match self.response_verified(now, &opening, incoming, valid, asked) {
+                match self.response_verified(now, &opening, &incoming, valid, asked) {
                     // As for a request.
                     Err(reason) if reason != Reason::NotVerified => {
                         return Err(Refused::in_context(candidate.place, reason));
@@ -120,7 +120,7 @@ impl Contexts {
         let named = incoming.kid_context.filter(|_| asked.mode != Mode::Plain);
         while let Some(candidate) = self.response_candidate(tries.next, asked.place, named, now) {
             tries.next = candidate.next;
-            match self.response_with(now, candidate, incoming, asked, tries) {
+            match self.response_with(now, candidate, &incoming, asked, tries) {
                 Ok(step) => return Ok(step),
                 Err(reason) => tries.note(candidate.place, reason),
             }
@@ -133,7 +133,7 @@ impl Contexts {
         &mut self,
         now: Duration,
         candidate: Candidate,
-        incoming: Incoming<'_, '_>,
+        incoming: &Incoming<'_, '_>,
         asked: &mut Asked,
         tries: Tries,
     ) -> Result<Step<OpenedResponse>, Reason> {
@@ -155,14 +155,14 @@ impl Contexts {
         group.retire(asked, now);
         let (kid, mode) = (incoming.kid, incoming.mode);
         let (context, peer) = group.context_for(id, serial, kid, mode)?;
-        check_server(asked, serial, peer, &incoming)?;
+        check_server(asked, serial, peer, incoming)?;
         let recipient = peer.serial;
         let binding = incoming.binding(asked);
         let payload = incoming.message.payload();
-        let Some(job) = context.work(id, kid, mode, &binding, payload, ticket)? else {
+        let Some(job) = context.work(id, (kid, peer), mode, &binding, payload, ticket)? else {
             group.decrypt_pairwise(now, serial, kid, &binding, payload, scratch)?;
-            let opened = self.accept_response(now, id, serial, incoming, asked)?;
-            return Ok(Step::Done(opened));
+            let opened = self.accept_response(now, id, serial, incoming, asked);
+            return opened.map(Step::Done);
         };
         let opening = Opening {
             ticket,
@@ -182,7 +182,7 @@ impl Contexts {
         &mut self,
         now: Duration,
         opening: &Opening,
-        incoming: Incoming<'_, '_>,
+        incoming: &Incoming<'_, '_>,
         valid: bool,
         asked: &mut Asked,
     ) -> Result<OpenedResponse, Reason> {
@@ -206,7 +206,7 @@ impl Contexts {
         now: Duration,
         id: GroupId,
         serial: u64,
-        incoming: Incoming<'_, '_>,
+        incoming: &Incoming<'_, '_>,
         asked: &mut Asked,
     ) -> Result<OpenedResponse, Reason> {
         let (group, scratch) = self.group_and_scratch(id).ok_or(Reason::NoContext)?;
@@ -218,10 +218,10 @@ impl Contexts {
             .ok_or(Reason::Superseded)?;
         let kid = incoming.kid;
         let peer = context.recipients.get_mut(kid).ok_or(Reason::Superseded)?;
-        check_server(asked, serial, peer, &incoming)?;
+        check_server(asked, serial, peer, incoming)?;
         peer.verified(now);
-        let content = content(&scratch.body, asked, &incoming)?;
-        let order = take(asked, policy, serial, peer.hash, &incoming)?;
+        let content = content(&scratch.body, asked, incoming)?;
+        let order = take(asked, policy, serial, peer.hash, incoming)?;
         if let Some(intended) = &mut asked.intended {
             intended.kid = kid;
         }
@@ -237,7 +237,7 @@ impl Contexts {
     fn pair_response(
         &mut self,
         id: PairId,
-        incoming: Incoming<'_, '_>,
+        incoming: &Incoming<'_, '_>,
         asked: &mut Asked,
     ) -> Result<OpenedResponse, Reason> {
         let (pair, scratch) = self.pair_and_scratch(id).ok_or(Reason::NoContext)?;
@@ -248,7 +248,7 @@ impl Contexts {
             return Err(Reason::OtherMember);
         }
         let serial = Pair::SERIAL;
-        check_order(asked, serial, CredentialHash::NONE, &incoming)?;
+        check_order(asked, serial, CredentialHash::NONE, incoming)?;
         let parts = OscoreAad {
             aead: pair.aead,
             request_kid: asked.kid.as_bytes(),
@@ -261,9 +261,9 @@ impl Contexts {
         };
         let payload = incoming.message.payload();
         pair.decrypt(generator, piv, &parts, payload, scratch)?;
-        let content = content(&scratch.body, asked, &incoming)?;
+        let content = content(&scratch.body, asked, incoming)?;
         let policy = pair.settings.order;
-        let order = take(asked, policy, serial, CredentialHash::NONE, &incoming)?;
+        let order = take(asked, policy, serial, CredentialHash::NONE, incoming)?;
         Ok(OpenedResponse {
             message: content,
             sender: pair.member(),
@@ -299,7 +299,7 @@ fn check_order(
     }
     match asked.servers.get(server) {
         Some(order) => order
-            .check(serial, incoming.kid.as_bytes(), incoming.piv)
+            .check_of(serial, incoming.kid, incoming.piv)
             .map_err(reason),
         None if asked.servers.len() >= asked.limit => Err(Reason::TooManyServers),
         None => Ok(()),
@@ -333,10 +333,10 @@ fn take(
     let (kid, piv) = (incoming.kid, incoming.piv);
     let known = asked.servers.get_mut(server);
     let order = match known {
-        Some(order) => order.commit(serial, kid.as_bytes(), piv).map_err(reason)?,
+        Some(order) => order.commit_of(serial, kid, piv).map_err(reason)?,
         None => {
             let mut first = ResponseOrder::new(policy);
-            let order = first.commit(serial, kid.as_bytes(), piv).map_err(reason)?;
+            let order = first.commit_of(serial, kid, piv).map_err(reason)?;
             asked.servers.insert(server, first);
             order
         }

@@ -64,24 +64,27 @@ impl Context {
     pub(super) fn work(
         &self,
         group: GroupId,
-        kid: Kid,
+        (kid, peer): (Kid, &Recipient),
         mode: Mode,
         binding: &Binding<'_>,
         payload: &[u8],
         ticket: u64,
     ) -> Result<Option<Job>, Reason> {
-        let peer = self.recipients.get(kid).ok_or(Reason::NoContext)?;
         if mode == Mode::Group {
             let keys = self.common.countersigning();
             let job = keys.job(&peer.credential, binding, payload, ticket)?;
             return Ok(Some(Job::Verify(job)));
         }
-        Ok(self.agree_job(group, kid).map(Job::Agree))
+        Ok(self.agree_with(group, kid, peer).map(Job::Agree))
     }
 
     /// What is to be agreed on with a peer whose pairwise keys are not there.
     pub(crate) fn agree_job(&self, group: GroupId, kid: Kid) -> Option<AgreeJob> {
-        let (sender, peer) = self.sender.as_ref().zip(self.recipients.get(kid))?;
+        self.agree_with(group, kid, self.recipients.get(kid)?)
+    }
+
+    fn agree_with(&self, group: GroupId, kid: Kid, peer: &Recipient) -> Option<AgreeJob> {
+        let sender = self.sender.as_ref()?;
         if peer.pairwise.is_some() {
             return None;
         }
@@ -93,7 +96,7 @@ impl Context {
                 kid,
                 recipient: peer.serial,
             },
-            peer: peer.credential.public_key().clone(),
+            peer: Box::new(peer.credential.public_key().clone()),
         })
     }
 }

@@ -143,14 +143,24 @@ impl ResponseOrder {
         kid: &[u8],
         number: Option<PartialIv>,
     ) -> Result<(), ResponseRefused> {
+        let kid = Kid::new(kid).ok_or(ResponseRefused::KidChanged)?;
+        self.check_of(context, kid, number)
+    }
+
+    /// As [`Self::check`].
+    pub(crate) fn check_of(
+        &self,
+        context: u64,
+        kid: Kid,
+        number: Option<PartialIv>,
+    ) -> Result<(), ResponseRefused> {
         if context < self.oldest_context {
             return Err(ResponseRefused::ContextRetired);
         }
-        let changed = self.kid().is_some_and(|kid1| kid1 != kid);
+        let changed = self.kid1.is_some_and(|kid1| kid1 != kid);
         if changed && self.policy.kid_change == KidChange::Refused {
             return Err(ResponseRefused::KidChanged);
         }
-        let kid = Kid::new(kid).ok_or(ResponseRefused::KidChanged)?;
         let Some(number) = number else {
             return self.check_without_partial_iv();
         };
@@ -171,8 +181,18 @@ impl ResponseOrder {
         kid: &[u8],
         number: Option<PartialIv>,
     ) -> Result<Order, ResponseRefused> {
-        self.check(context, kid, number)?;
         let kid = Kid::new(kid).ok_or(ResponseRefused::KidChanged)?;
+        self.commit_of(context, kid, number)
+    }
+
+    /// As [`Self::commit`].
+    pub(crate) fn commit_of(
+        &mut self,
+        context: u64,
+        kid: Kid,
+        number: Option<PartialIv>,
+    ) -> Result<Order, ResponseRefused> {
+        self.check_of(context, kid, number)?;
         let newest = self.newest();
         let rank = match number {
             None => {
