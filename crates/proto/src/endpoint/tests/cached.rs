@@ -293,6 +293,30 @@ fn a_validation_that_ends_without_a_response_holds_nothing_back() {
     assert_eq!(bench.cache().evicted, 1);
 }
 
+#[test]
+fn a_validation_that_is_refused_holds_nothing_back() {
+    let mut config = fast();
+    config.limits.exchanges = 1;
+    config.collections.cache = CacheConfig {
+        entries_per_responder: 1,
+        ..CacheConfig::default()
+    };
+    let mut bench = bench(config);
+    bench.group(&[(ETAG, b"tag"), (MAX_AGE, &[1])], &[(1, b"one")]);
+    let (other, _) = bench.cached(to(2, get_r()));
+    let refused = bench.endpoint.request_cached(bench.now, to(1, get_r()));
+    assert_eq!(refused, Err(RequestError::TooMany));
+    bench.endpoint.cancel(bench.now, other);
+    // Another answer of this server takes the place.
+    let request = || to(1, Request::new(Code::GET).path("other"));
+    let (_, sent) = bench.cached(request());
+    let answer = response(&sent[0].1, Code::CONTENT, &[], b"kept");
+    bench.hear(from(1), &answer);
+    assert_eq!(bench.answered().payload, b"kept");
+    assert_eq!(bench.cache().evicted, 1);
+    assert!(bench.cached(request()).1.is_empty(), "it is kept");
+}
+
 // Covers: GC-3.2-06
 #[test]
 fn nothing_is_kept_of_a_proxy_that_does_not_say_for_whom_it_speaks() {

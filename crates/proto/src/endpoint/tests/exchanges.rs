@@ -437,3 +437,97 @@ fn a_request_that_cannot_fit_into_a_datagram_is_refused_at_once() {
         assert_eq!(asked.is_ok(), !refused);
     }
 }
+
+#[test]
+fn an_acknowledged_request_without_response_times_out_and_is_gone() {
+    let mut bench = bench(EndpointConfig::default());
+    let (id, request) = ask(&mut bench, Reliability::Confirmable);
+    let [high, low] = parsed(&request).2.to_be_bytes();
+    bench.now = Instant::from_millis(1_000);
+    assert!(bench.hear(path(false), &[0x60, 0, high, low]).is_empty());
+    // MAX_TRANSMIT_WAIT from the acknowledgement on.
+    let wait = Duration::from_secs(93);
+    assert!(bench.pass(wait - Duration::from_micros(1)).is_empty());
+    assert!(bench.endpoint.poll_event().is_none());
+    assert_eq!(bench.endpoint.load().exchanges, 1);
+    assert!(bench.pass(Duration::from_micros(1)).is_empty());
+    match bench.endpoint.poll_event() {
+        Some(Event::Failed { exchange, failure }) => {
+            assert_eq!((exchange, failure), (id, Failure::TimedOut));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bench.endpoint.load().exchanges, 0);
+}
+
+#[test]
+fn a_response_is_remembered_as_long_as_its_type_is_repeated() {
+    for (kind, lifetime) in [(Type::Con, 247), (Type::Non, 145)] {
+        let mut bench = bench(EndpointConfig::default());
+        let (_, request) = ask(&mut bench, Reliability::NonConfirmable);
+        let response = answer(&request, kind, 77, &[]);
+        let acknowledgements = usize::from(kind == Type::Con);
+        assert_eq!(bench.hear(path(false), &response).len(), acknowledgements);
+        assert!(bench.endpoint.poll_event().is_some());
+        bench.pass(Duration::from_secs(lifetime) - Duration::from_micros(1));
+        let again = bench.hear(path(false), &response);
+        assert_eq!(again.len(), acknowledgements);
+        assert!(again.iter().all(|(_, bytes)| *bytes == [0x60, 0, 0, 77]));
+        let counters = bench.endpoint.counters();
+        assert_eq!(
+            (counters.duplicates, counters.unmatched),
+            (1, 0),
+            "{kind:?}"
+        );
+        bench.pass(Duration::from_micros(1));
+        let stray = bench.hear(path(false), &response);
+        assert!(stray.iter().all(|(_, bytes)| *bytes == [0x70, 0, 0, 77]));
+        let counters = bench.endpoint.counters();
+        assert_eq!(
+            (counters.duplicates, counters.unmatched),
+            (1, 1),
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn a_collection_tells_what_it_does_and_what_is_rejected_is_counted_each_time() {
+    use crate::collection::{GroupTarget, NoSec, Security, Stage};
+    let mut bench = bench(EndpointConfig::default());
+    let target = GroupTarget {
+        group: GROUP.into(),
+        socket: UNICAST,
+        interface: 1,
+    };
+    let request = Request::new(Code::GET).path("/x");
+    let security = Security::Unsecured(NoSec::Accepted);
+    let question = GroupRequest::new(request, target, security);
+    let id = bench.endpoint.collect(bench.now, question).unwrap();
+    let asked = bench.sent()[0].1.clone();
+    for n in 1..=2_u16 {
+        let critical = [(OptionNumber(65_001), b"".as_slice())];
+        bench.hear(path(false), &answer(&asked, Type::Non, n, &critical));
+        assert_eq!(bench.endpoint.counters().responses_rejected, u64::from(n));
+    }
+    bench.hear(path(false), &answer(&asked, Type::Non, 3, &[]));
+    let status = bench.endpoint.status(bench.now, id).unwrap();
+    assert_eq!(status.stage, Stage::Collecting);
+    assert_eq!((status.answers, status.transmissions), (1, 1));
+    let unknown = CollectionId(id.0 + 1);
+    assert!(bench.endpoint.status(bench.now, unknown).is_none());
+}
+
+#[test]
+fn a_reset_carries_no_response() {
+    let mut bench = bench(EndpointConfig::default());
+    let (_, request) = ask(&mut bench, Reliability::Confirmable);
+    let mid = parsed(&request).2;
+    for n in 1..=2 {
+        let malformed = answer(&request, Type::Rst, mid, &[]);
+        assert!(bench.hear(path(false), &malformed).is_empty());
+        assert_eq!(bench.endpoint.counters().malformed, n);
+    }
+    assert!(bench.endpoint.poll_event().is_none());
+    assert_eq!(bench.endpoint.load().exchanges, 1, "it still waits");
+}

@@ -575,3 +575,47 @@ fn whoever_was_admitted_is_asked_for_again_as_the_same() {
     assert_eq!(w.texts(), ["1: 1"]);
     assert_eq!(*w.modes.lock().unwrap(), [SecurityMode::Group]);
 }
+
+#[test]
+fn whoever_has_shown_that_it_is_reachable_is_told_large_states_through_a_group_too() {
+    let mut config = EndpointConfig::default();
+    config.server.proven_reachability = Reachability::WhenAmplified;
+    let world = world_with(Modes::Both, Settings::default(), config);
+    let mut w = watched_in(world, Methods::NONE);
+    // More than three times the request.
+    let state = w.value.clone();
+    let large = move |_: &crate::resource::Incoming<'_>, response: &mut Response| {
+        let value = state.load(Ordering::Relaxed);
+        let text = alloc::format!("{value:0200}");
+        response.set_payload(ContentFormat::TEXT, text.as_bytes());
+        response.options.push_uint(OptionNumber::MAX_AGE, 100_000);
+    };
+    let policy = GroupPolicy::respond()
+        .limit(1_000)
+        .leisure(Leisure::Fixed(LEISURE));
+    let resource = Resource::at("state").get(large).group_policy(policy);
+    let server = w.world.nodes[LAMP].endpoint.server_mut();
+    w.ids[0] = server.add(resource.observable()).unwrap();
+    let target = GroupTarget {
+        group: GROUP.into(),
+        socket: UNICAST,
+        interface: 1,
+    };
+    let security = Security::Group(w.world.group());
+    let request = Request::new(Code::GET).path("state");
+    let mut request = ObserveRequest::group(request, target, security);
+    request.every = None;
+    request.leisure = LEISURE;
+    w.observe(request);
+    w.world.pass(4 * LEISURE);
+    assert_eq!(w.texts(), [alloc::format!("{:0200}", 0)]);
+    let challenges = w.world.nodes[LAMP].counters().challenges;
+    assert!(challenges > 0);
+    for value in 1..3 {
+        w.change(LAMP, value);
+        w.world.pass(2 * LEISURE);
+        assert_eq!(w.texts(), [alloc::format!("{value:0200}")]);
+    }
+    assert_eq!(w.world.nodes[LAMP].counters().challenges, challenges);
+    assert_eq!(w.observers(LAMP), 1);
+}
