@@ -1,5 +1,6 @@
 //! Reservations, counters and what is remembered, by themselves.
 
+mod remembered;
 mod reservations;
 
 use antiphon_oscore::credential::CredentialFormat;
