@@ -189,6 +189,15 @@ pub(crate) enum Shareholder {
     Known(Context, Responder),
 }
 
+impl Shareholder {
+    pub(super) fn of(context: Context, responder: &Responder) -> Self {
+        match responder {
+            Responder::Address(address) => Self::Host(Holder::of(address.ip())),
+            known => Self::Known(context, known.clone()),
+        }
+    }
+}
+
 /// Under what an answer is kept. The order puts together what concerns one resource, and within it one request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -217,10 +226,7 @@ impl Key {
     }
 
     pub(crate) fn shareholder(&self) -> Shareholder {
-        match &self.responder {
-            Responder::Address(address) => Shareholder::Host(Holder::of(address.ip())),
-            known => Shareholder::Known(self.context, known.clone()),
-        }
+        Shareholder::of(self.context, &self.responder)
     }
 
     /// The memory beside that of its type.

@@ -16,10 +16,19 @@
 //! Answers to a group come late: a server makes them at once and holds them back for its leisure. So it counts when the
 //! request left. An answer to a request that left before a request of our own changed the resource is kept as not fresh, and
 //! one to an older request never takes the place of one to a newer.
+//!
+//! A notification answers no request of its own, and nothing says whether it was made before or after a change that is reported
+//! about the same time: neither the order of notifications (RFC 7641 section 3.4) nor the Partial IVs of its sender under Group
+//! OSCORE count the requests of others, and the response to a command is in no order with them. So one that arrives within round trip and
+//! leisure, as the observation states them, after the last change of its resource is kept as not fresh: by then whatever was made
+//! before has been sent and has arrived, in the network for which the observation was configured. MAX_LATENCY in their place would be
+//! the worst case of any network, and with 105 s more than most answers are fresh: a client that gives commands now and then would
+//! not get a fresh notification at all. The next one, or a request, brings what is fresh again.
 
 mod changes;
 mod entry;
 mod key;
+mod overtaken;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -39,8 +48,10 @@ use entry::Entry;
 pub(crate) use entry::{Stored, entity_tag};
 use key::Shareholder;
 pub(crate) use key::{Context, Key, RequestKey, ResourcePath, Responder};
+use overtaken::Overtaken;
 
-/// What the cache of a client may take. It takes nothing as long as no request asks for it.
+/// What the cache of a client may take. As long as no request asks for it, it takes no more than the paths of the last 64 resources
+/// that requests of this client have changed. Of answers that are not kept, it remembers about which resources the last 1,024 were.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheConfig {
     /// Answers that are kept; default 1024.
@@ -106,6 +117,8 @@ pub(crate) struct Heard<'a> {
     pub(crate) through: Option<(&'a [SocketAddr], &'a [u8])>,
     /// When the request left that it answers: a [moment](Cache::moment).
     pub(crate) asked: u64,
+    /// A notification may have been made as early as this; none for an answer, which was made after it was asked for.
+    pub(crate) made_since: Option<Instant>,
 }
 
 /// What there is for a request.
@@ -128,6 +141,7 @@ pub(crate) struct Cache {
     /// Counts what happens, to know what came first.
     serial: u64,
     changes: Changes,
+    overtaken: Overtaken,
     /// When the members of security groups may last have become others.
     reviewed: u64,
     pub(crate) counters: CacheCounters,
@@ -142,6 +156,7 @@ impl Cache {
             total: Usage::default(),
             serial: 0,
             changes: Changes::default(),
+            overtaken: Overtaken::default(),
             reviewed: 0,
             counters: CacheCounters::default(),
         }
@@ -183,40 +198,52 @@ impl Cache {
         if before_review || self.entries.get(&key).is_some_and(is_newer) {
             return;
         }
-        let path = key.request.path.clone();
-        if !self.replace(now, key, heard) {
+        if !self.replace(now, &key, heard) {
             // What answers an older request does not come in its place.
-            self.changes.note(&path, heard.asked);
+            self.overtaken.note(&key, heard.asked);
         }
     }
 
     /// Says whether the new answer is kept.
-    fn replace(&mut self, now: Instant, key: Key, heard: &Heard<'_>) -> bool {
-        let old = self.remove(&key);
+    fn replace(&mut self, now: Instant, key: &Key, heard: &Heard<'_>) -> bool {
+        let old = self.remove(key);
         let response = heard.response;
         if response.code != Code::CONTENT || !entry::is_whole(response) {
             return false;
         }
         self.serial += 1;
-        let mut entry = Entry::new(now, self.config.keep_for, self.serial, &key, heard);
-        self.outdate_if_changed(&key, &mut entry);
+        let mut entry = Entry::new(now, self.config.keep_for, self.serial, key, heard);
+        self.outdate_if_changed(key, &mut entry);
         if entry.is_useless() {
             return false;
         }
+        // Also without an entity tag it keeps the place, which the next notification refreshes.
+        self.outdate_if_late(key, &mut entry, heard.made_since);
         if let Some(old) = old {
             entry.replaces(old, heard.through.is_none());
         }
-        self.find_duplicates(&key, &mut entry);
-        let has_room = self.make_room(now, &key, entry.bytes);
+        self.find_duplicates(key, &mut entry);
+        let has_room = self.make_room(now, key, entry.bytes);
         match has_room {
-            true => self.insert(key, entry),
+            true => self.insert(key.clone(), entry),
             false => self.counters.refused += 1,
         }
         has_room
     }
 
     fn outdate_if_changed(&mut self, key: &Key, entry: &mut Entry) {
-        if self.changes.since(&key.request.path, entry.asked) && entry.outdate() {
+        let changed = self.changes.since(&key.request.path, entry.asked)
+            || self.overtaken.since(key, entry.asked);
+        if changed && entry.outdate() {
+            self.counters.invalidated += 1;
+        }
+    }
+
+    /// A notification may tell how it was before a change.
+    fn outdate_if_late(&mut self, key: &Key, entry: &mut Entry, made_since: Option<Instant>) {
+        let path = &key.request.path;
+        let late = made_since.is_some_and(|then| self.changes.since_instant(path, then));
+        if late && entry.outdate() {
             self.counters.invalidated += 1;
         }
     }
@@ -268,8 +295,14 @@ impl Cache {
     }
 
     /// A resource was changed by this server, or is about to be: nothing that is kept of it is fresh any more.
-    pub(crate) fn changed(&mut self, path: &ResourcePath, by: &Path, sender: &Sender) {
-        self.note_change(path);
+    pub(crate) fn changed(
+        &mut self,
+        now: Instant,
+        path: &ResourcePath,
+        by: &Path,
+        sender: &Sender,
+    ) {
+        self.note_change(now, path);
         let address = responder_address(by);
         self.outdate(path, |key, entry| {
             let same_sender = sender.is_proven() && entry.sender == *sender;
@@ -282,22 +315,20 @@ impl Cache {
     /// who has answered through these groups, in whatever context.
     pub(crate) fn changed_by_group(
         &mut self,
+        now: Instant,
         path: &ResourcePath,
         context: Context,
         groups: &[SocketAddr],
     ) {
-        self.note_change(path);
+        self.note_change(now, path);
         self.outdate(path, |key, entry| {
             key.context == context || entry.came_through(groups)
         });
     }
 
-    fn note_change(&mut self, path: &ResourcePath) {
-        // Before the first request whose answer is kept there is nothing that could be older.
-        if self.serial > 0 {
-            let moment = self.moment();
-            self.changes.note(path, moment);
-        }
+    fn note_change(&mut self, now: Instant, path: &ResourcePath) {
+        let moment = self.moment();
+        self.changes.note(path, moment, now);
     }
 
     fn outdate(&mut self, path: &ResourcePath, concerned: impl Fn(&Key, &Entry) -> bool) {

@@ -76,6 +76,7 @@ impl Cache {
             sender: &Sender::Unauthenticated,
             through: None,
             asked: self.moment(),
+            made_since: None,
         };
         self.hear(now, key.clone(), &heard);
     }
@@ -396,6 +397,7 @@ fn what_an_answer_takes_is_all_that_is_kept_of_it() {
         sender: &Sender::Unauthenticated,
         through: None,
         asked: 0,
+        made_since: None,
     };
     let of_address = Responder::Address(address(1));
     let place = size_of::<(Key, Entry)>();
@@ -563,6 +565,7 @@ fn a_change_concerns_one_resource_of_one_server_whatever_was_asked_and_proven() 
             sender,
             through: None,
             asked: cache.moment(),
+            made_since: None,
         };
         cache.hear(at(0), key.clone(), &heard);
     };
@@ -594,23 +597,33 @@ fn a_change_concerns_one_resource_of_one_server_whatever_was_asked_and_proven() 
     };
     let resource = ResourcePath::of(&get("a").options);
     fill(&mut cache);
-    cache.changed(&resource, &path(address(1)), &Sender::Unauthenticated);
+    cache.changed(
+        at(1),
+        &resource,
+        &path(address(1)),
+        &Sender::Unauthenticated,
+    );
     assert_eq!(fresh(&cache), [false, true, false, true, true, true]);
     assert_eq!(cache.counters.invalidated, 2);
-    cache.changed(&resource, &path(address(1)), &Sender::Unauthenticated);
+    cache.changed(
+        at(1),
+        &resource,
+        &path(address(1)),
+        &Sender::Unauthenticated,
+    );
     assert_eq!(
         cache.counters.invalidated, 2,
         "they were not fresh any more"
     );
     fill(&mut cache);
-    cache.changed(&resource, &path(address(77)), &lamp);
+    cache.changed(at(1), &resource, &path(address(77)), &lamp);
     assert_eq!(
         fresh(&cache),
         [true, true, true, true, false, true],
         "from another address"
     );
     fill(&mut cache);
-    cache.changed(&resource, &path(address(5)), &lamp);
+    cache.changed(at(1), &resource, &path(address(5)), &lamp);
     assert_eq!(
         fresh(&cache),
         [true, true, true, true, false, false],
@@ -622,6 +635,49 @@ fn a_change_concerns_one_resource_of_one_server_whatever_was_asked_and_proven() 
     valid.options.push(ETAG, b"t");
     assert!(cache.confirm(at(1), &keys[4], &valid).is_some());
     assert!(fresh(&cache)[4]);
+}
+
+#[test]
+fn what_is_not_kept_of_one_server_concerns_no_other_and_no_other_resource() {
+    let mut cache = Cache::with(|_| {});
+    let asked = cache.moment();
+    let fresh = |cache: &mut Cache, key: Key| {
+        let response = content(&[(ETAG, b"t")], b"x");
+        let heard = Heard {
+            response: &response,
+            path: &path(address(1)),
+            sender: &Sender::Unauthenticated,
+            through: None,
+            asked,
+            made_since: None,
+        };
+        cache.hear(at(0), key.clone(), &heard);
+        cache.entries[&key].is_fresh(at(0))
+    };
+    for m in 0..100 {
+        let refused = Response::new(Code::NOT_FOUND);
+        cache.hear_from(at(0), &key(1, m), &refused);
+    }
+    let revoked = content(&[(MAX_AGE, &[])], b"x");
+    cache.hear_from(at(0), &key(2, 7), &revoked);
+    // Of requests that left before:
+    assert!(!fresh(&mut cache, key(1, 0)));
+    assert!(!fresh(&mut cache, key(1, 99)));
+    assert!(!fresh(&mut cache, key(2, 7)));
+    assert!(fresh(&mut cache, key(1, 100)), "another resource");
+    assert!(fresh(&mut cache, key(2, 0)), "another server");
+    assert!(fresh(&mut cache, key(3, 7)), "another server");
+    assert_eq!(cache.counters.invalidated, 3);
+    // A change concerns all of them.
+    let resource = ResourcePath::of(&get("q8").options);
+    cache.changed(
+        at(0),
+        &resource,
+        &path(address(9)),
+        &Sender::Unauthenticated,
+    );
+    assert!(!fresh(&mut cache, key(3, 8)));
+    assert!(fresh(&mut cache, key(3, 9)));
 }
 
 #[test]
@@ -655,6 +711,7 @@ fn the_tables_hold_through_whatever_happens() {
                 cache.confirm(now, &key, &valid);
             }
             _ => cache.changed(
+                now,
                 &key.request.path,
                 &path(address(1)),
                 &Sender::Unauthenticated,

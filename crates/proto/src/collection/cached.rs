@@ -64,13 +64,15 @@ pub(crate) enum Memory {
 
 impl Memory {
     /// The question leaves, once or again.
-    pub(super) fn leaves(&mut self, cache: &mut Cache) {
+    pub(super) fn leaves(&mut self, now: Instant, cache: &mut Cache) {
         match self {
             Self::None => {}
             Self::Kept(kept) => {
                 kept.asked.get_or_insert_with(|| cache.moment());
             }
-            Self::Changes(path, context, groups) => cache.changed_by_group(path, *context, groups),
+            Self::Changes(path, context, groups) => {
+                cache.changed_by_group(now, path, *context, groups);
+            }
         }
     }
 }
@@ -118,7 +120,7 @@ impl Collections {
     }
 
     /// What a new question has to do with the cache. What it may change is not fresh from now on.
-    pub(super) fn memory_of(&mut self, request: &GroupRequest) -> Memory {
+    pub(super) fn memory_of(&mut self, now: Instant, request: &GroupRequest) -> Memory {
         let context = match request.security {
             Security::Unsecured(_) => Context::Open,
             #[cfg(feature = "oscore")]
@@ -127,7 +129,7 @@ impl Collections {
         let groups: Vec<_> = request.targets.iter().map(|target| target.group).collect();
         if changes(request.request.method) {
             let path = ResourcePath::of(&request.request.options);
-            self.cache.changed_by_group(&path, context, &groups);
+            self.cache.changed_by_group(now, &path, context, &groups);
             return Memory::Changes(path, context, groups);
         }
         let (Some(caching), false) = (request.caching, request.wants_no_answer()) else {
@@ -318,6 +320,7 @@ impl Collections {
     /// An answer comes in: what it changes is noted. The verdict if it confirms what is not kept, and so is none.
     pub(super) fn heed(
         &mut self,
+        now: Instant,
         id: CollectionId,
         arrived: &Arrived<'_>,
         response: &Response,
@@ -330,7 +333,7 @@ impl Collections {
             _ if matches!(arrived.how, How::Cached { .. }) => return None,
             Memory::Kept(kept) => kept,
             Memory::Changes(path, ..) => {
-                note_change(cache, path, arrived.path, arrived.sender, response);
+                note_change(now, cache, path, arrived.path, arrived.sender, response);
                 return None;
             }
             Memory::None => return None,
@@ -382,6 +385,7 @@ impl Collections {
             sender: arrived.sender,
             through: Some((&kept.groups, &kept.authority)),
             asked,
+            made_since: None,
         };
         self.cache.hear(now, key, &heard);
     }
@@ -453,6 +457,7 @@ impl Question {
 
 /// A request that changes a resource was answered (RFC 7252 sections 5.9.1.1 to 5.9.1.4).
 pub(crate) fn note_change(
+    now: Instant,
     cache: &mut Cache,
     path: &ResourcePath,
     from: &Path,
@@ -460,9 +465,9 @@ pub(crate) fn note_change(
     response: &Response,
 ) {
     if response.code.response_class() == Some(Class::Success) {
-        cache.changed(path, from, sender);
+        cache.changed(now, path, from, sender);
         if let Some(created) = ResourcePath::created(response) {
-            cache.changed(&created, from, sender);
+            cache.changed(now, &created, from, sender);
         }
     }
 }

@@ -295,7 +295,7 @@ impl Collections {
         out.clear();
         out.extend_from_slice(&question.datagram);
         let (token, wanted) = (question.token, question.wanted);
-        question.memory.leaves(&mut self.cache);
+        question.memory.leaves(now, &mut self.cache);
         let target = question.sent(now, index)?;
         let (route, key) = (target.route, target.key);
         let begins = question.is_round && question.transmissions == 1;
@@ -326,7 +326,7 @@ impl Collections {
             false => (None, Some(response)),
         };
         if let Some(response) = &made
-            && let Some(verdict) = self.heed(id, arrived, response)
+            && let Some(verdict) = self.heed(now, id, arrived, response)
         {
             return verdict;
         }

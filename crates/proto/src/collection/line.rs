@@ -2,7 +2,8 @@
 //!
 //! Expected members, and whoever is proven, go before strangers. Strangers have half of what there is, in the line and of
 //! what is fetched at the same time, and one address of theirs is fetched once at a time; those come first of whose /64 prefix
-//! none is.
+//! none is. One prefix has no more of the line than is left free to others: half of what strangers have if it is alone, the less the
+//! more are full. Of what is fetched at the same time it leaves one place to others.
 
 use alloc::collections::VecDeque;
 use core::net::IpAddr;
@@ -51,7 +52,12 @@ impl Line {
 
     /// May one more wait?
     pub(super) fn has_room(&self, rank: Rank) -> bool {
-        self.len() < WAITING && (rank == Rank::Known || self.strangers.len() < WAITING / 2)
+        let Some(holder) = rank.holder() else {
+            return self.len() < WAITING;
+        };
+        let free = (WAITING / 2).saturating_sub(self.strangers.len());
+        let of_holder = |wanted: &&BodyWanted| wanted.rank.holder() == Some(holder);
+        self.len() < WAITING && self.strangers.iter().filter(of_holder).count() < free
     }
 
     /// The last one waits behind all others.
@@ -72,19 +78,21 @@ impl Line {
             Some(known) => known,
             None => {
                 let strangers = under_way.iter().filter(|rank| **rank != Rank::Known);
-                if strangers.count() >= (at_once / 2).max(1) {
+                let places = (at_once / 2).max(1);
+                if strangers.count() >= places {
                     return None;
                 }
-                let same_host = |wanted: &BodyWanted| {
+                let of_host = |wanted: &BodyWanted| {
                     let holder = wanted.rank.holder();
-                    under_way.iter().any(|rank| rank.holder() == holder)
+                    let of_host = under_way.iter().filter(|rank| rank.holder() == holder);
+                    of_host.count()
                 };
                 let same_address = |wanted: &BodyWanted| under_way.contains(&wanted.rank);
-                let of_others = self.strangers.iter().position(|wanted| !same_host(wanted));
+                let of_others = self.strangers.iter().position(|w| of_host(w) == 0);
                 let place = of_others.or_else(|| {
                     self.strangers
                         .iter()
-                        .position(|wanted| !same_address(wanted))
+                        .position(|w| !same_address(w) && of_host(w) + 1 < places)
                 })?;
                 self.strangers.remove(place)?
             }
@@ -211,6 +219,49 @@ mod tests {
         assert_eq!(next(&[a, c]), Some(1), "then another address");
         assert_eq!(next(&[a, b, c]), None);
         assert_eq!(next(&[b]), Some(0));
+    }
+
+    /// The n-th stranger of a prefix.
+    fn of_prefix(prefix: u16, n: u16) -> Rank {
+        let address = core::net::Ipv6Addr::from([0x2001, 0xdb8, 0, prefix, 0, 0, 0, n]);
+        Rank::Stranger(address.into())
+    }
+
+    #[test]
+    fn one_prefix_leaves_one_of_the_places_to_others() {
+        let mut line = Line::default();
+        line.push(wanted(0, of_prefix(1, 9)));
+        let own = [1, 2, 3].map(|n| of_prefix(1, n));
+        assert!(line.next(&own, 8).is_none(), "three of four");
+        line.push(wanted(1, of_prefix(2, 1)));
+        assert_eq!(line.next(&own, 8).map(|w| w.n), Some(1));
+        assert_eq!(line.next(&own[1..], 8).map(|w| w.n), Some(0));
+        // Where strangers have two places it has one, and if they have one, then that.
+        line.push(wanted(2, of_prefix(1, 9)));
+        assert!(line.next(&own[2..], 5).is_none());
+        assert!(line.next(&own[2..], 3).is_none());
+        assert_eq!(line.next(&[], 3).map(|w| w.n), Some(2));
+    }
+
+    #[test]
+    fn one_prefix_has_no_more_of_the_line_than_is_left_to_others() {
+        let mut line = Line::default();
+        for (prefix, places) in [(1, 256), (2, 128), (3, 64)] {
+            for n in 0..places {
+                assert!(line.has_room(of_prefix(prefix, n)));
+                line.push(wanted(0, of_prefix(prefix, n)));
+            }
+            assert!(!line.has_room(of_prefix(prefix, 999)));
+        }
+        assert!(line.has_room(of_prefix(4, 1)) && line.has_room(Rank::Known));
+        assert_eq!(line.len(), 448);
+        // Those of one prefix whose addresses are those of neighbours do not count together.
+        for n in 0..64 {
+            let neighbour = core::net::Ipv6Addr::from([0xfe80, 0, 0, 0, 0, 0, 0, n]);
+            assert!(line.has_room(Rank::Stranger(neighbour.into())));
+            line.push(wanted(0, Rank::Stranger(neighbour.into())));
+        }
+        assert!(!line.has_room(of_prefix(4, 1)) && line.has_room(Rank::Known));
     }
 
     #[test]

@@ -246,7 +246,7 @@ impl Collections {
             );
         }
         let memory = match asker {
-            For::Application => self.memory_of(&request),
+            For::Application => self.memory_of(now, &request),
             For::Observation(_) | For::Blocks(_) => Memory::None,
         };
         let mut datagram = self.datagram_of(now, &request.request, &memory)?;

@@ -159,7 +159,7 @@ impl Endpoint {
                 asked,
             } => (key, validates, asked),
             Recall::Changes(path) => {
-                note_change(cache, &path, from, sender, &response);
+                note_change(now, cache, &path, from, sender, &response);
                 return Ok(response);
             }
         };
@@ -183,13 +183,15 @@ impl Endpoint {
                 sender,
                 through: None,
                 asked,
+                made_since: None,
             };
             cache.hear(now, key, &heard);
         }
         Ok(response)
     }
 
-    /// What a member of an observation has told is the newest that is known of it (RFC 7641 section 3.4).
+    /// What a member of an observation has told is the newest that is known of it (RFC 7641 section 3.4). It is fresh unless
+    /// it may have been made before the resource was changed.
     pub(super) fn keep_notified(&mut self, now: Instant, told: &Told) {
         let (request, authority) = match &told.groups {
             None => (RequestKey::of_unicast(&told.request), Vec::new()),
@@ -219,6 +221,7 @@ impl Endpoint {
                 sender: &told.sender,
                 through: groups.map(|groups| (groups, authority.as_slice())),
                 asked: cache.moment(),
+                made_since: Some(told.made_since),
             };
             cache.hear(now, key, &heard);
         }

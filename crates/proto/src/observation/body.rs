@@ -66,6 +66,8 @@ pub(crate) struct Told {
     pub(crate) path: Path,
     pub(crate) sender: Sender,
     pub(crate) response: Response,
+    /// It was made at this time at the earliest: round trip and leisure before it, or its first block, arrived.
+    pub(crate) made_since: Instant,
     /// It is kept also if nothing was kept before.
     pub(crate) new: bool,
 }
@@ -266,6 +268,7 @@ impl Observations {
         }
         let mut response = notification.response.clone();
         response.options.remove(OptionNumber::OBSERVE);
+        let arrived = watch.first_sent.unwrap_or_default() + notification.after;
         let told = Told {
             request: watch.request_alone(),
             context: watch.context(),
@@ -273,6 +276,7 @@ impl Observations {
             path: notification.from,
             sender: notification.sender.clone(),
             response,
+            made_since: arrived - watch.patience(),
             new: watch.cached,
         };
         self.acts.push_back(Act::Keep(Box::new(told)));

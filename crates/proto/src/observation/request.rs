@@ -38,7 +38,8 @@ pub struct ObserveRequest {
     /// The expected round-trip time. Default 1 s.
     pub rtt: Duration,
     /// Notifications are kept in the cache, for later requests that go by way of it; default false. What is kept of these
-    /// members already is refreshed in any case (RFC 7641 section 3.4).
+    /// members already is refreshed in any case (RFC 7641 section 3.4). One that arrives within `rtt` and `leisure` after a
+    /// request of this endpoint has changed the resource may have been made before, and is kept as not fresh.
     pub cached: bool,
     /// What members may take at most.
     pub limits: ObservationLimits,

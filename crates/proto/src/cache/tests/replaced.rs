@@ -17,6 +17,7 @@ impl Cache {
             sender: &Sender::Unauthenticated,
             through,
             asked: self.moment(),
+            made_since: None,
         };
         self.hear(at(0), key.clone(), &heard);
         self.check();
@@ -134,6 +135,7 @@ fn of_the_answers_to_one_question_the_first_gives_way_first() {
             sender: &Sender::Unauthenticated,
             through: None,
             asked,
+            made_since: None,
         };
         cache.hear(at(0), key(1, m), &heard);
     }
@@ -154,6 +156,7 @@ fn a_confirmation_counts_unless_what_is_kept_answers_a_newer_request() {
             sender: &Sender::Unauthenticated,
             through: None,
             asked: asked + later,
+            made_since: None,
         };
         cache.hear(at(0), key(1, 0), &heard);
         let mut valid = Response::new(Code::VALID);

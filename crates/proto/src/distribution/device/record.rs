@@ -11,6 +11,8 @@ use crate::distribution::announcement::{Announcement, ImageId};
 use crate::distribution::block_set::BlockSet;
 use crate::distribution::message::Malformed;
 
+/// No release has written a record yet, so the stages below are all of the first format. A stage that comes after a release makes a
+/// new one, because readers refuse stages that they do not know.
 const FORMAT: u8 = 1;
 /// What a record takes beside announcement and bitmap: the array and the heads of its items.
 const HEADS: u64 = 20;

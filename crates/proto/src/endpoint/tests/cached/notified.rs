@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::observation::*;
+use crate::pacing::GroupPacing;
 
 fn of_one(n: u16) -> ObserveRequest {
     let UnicastRequest { request, route, .. } = to(n, get_r());
@@ -29,11 +30,14 @@ fn notification(
     let mut bytes = [0; 256];
     let mid = MessageId(0x7100 + u16::from(number));
     let mut writer = Writer::new(&mut bytes, Type::Non, code, mid, token).unwrap();
+    let number = [number];
+    let mut options = Vec::from(options);
     if code == Code::CONTENT {
-        writer.option(OptionNumber::OBSERVE, &[number]).unwrap();
+        options.push((OptionNumber::OBSERVE, &number));
     }
+    options.sort();
     for (number, value) in options {
-        writer.option(*number, value).unwrap();
+        writer.option(number, value).unwrap();
     }
     writer.payload(payload).unwrap();
     let len = writer.finish();
@@ -52,8 +56,31 @@ impl Bench {
     }
 
     fn notified(&mut self, n: u16, token: Token, number: u8, text: &[u8]) {
-        let bytes = notification(token, number, Code::CONTENT, &[(MAX_AGE, &[100])], text);
-        self.hear(from(n), &bytes);
+        self.notified_with(n, token, number, &[], text);
+    }
+
+    fn notified_with(
+        &mut self,
+        n: u16,
+        token: Token,
+        number: u8,
+        options: &[(OptionNumber, &[u8])],
+        text: &[u8],
+    ) -> Vec<(Route, Vec<u8>)> {
+        let max_age: [(OptionNumber, &[u8]); 1] = [(MAX_AGE, &[100])];
+        let options = [&max_age, options].concat();
+        let bytes = notification(token, number, Code::CONTENT, &options, text);
+        let sent = self.hear(from(n), &bytes);
+        self.events();
+        sent
+    }
+
+    /// A command of this client to one server, which says that it has changed the resource.
+    fn commands(&mut self, n: u16, path: &str) {
+        let unicast = to(n, Request::new(Code::PUT).path(path));
+        self.endpoint.request(self.now, unicast).unwrap();
+        let asked = self.sent()[0].1.clone();
+        self.hear(from(n), &response(&asked, Code::CHANGED, &[], b""));
         self.events();
     }
 
@@ -170,4 +197,113 @@ fn a_notification_of_something_else_concerns_nothing_that_is_kept() {
     let token = bench.observes(request);
     bench.notified(1, token, 1, b"new");
     assert_eq!(bench.known_of(1).unwrap().0, b"old");
+}
+
+/// How many entity tags a request by way of the cache carries, so long after what was done when a member notifies; `None`: it is
+/// answered with what was told.
+fn tags_after(
+    after: Duration,
+    observe: ObserveRequest,
+    done: impl FnOnce(&mut Bench),
+) -> Option<usize> {
+    let mut bench = bench(fast());
+    let token = bench.observes(ObserveRequest {
+        cached: true,
+        ..observe
+    });
+    done(&mut bench);
+    bench.now = bench.now + after;
+    bench.notified_with(1, token, 1, &[(ETAG, b"t")], b"told");
+    let (_, sent) = bench.cached(to(1, get_r()));
+    let invalidated = bench.cache().invalidated;
+    let Some((_, asked)) = sent.first() else {
+        assert_eq!(bench.given_from_cache().1.payload, b"told");
+        assert_eq!(invalidated, 0);
+        return None;
+    };
+    assert_eq!(invalidated, 1);
+    let message = Message::parse(asked).unwrap();
+    Some(message.options().filter(|o| o.number == ETAG).count())
+}
+
+#[test]
+fn a_notification_that_may_have_been_made_before_a_change_serves_for_validation_only() {
+    let secs = Duration::from_secs;
+    let micro = Duration::from_micros(1);
+    let command = |bench: &mut Bench| bench.commands(1, "r");
+    assert_eq!(tags_after(Duration::ZERO, of_group(), |_| {}), None);
+    // Of a group: its leisure, and the round trip.
+    assert_eq!(tags_after(Duration::ZERO, of_group(), command), Some(1));
+    assert_eq!(tags_after(secs(6), of_group(), command), Some(1));
+    assert_eq!(tags_after(secs(6) + micro, of_group(), command), None);
+    let slow = || ObserveRequest {
+        leisure: secs(20),
+        rtt: secs(3),
+        ..of_group()
+    };
+    assert_eq!(tags_after(secs(23), slow(), command), Some(1));
+    assert_eq!(tags_after(secs(23) + micro, slow(), command), None);
+    // Of one server: the round trip.
+    assert_eq!(tags_after(secs(1), of_one(1), command), Some(1));
+    assert_eq!(tags_after(secs(1) + micro, of_one(1), command), None);
+    // By a command to the group, which nobody answers.
+    let to_all = |bench: &mut Bench| {
+        let put = to_group(Request::new(Code::PUT).path("r"));
+        let (group, at_any) = (put.targets[0].group, GroupPacing::new(1, 1_000_000));
+        let collections = bench.endpoint.collections_mut();
+        collections
+            .set_pacing(bench.now, group, None, Some(at_any.unwrap()))
+            .unwrap();
+        bench.pass(secs(10)); // the registration has had its time
+        bench.endpoint.collect(bench.now, put).unwrap();
+        assert_eq!(bench.sent().len(), 1);
+    };
+    assert_eq!(tags_after(secs(6), of_group(), to_all), Some(1));
+    assert_eq!(tags_after(secs(6) + micro, of_group(), to_all), None);
+    // Another resource was changed.
+    let other = |bench: &mut Bench| bench.commands(1, "other");
+    assert_eq!(tags_after(Duration::ZERO, of_group(), other), None);
+}
+
+#[test]
+fn the_next_notification_after_a_change_is_fresh_whatever_came_before() {
+    let mut bench = bench(fast());
+    bench.group(&[(MAX_AGE, &[50])], &[(1, b"off")]);
+    // Only what is kept is refreshed, and nothing has an entity tag.
+    let token = bench.observes(of_group());
+    bench.commands(1, "r");
+    for number in 1..=3 {
+        bench.now = bench.now + Duration::from_secs(2);
+        bench.notified(1, token, number, b"off, or on");
+        assert_eq!(bench.known_of(1), None);
+        assert_eq!(bench.endpoint.load().cached, 1, "it keeps its place");
+    }
+    bench.now = bench.now + Duration::from_micros(1);
+    bench.notified(1, token, 4, b"on");
+    assert_eq!(bench.known_of(1).unwrap().0, b"on");
+}
+
+#[test]
+fn of_a_notification_in_blocks_it_counts_when_the_first_came() {
+    let known = |changes: bool| {
+        let mut bench = bench(fast());
+        let token = bench.observes(ObserveRequest {
+            cached: true,
+            ..of_one(1)
+        });
+        let block2 = OptionNumber::BLOCK2;
+        let sent = bench.notified_with(1, token, 1, &[(block2, &[0x08])], &[b'a'; 16]);
+        let asked = sent[0].1.clone();
+        if changes {
+            bench.commands(1, "r");
+        }
+        // Longer than round trip and leisure.
+        bench.now = bench.now + Duration::from_millis(1_500);
+        let options: [(OptionNumber, &[u8]); 2] = [(MAX_AGE, &[100]), (block2, &[0x10])];
+        bench.hear(from(1), &response(&asked, Code::CONTENT, &options, b"b"));
+        bench.events();
+        bench.known_of(1).map(|(payload, _)| payload.len())
+    };
+    assert_eq!(known(false), Some(17));
+    assert_eq!(known(true), None);
 }
