@@ -3,6 +3,8 @@
 //! The two routes of the architecture can be read here from top to bottom: [`Endpoint::handle_datagram`]
 //! for what comes in, [`Endpoint::poll_transmit`] for what goes out.
 
+#[cfg(all(feature = "client", feature = "oscore"))]
+mod again;
 mod answer;
 #[cfg(feature = "client")]
 mod ask;
@@ -320,6 +322,7 @@ impl Endpoint {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(due) = self.confirmables.poll(now) {
             match due {
+                Due::Retransmit(route, bytes) if self.begins_again(now, &route, &bytes) => {}
                 Due::Retransmit(route, bytes) => {
                     self.counters.retransmissions += 1;
                     self.outbox.push(route, |out| out.extend_from_slice(&bytes));

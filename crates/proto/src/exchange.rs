@@ -135,6 +135,9 @@ struct Exchange<C> {
     hint: Option<Failure>,
     /// How often the request was repeated with an Echo value.
     challenges: u8,
+    /// It is being protected anew, to be sent in the place of a repetition.
+    #[cfg(feature = "oscore")]
+    again: bool,
 }
 
 /// A request that is to be protected before it can leave.
@@ -144,6 +147,9 @@ pub(crate) struct Unprotected {
     pub(crate) message: Vec<u8>,
     pub(crate) protection: Protection,
     pub(crate) peer: SocketAddr,
+    /// The message in whose place it will be sent, if the request begins again.
+    #[cfg(feature = "oscore")]
+    pub(crate) instead_of: Option<MessageId>,
 }
 
 #[derive(Default)]
@@ -291,6 +297,8 @@ impl<C: Clone> Exchanges<C> {
                 asked: None,
                 hint: None,
                 challenges: 0,
+                #[cfg(feature = "oscore")]
+                again: false,
             },
         );
         if let Some(of) = beside {
@@ -384,6 +392,8 @@ impl<C: Clone> Exchanges<C> {
                 message,
                 protection: exchange.unicast.protection.clone(),
                 peer: exchange.unicast.route.destination,
+                #[cfg(feature = "oscore")]
+                instead_of: None,
             });
         }
         None
@@ -466,6 +476,10 @@ impl<C: Clone> Exchanges<C> {
         exchange.deadline = None;
         exchange.asked = None;
         exchange.sealed = None;
+        #[cfg(feature = "oscore")]
+        {
+            exchange.again = false;
+        }
         match !exchange.unicast.protection.is_none() {
             true => self.bare.push_back(id),
             false => self.ready.push_back(id),
@@ -766,8 +780,11 @@ pub(crate) fn write_request(
     out.truncate(written.unwrap_or(0));
 }
 
+#[cfg(feature = "oscore")]
+mod again;
 mod beside;
 #[cfg(feature = "oscore")]
 mod outer;
+mod pause;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Confirmable messages on their way: retransmission with back-off (RFC 7252 section 4.2).
 //!
-//! Both requests and separate responses are sent this way. What is sent again is the same bytes, always.
+//! Both requests and separate responses are sent this way. What is sent again is the same bytes, always. A protected request
+//! that its receiver would refuse by now is another message in the place of the first (`endpoint::again`).
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
@@ -118,15 +119,32 @@ impl<O: Clone> Confirmables<O> {
     /// An ACK or RST from `peer` for `mid` came in: whose message was it? It is sent no more.
     pub(crate) fn settle(&mut self, peer: SocketAddr, mid: MessageId) -> Option<O> {
         let settled = self.waiting.remove(&(peer_key(peer), mid.0))?;
-        if self.timers.len() > 2 * self.waiting.len() + STALE {
-            // Those of settled messages behind one that waits long would grow in number.
-            let waiting = &self.waiting;
-            self.timers.retain(|Reverse((_, serial, key))| {
-                waiting.get(key).is_some_and(|c| c.serial == *serial)
-            });
-        }
+        self.bound_timers();
         self.forget_stale_timers();
         Some(settled.owner)
+    }
+
+    /// The message to `peer` for `mid`, if it waits for its acknowledgement.
+    #[cfg(all(feature = "client", feature = "oscore"))]
+    pub(crate) fn unsettled(&self, peer: SocketAddr, mid: MessageId) -> Option<(Route, &[u8])> {
+        let entry = self.waiting.get(&(peer_key(peer), mid.0))?;
+        Some((entry.route, &entry.bytes))
+    }
+
+    /// Another message takes the place of that one: it is sent as often as that one would have been, at the same times.
+    #[cfg(all(feature = "client", feature = "oscore"))]
+    pub(crate) fn replace(&mut self, peer: SocketAddr, mid: MessageId, bytes: Vec<u8>) {
+        let peer = peer_key(peer);
+        let (Some(entry), Some(header)) =
+            (self.waiting.remove(&(peer, mid.0)), Header::peek(&bytes))
+        else {
+            return;
+        };
+        let key = (peer, header.message_id.0);
+        self.timers.push(Reverse((entry.due, entry.serial, key)));
+        self.waiting.insert(key, Confirmable { bytes, ..entry });
+        self.bound_timers();
+        self.forget_stale_timers();
     }
 
     /// Whose message begins with the bytes that `quote` begins with, up to and with the token? Sent from this socket to this
@@ -164,6 +182,16 @@ impl<O: Clone> Confirmables<O> {
     /// When [`poll`](Self::poll) has something next.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse((due, _, _))| *due)
+    }
+
+    /// The timers of settled messages behind one that waits long would grow in number.
+    fn bound_timers(&mut self) {
+        if self.timers.len() > 2 * self.waiting.len() + STALE {
+            let waiting = &self.waiting;
+            self.timers.retain(|Reverse((_, serial, key))| {
+                waiting.get(key).is_some_and(|c| c.serial == *serial)
+            });
+        }
     }
 
     /// Keeps the first timer one of a message that still waits: settled messages leave theirs behind.

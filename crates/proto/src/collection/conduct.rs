@@ -78,6 +78,8 @@ impl Collections {
             false => Wanted::Answers,
         };
         let token_reuse = self.token_reuse(request.leisure);
+        #[cfg(feature = "oscore")]
+        let idempotent = request.may_be_processed_twice();
         let members = Members::new(request.expect, by_member).map_err(|duplicate| {
             self.tokens.give_back(token, Instant::ZERO);
             CollectError::DuplicateMember(duplicate)
@@ -103,6 +105,8 @@ impl Collections {
             asked: None,
             challenged: Challenged::default(),
             completion: request.completion,
+            #[cfg(feature = "oscore")]
+            idempotent,
             end: request.end,
             rtt: request.rtt,
             patience: request.rtt.saturating_add(request.leisure),

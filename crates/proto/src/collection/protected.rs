@@ -158,6 +158,12 @@ impl Collections {
             .then_some(&*question.datagram)
     }
 
+    /// May a member process the question twice?
+    #[cfg(feature = "oscore")]
+    pub(crate) fn may_be_processed_twice(&self, id: CollectionId) -> bool {
+        self.questions.get(&id).is_some_and(|it| it.idempotent)
+    }
+
     /// The protected question that a response with this token, arriving at this socket, would belong to.
     pub(crate) fn protected_for(
         &self,

@@ -42,6 +42,9 @@ pub(crate) struct Question {
     /// What is asked of silent members in person, and of those that challenge.
     pub(crate) request: Option<Request>,
     pub(crate) completion: Completion,
+    /// A member may process it twice.
+    #[cfg(feature = "oscore")]
+    pub(crate) idempotent: bool,
     pub(crate) end: End,
     /// A round trip to the farthest member.
     pub(crate) rtt: Duration,

@@ -209,6 +209,16 @@ impl Endpoint {
         self.client.observations.handle_timeout(now);
     }
 
+    #[cfg(not(feature = "oscore"))]
+    pub(super) fn begins_again(&mut self, _: Instant, _: &Route, _: &[u8]) -> bool {
+        false
+    }
+
+    /// A peer has proven that it is there: it is asked without a further pause (PROBING_RATE).
+    pub(super) fn heard_from(&mut self, now: Instant, peer: SocketAddr) {
+        self.client.exchanges.heard_from(now, peer);
+    }
+
     /// A datagram could not be sent.
     pub(super) fn not_sent(&mut self, now: Instant, route: &Route, error: SendError) {
         if route.is_multicast() {
@@ -300,7 +310,7 @@ impl Endpoint {
             self.client
                 .collections
                 .handle_response(now, path, message)
-                .map(|d| self.heed(d))
+                .map(|d| self.heed(now, path, d))
         };
         self.settle(now, path, message, fingerprint, reply);
     }
@@ -326,7 +336,10 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn heed(&mut self, delivery: Delivery) -> Reply {
+    pub(super) fn heed(&mut self, now: Instant, path: &Path, delivery: Delivery) -> Reply {
+        if delivery.verdict != Verdict::Dropped {
+            self.heard_from(now, path.peer);
+        }
         if let Verdict::Rejected(_) = delivery.verdict {
             self.counters.responses_rejected += 1;
         }

@@ -222,6 +222,7 @@ impl Endpoint {
                         .challenged(&heard.path, id, &identity, echo);
                 if let Some(wanted) = challenged {
                     self.guard.counters.echoed += 1;
+                    self.heard_from(now, heard.path.peer);
                     let unicast = UnicastRequest {
                         request: wanted.request,
                         route: wanted.route,
@@ -239,7 +240,7 @@ impl Endpoint {
                         .collections
                         .handle_response_of(now, &heard.path, &sender, &message);
                 if let Some(delivery) = delivery {
-                    self.heed(delivery);
+                    self.heed(now, &heard.path, delivery);
                 }
             }
         }

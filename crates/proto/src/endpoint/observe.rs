@@ -247,9 +247,15 @@ impl Endpoint {
             bound,
             in_person: None,
         };
-        self.client
+        let passed_over = self.client.observations.passed_over(id);
+        let reply = self
+            .client
             .observations
-            .hear(now, &mut self.rng, id, arrived, message)
+            .hear(now, &mut self.rng, id, arrived, message);
+        if self.client.observations.passed_over(id) == passed_over {
+            self.heard_from(now, path.peer);
+        }
+        reply
     }
 
     /// The answer to a request to one member of an observation.

@@ -202,6 +202,12 @@ impl Endpoint {
         true
     }
 
+    /// Are blocks being fetched that belong to the response to this request?
+    pub(super) fn is_fetching_for(&self, id: ExchangeId) -> bool {
+        let mut open = self.client.outer.open.iter();
+        open.any(|fetch| fetch.heard.to == HeardBy::Exchange(id))
+    }
+
     /// What was put together was opened: what was taken for its first block was well spent.
     pub(super) fn repay_outer(&mut self, heard: &Heard) {
         if !heard.assembled {

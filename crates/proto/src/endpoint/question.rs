@@ -104,7 +104,10 @@ impl Endpoint {
     ) {
         let client = &mut self.client;
         match question {
-            Question::ToPeer(request) => client.exchanges.sealed(request.exchange, bytes, asked),
+            Question::ToPeer(request) => match request.instead_of {
+                Some(mid) => self.begun_again(now, request, mid, bytes, asked),
+                None => client.exchanges.sealed(request.exchange, bytes, asked),
+            },
             Question::ToGroup(question) => {
                 let id = question.collection;
                 // What opens the answers to a round stays with its observation.
@@ -121,6 +124,9 @@ impl Endpoint {
         why: NotProtected,
     ) {
         match question {
+            Question::ToPeer(request) if let Some(mid) = request.instead_of => {
+                self.repeat_as_before(request.exchange, mid);
+            }
             Question::ToPeer(request) => {
                 self.fail(now, request.exchange, Failure::NotProtected(why));
             }

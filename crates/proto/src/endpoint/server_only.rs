@@ -55,6 +55,13 @@ impl Endpoint {
 
     pub(super) fn handle_client_timeout(&mut self, _: Instant) {}
 
+    pub(super) fn begins_again(&mut self, _: Instant, _: &Route, _: &[u8]) -> bool {
+        false
+    }
+
+    #[cfg(feature = "oscore")]
+    pub(super) fn heard_from(&mut self, _: Instant, _: SocketAddr) {}
+
     pub(super) fn not_sent(&mut self, _: Instant, _: &Route, _: SendError) {}
 
     pub(super) fn poll_request(&mut self, _: Instant, _: &mut Vec<u8>) -> Option<Route> {

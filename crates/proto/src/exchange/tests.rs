@@ -372,3 +372,49 @@ fn what_was_sent_to_one_peer_is_neither_what_waits_nor_what_others_were_sent() {
     assert!(bench.exchanges.sent_to(peer(3)).is_empty());
     assert_eq!(bench.exchanges.len(), 3);
 }
+
+#[test]
+fn the_pause_of_a_peer_that_was_heard_ends_and_begins_anew_if_it_stays_silent() {
+    let mut bench = bench(Transmission::default(), 10);
+    let mut silent = Vec::new();
+    for host in [1, 2] {
+        let id = bench.ask(to(host, Reliability::NonConfirmable));
+        bench.sent().unwrap();
+        bench.exchanges.end(bench.now, id, false).unwrap();
+        silent.push(bench.ask(to(host, Reliability::NonConfirmable)));
+    }
+    let held = |bench: &Bench, id| {
+        matches!(
+            bench.exchanges.waiting(bench.now, id),
+            Some(Waiting::ProbingRate(_))
+        )
+    };
+    let other_port = ([10, 0, 0, 1], 5684).into();
+    bench.exchanges.heard_from(bench.now, other_port);
+    assert!(held(&bench, silent[0]), "another endpoint");
+    bench.exchanges.heard_from(bench.now, peer(1));
+    assert!(!held(&bench, silent[0]));
+    assert!(held(&bench, silent[1]), "that one was not heard");
+    assert_eq!(bench.sent().unwrap().destination, peer(1));
+    assert!(bench.sent().is_none());
+    bench.exchanges.end(bench.now, silent[0], false).unwrap();
+    let next = bench.ask(to(1, Reliability::NonConfirmable));
+    let pause = Duration::from_secs(bench.out.len() as u64);
+    assert_eq!(
+        bench.exchanges.waiting(bench.now, next),
+        Some(Waiting::ProbingRate(pause))
+    );
+    // Whoever is not paused is asked no sooner.
+    let (first, second) = (
+        bench.ask(to(3, Reliability::NonConfirmable)),
+        bench.ask(to(3, Reliability::NonConfirmable)),
+    );
+    assert_eq!(bench.sent().unwrap().destination, peer(3));
+    bench.exchanges.heard_from(bench.now, peer(3));
+    assert!(bench.sent().is_none(), "NSTART");
+    assert_eq!(bench.exchanges.waiting(bench.now, first), None);
+    assert_eq!(
+        bench.exchanges.waiting(bench.now, second),
+        Some(Waiting::Nstart)
+    );
+}

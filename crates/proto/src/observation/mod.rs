@@ -347,6 +347,13 @@ impl Observations {
         self.watches.get(&id)?.round.map(|round| round.id)
     }
 
+    /// How many messages were too old, or of a member for which there is no room.
+    pub(crate) fn passed_over(&self, id: ObservationId) -> u32 {
+        self.watches.get(&id).map_or(0, |watch| {
+            watch.dropped.stale.saturating_add(watch.dropped.no_room)
+        })
+    }
+
     /// Something without protection came, where only protected messages count.
     pub(crate) fn unprotected(&mut self, id: ObservationId) {
         if let Some(watch) = self.watches.get_mut(&id) {

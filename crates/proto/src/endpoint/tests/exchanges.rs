@@ -531,3 +531,57 @@ fn a_reset_carries_no_response() {
     assert!(bench.endpoint.poll_event().is_none());
     assert_eq!(bench.endpoint.load().exchanges, 1, "it still waits");
 }
+
+#[test]
+fn without_security_an_answer_to_an_own_question_lifts_the_pause_of_who_gave_it() {
+    use crate::collection::{GroupTarget, NoSec, Security};
+    use crate::exchange::Waiting;
+
+    let mut bench = bench(EndpointConfig::default());
+    let (silent, _) = ask(&mut bench, Reliability::NonConfirmable);
+    bench.pass(Duration::from_secs(93));
+    assert!(bench.endpoint.waiting(bench.now, silent).is_none());
+    while bench.endpoint.poll_event().is_some() {}
+    // Nobody hears this one, as there was nothing to hold it yet.
+    let unicast = UnicastRequest {
+        request: Request::new(Code::PUT).path("/x").query(&"long".repeat(60)),
+        route: Route {
+            socket: UNICAST,
+            source: None,
+            interface: 0,
+            destination: PEER.into(),
+        },
+        reliability: Reliability::NonConfirmable,
+        response_timeout: Some(Duration::from_secs(1)),
+        protection: Protection::None,
+    };
+    bench.endpoint.request(bench.now, unicast.clone()).unwrap();
+    assert_eq!(bench.sent().len(), 1);
+    bench.pass(Duration::from_secs(1));
+    let held = bench.endpoint.request(bench.now, unicast).unwrap();
+    let waits = |bench: &Bench| {
+        let waiting = bench.endpoint.waiting(bench.now, held);
+        matches!(waiting, Some(Waiting::ProbingRate(_)))
+    };
+    assert!(waits(&bench));
+    let target = GroupTarget {
+        group: GROUP.into(),
+        socket: UNICAST,
+        interface: 1,
+    };
+    let question = Request::new(Code::GET).path("t");
+    let question = GroupRequest::new(question, target, Security::Unsecured(NoSec::Accepted));
+    bench.endpoint.collect(bench.now, question).unwrap();
+    let sent = bench.sent();
+    let asked = &sent.last().expect("asked").1;
+    bench.hear(path(false), &get(Type::Non, 5, "t"));
+    assert!(waits(&bench), "a request proves nothing");
+    let mut other = answer(asked, Type::Non, 8, &[]);
+    other[4] ^= 1;
+    bench.hear(path(false), &other);
+    assert!(waits(&bench), "an answer to nothing");
+    let leaves = bench.hear(path(false), &answer(asked, Type::Non, 9, &[]));
+    assert!(!waits(&bench));
+    assert_eq!(leaves.len(), 1, "what was held");
+    assert_eq!(parsed(&leaves[0].1).1, Code::PUT);
+}

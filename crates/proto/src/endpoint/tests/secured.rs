@@ -1,5 +1,6 @@
 //! Endpoints that share a security group, with a worker that can be slow, clumsy or gone.
 
+mod again;
 mod blocks;
 mod cached;
 mod challenges;
