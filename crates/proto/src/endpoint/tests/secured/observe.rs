@@ -514,3 +514,41 @@ fn only_the_last_registrations_are_remembered_and_what_is_forged_counts_for_noth
     let status = endpoint.observation_status(now, id).unwrap();
     assert_eq!(status.registrations, 5);
 }
+
+#[test]
+fn a_notification_lifts_the_pause_of_its_member_and_neither_an_old_nor_a_forged_one_does() {
+    let mut world = world();
+    world.nodes[LAMP].deaf = true;
+    let unicast = UnicastRequest {
+        reliability: crate::exchange::Reliability::NonConfirmable,
+        response_timeout: Some(secs(1)),
+        ..request_to(LAMP, "t", to_member(&world, LAMP))
+    };
+    let (request, protection) = (Request::new(Code::GET).path("t"), to_member(&world, LAMP));
+    let request = ObserveRequest::one(request, unicast.route, protection);
+    let now = world.now;
+    world.nodes[CLIENT].endpoint.observe(now, request).unwrap();
+    world.run();
+    let asked = world.from(CLIENT)[0].clone();
+    let token = asked.message().token();
+    let mut lamp = world.opens(LAMP, &asked);
+    let [one, two, three] =
+        ["1", "2", "3"].map(|text| world.says(LAMP, &mut lamp, token, text, Mode::Pairwise));
+    world.comes(LAMP, Type::Non, 1, &one);
+    world.comes(LAMP, Type::Non, 2, &two);
+    assert_eq!(world.notified(), [said(0, "1"), said(0, "2")]);
+    world.ask(unicast.clone());
+    world.pass(secs(2));
+    let held = world.ask(unicast);
+    let waits = |world: &World| world.nodes[CLIENT].endpoint.waiting(world.now, held);
+    assert!(waits(&world).is_some());
+    world.comes(LAMP, Type::Non, 3, &two);
+    assert!(waits(&world).is_some(), "an old one");
+    let mut forged = three.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    world.comes(LAMP, Type::Non, 4, &forged);
+    assert!(waits(&world).is_some(), "a forged one");
+    let sent = world.comes(LAMP, Type::Non, 5, &three);
+    assert_eq!((waits(&world), sent), (None, 1), "it has left");
+    assert_eq!(world.notified(), [said(0, "3")]);
+}
