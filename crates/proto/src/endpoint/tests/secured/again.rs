@@ -36,7 +36,7 @@ fn lose_unicast(datagram: &Datagram) -> bool {
 fn command(world: &mut World, count: usize) {
     for _ in 0..count {
         let asks = question(world, "set");
-        let silent = GroupRequest::notify(asks.request, asks.targets[0].clone(), asks.security);
+        let silent = GroupRequest::notify(asks.request, asks.targets[0], asks.security);
         world.ask_group(silent);
         world.pass(Duration::from_millis(1));
     }
