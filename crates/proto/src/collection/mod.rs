@@ -55,7 +55,7 @@ use crate::identity::Sender;
 use crate::message::Response;
 use crate::message_id::MessageIds;
 use crate::pacing::{GroupKey, GroupPacing, Pacing};
-use crate::path::{Path, Route, is_group_address};
+use crate::path::{Path, Route};
 use crate::rng::{KeyedHash, Rng};
 use crate::time::Instant;
 use crate::tokens::Tokens;
@@ -226,6 +226,39 @@ impl Collections {
             return Err(CollectError::Observe);
         }
         self.settle(&mut request.expect, &request.targets);
+        self.check(&request)?;
+        if request.silent {
+            request.request.options.set(
+                OptionNumber::NO_RESPONSE,
+                NoResponse::ALL.encode().as_bytes(),
+            );
+        }
+        let memory = match asker {
+            For::Application => self.memory_of(now, &request),
+            For::Observation(_) | For::Blocks(_) => Memory::None,
+        };
+        let datagram = self.datagram_of(now, &request.request, &memory)?;
+        let too_large_for_frame = self.over_frame_budget(datagram.len())?;
+        let hash = [(); 3].map(|()| rng.keyed_hash());
+        let mut question = self.asked_by(now, asker, request, datagram, hash)?;
+        question.memory = memory;
+        let queued = question.phase == Phase::Queued;
+        let id = self.enter(question);
+        if self.answered_alone(now, id) {
+            return Ok(id);
+        }
+        if let Some(over) = too_large_for_frame {
+            self.tell(CollectionEvent::Warning(id, over));
+        }
+        match queued {
+            true => self.wait_for_turn(now, id),
+            false => self.step(now, id),
+        }
+        Ok(id)
+    }
+
+    /// Is the request allowed, and is there room for it?
+    fn check(&self, request: &GroupRequest) -> Result<(), CollectError> {
         request.check(&RequestLimits {
             targets: self.config.targets,
             ipv4_global: self.config.ipv4_global,
@@ -239,67 +272,60 @@ impl Collections {
                 return Err(CollectError::QueueFull(target.group));
             }
         }
-        if request.silent {
-            request.request.options.set(
-                OptionNumber::NO_RESPONSE,
-                NoResponse::ALL.encode().as_bytes(),
-            );
+        Ok(())
+    }
+
+    /// The question with its token, as whoever asks it needs it.
+    fn asked_by(
+        &mut self,
+        now: Instant,
+        asker: For,
+        request: GroupRequest,
+        mut datagram: Vec<u8>,
+        hash: [KeyedHash; 3],
+    ) -> Result<Question, CollectError> {
+        for target in &request.targets {
+            self.pacing
+                .remember(now, target.key())
+                .map_err(|_| CollectError::TooManyGroups)?;
         }
-        let memory = match asker {
-            For::Application => self.memory_of(now, &request),
-            For::Observation(_) | For::Blocks(_) => Memory::None,
+        let shared = match asker {
+            For::Observation(token) => Some(token),
+            For::Application | For::Blocks(_) => None,
         };
-        let mut datagram = self.datagram_of(now, &request.request, &memory)?;
-        let too_large_for_frame = self.over_frame_budget(datagram.len())?;
-        let hash = [(); 3].map(|()| rng.keyed_hash());
-        let question = {
-            for target in &request.targets {
-                self.pacing
-                    .remember(now, target.key())
-                    .map_err(|_| CollectError::TooManyGroups)?;
-            }
-            let shared = match asker {
-                For::Observation(token) => Some(token),
-                For::Application | For::Blocks(_) => None,
-            };
-            let token = self.take_token(now, &mut datagram, shared)?;
-            let mut question = self.question(request, token, datagram, hash)?;
-            question.is_round = shared.is_some();
-            if let For::Blocks(first) = asker {
-                question.follows = Some(first);
-                question.phase = Phase::Open; // in the place of the question that it follows
-            }
-            question.memory = memory;
-            question
-        };
+        let token = self.take_token(now, &mut datagram, shared)?;
+        let mut question = self.question(request, token, datagram, hash)?;
+        question.is_round = shared.is_some();
+        if let For::Blocks(first) = asker {
+            question.follows = Some(first);
+            question.phase = Phase::Open; // in the place of the question that it follows
+        }
+        Ok(question)
+    }
+
+    /// From now on the question has a name, and answers find it by its token.
+    fn enter(&mut self, question: Question) -> CollectionId {
         let id = CollectionId(self.next_id);
         self.next_id += 1;
         if !question.is_round {
             self.by_token.insert(question.token, id);
         }
-        let queued = question.phase == Phase::Queued;
         if question.protected != Progress::Done {
             self.unprotected += 1;
         }
         self.questions.insert(id, question);
-        if self.answered_alone(now, id) {
-            return Ok(id);
+        id
+    }
+
+    /// It is the turn of a question now, or later, which is told.
+    fn wait_for_turn(&mut self, now: Instant, id: CollectionId) {
+        self.queue.push_back(id);
+        self.admit(now);
+        if self.is_queued(id) {
+            let remaining = self.turn_in(now, id);
+            let reason = HoldReason::Outstanding;
+            self.tell(CollectionEvent::Held(id, Held { reason, remaining }));
         }
-        if let Some(over) = too_large_for_frame {
-            self.tell(CollectionEvent::Warning(id, over));
-        }
-        if queued {
-            self.queue.push_back(id);
-            self.admit(now);
-            if self.is_queued(id) {
-                let remaining = self.turn_in(now, id);
-                let reason = HoldReason::Outstanding;
-                self.tell(CollectionEvent::Held(id, Held { reason, remaining }));
-            }
-        } else {
-            self.step(now, id);
-        }
-        Ok(id)
     }
 
     /// Ends a collection at once: what has not been sent is not sent, its turn passes to the next
@@ -390,48 +416,24 @@ impl Collections {
                 reply: if confirmable { reply } else { Reply::Nothing },
             })
         };
-        let by_unicast = !path.is_multicast() && !is_group_address(path.peer.ip());
-        if !by_unicast || !matches!(message.kind(), Type::Con | Type::Non) {
-            question.responders.dropped.not_unicast += 1;
-            return told(Verdict::Dropped, Reply::Nothing);
-        }
-        if question.silent {
-            return told(Verdict::Dropped, Reply::Reset);
-        }
-        if question.security.is_protected() && !sender.is_proven() {
-            // Anyone can forge it: a hint at most (threat: errors that are injected to stop a client).
-            question.responders.dropped.unprotected += 1;
-            return told(Verdict::Dropped, Reply::Nothing);
+        if let Some(reply) = question.ignores(path, sender, message) {
+            return told(Verdict::Dropped, reply);
         }
         let lifted = respond_for(question, &mut self.pacing, path);
-        if let Some(first) = question.follows {
-            let acceptable = question.unacceptable(message).is_none();
-            let verdict = match acceptable {
-                true => self.further_block(now, first, path, sender, message),
-                false => Verdict::Dropped,
-            };
-            if lifted {
-                self.look_again(now);
+        let follows = question.follows;
+        let (verdict, reply) = match (follows, question.unacceptable(message)) {
+            (Some(_), Some(_)) => (Verdict::Dropped, Reply::Acknowledge),
+            (Some(first), None) => {
+                let verdict = self.further_block(now, first, path, sender, message);
+                (verdict, Reply::Acknowledge)
             }
-            return told(verdict, Reply::Acknowledge);
-        }
-        let member = question.responders.members.find(path, sender, message);
-        let delivery = match question.unacceptable(message) {
-            Some(rejection) => {
-                question
-                    .responders
-                    .reject(member, responder_address(path), sender, rejection);
-                let reply = match rejection {
-                    Rejection::TooLarge(_) | Rejection::Incomplete(_) | Rejection::NotStored => {
-                        Reply::Acknowledge
-                    }
-                    Rejection::CriticalOption(_) | Rejection::ReservedCode(_) => Reply::Reset,
-                };
-                told(Verdict::Rejected(rejection), reply)
+            (None, Some(rejection)) => {
+                let reply = question.reject(path, sender, message, rejection);
+                (Verdict::Rejected(rejection), reply)
             }
-            None => {
+            (None, None) => {
                 let arrived = Arrived {
-                    member,
+                    member: question.responders.members.find(path, sender, message),
                     path,
                     sender,
                     kind: Some(message.kind()),
@@ -441,14 +443,16 @@ impl Collections {
                     Some(verdict) => verdict,
                     None => self.deliver(now, collection, &arrived, || message.into()),
                 };
-                told(verdict, Reply::Acknowledge)
+                (verdict, Reply::Acknowledge)
             }
         };
         if lifted {
             self.look_again(now);
         }
-        self.step(now, collection);
-        delivery
+        if follows.is_none() {
+            self.step(now, collection);
+        }
+        told(verdict, reply)
     }
 
     /// The unicast exchange with a silent member has ended.

@@ -4,22 +4,23 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use antiphon_wire::{Message, MessageId, Token};
+use antiphon_wire::{Message, MessageId, Token, Type};
 
 use super::CollectionId;
 use super::body::Body;
 use super::cached::Memory;
-use super::outcome::{Answer, EndedBy, HoldReason, How, Outcome, Rejection, Stage};
+use super::outcome::{Answer, EndedBy, HoldReason, How, Outcome, Rejection, Reply, Stage};
 use super::protected::Challenged;
 use super::request::{Completion, End, GroupTarget, Security};
 use super::responders::{Responders, unrecognised_critical};
 use super::together::Together;
 use crate::exchange::SendError;
-use crate::expect::{MemberAddress, MemberIndex, is_link_local};
+use crate::expect::{MemberAddress, MemberIndex, is_link_local, responder_address};
+use crate::identity::Sender;
 use crate::message::Request;
 use crate::message_id::MessageIds;
 use crate::pacing::{GroupKey, Pacing, Wanted};
-use crate::path::Route;
+use crate::path::{Path, Route, is_group_address};
 use crate::security::Asked;
 use crate::time::Instant;
 
@@ -432,6 +433,49 @@ impl Question {
                 self.no_id_before = Some(free_at);
                 None
             }
+        }
+    }
+
+    /// Whether a message cannot be an answer to this question, and what its sender is told on the message layer.
+    pub(crate) fn ignores(
+        &mut self,
+        path: &Path,
+        sender: &Sender,
+        message: &Message<'_>,
+    ) -> Option<Reply> {
+        let by_unicast = !path.is_multicast() && !is_group_address(path.peer.ip());
+        let dropped = &mut self.responders.dropped;
+        if !by_unicast || !matches!(message.kind(), Type::Con | Type::Non) {
+            dropped.not_unicast += 1;
+            return Some(Reply::Nothing);
+        }
+        if self.silent {
+            return Some(Reply::Reset);
+        }
+        if self.security.is_protected() && !sender.is_proven() {
+            // Anyone can forge it: a hint at most (threat: errors that are injected to stop a client).
+            dropped.unprotected += 1;
+            return Some(Reply::Nothing);
+        }
+        None
+    }
+
+    /// Notes whose response is not acceptable; what its sender is told on the message layer.
+    pub(crate) fn reject(
+        &mut self,
+        path: &Path,
+        sender: &Sender,
+        message: &Message<'_>,
+        rejection: Rejection,
+    ) -> Reply {
+        let member = self.responders.members.find(path, sender, message);
+        let peer = responder_address(path);
+        self.responders.reject(member, peer, sender, rejection);
+        match rejection {
+            Rejection::TooLarge(_) | Rejection::Incomplete(_) | Rejection::NotStored => {
+                Reply::Acknowledge
+            }
+            Rejection::CriticalOption(_) | Rejection::ReservedCode(_) => Reply::Reset,
         }
     }
 

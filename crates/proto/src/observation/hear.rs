@@ -9,7 +9,7 @@ use super::event::{
     MemberEnd, News, Notification, ObservationEnd, ObservationEvent, ObservedIndex, ObservedState,
 };
 use super::freshness::{Bound, Latest};
-use super::watch::{Phase, Watch};
+use super::watch::{Phase, Slot, Watch};
 use super::{MARGIN, ObservationId, Observations, Purpose};
 use crate::collection::{Rejection, Reply, unrecognised_critical};
 use crate::expect::responder_address;
@@ -72,19 +72,10 @@ impl Observations {
             watch.dropped.no_room = watch.dropped.no_room.saturating_add(1);
             return Reply::Reset; // nobody is interested
         };
+        let asked = in_person.as_ref().and_then(|in_person| in_person.sent);
         let mut purpose = None;
-        let mut asked = None;
         if let Some(in_person) = in_person {
-            asked = in_person.sent;
-            let registrations = watch.registrations;
-            purpose = watch.answered_in_person(member, in_person);
-            if watch.registrations > registrations {
-                let registration = watch.registrations;
-                self.tell(ObservationEvent::Registered {
-                    observation: id,
-                    registration,
-                });
-            }
+            purpose = self.answered(id, member, in_person);
         } else if let Some(echo) = echo_of(message) {
             watch.speaks(member, &arrived);
             self.challenged(now, id, member, echo);
@@ -93,81 +84,104 @@ impl Observations {
         let Some(watch) = self.watches.get_mut(&id) else {
             return heard;
         };
-        let bytes = message.options_and_payload().len();
-        let rejection = match unrecognised_critical(message) {
-            Some(option) => Some(Rejection::CriticalOption(option)),
-            None if bytes > watch.limits.response_bytes => Some(Rejection::TooLarge(bytes)),
-            None => None,
-        };
         watch.speaks(member, &arrived);
-        if let Some(rejection) = rejection {
+        if let Some(rejection) = watch.unacceptable(message) {
             watch.dropped.rejected = watch.dropped.rejected.saturating_add(1);
             watch.reject(now, member, rejection);
             self.step(now, id);
             return Reply::Reset;
         }
-        let number = message.uint(OptionNumber::OBSERVE);
-        let success = message.code().class() == SUCCESS;
-        let end = match (success, number) {
-            (true, Some(_)) => None,
-            (true, None) => Some(MemberEnd::NotObserved),
-            (false, _) => Some(MemberEnd::Error(message.code())),
-        };
-        let deregistered = ObservedState::Ended(MemberEnd::Deregistered);
-        let unwanted = watch.phase != Phase::Open
-            || (watch.slot_ref(member)).is_some_and(|slot| slot.state == deregistered);
-        if unwanted || purpose == Some(Purpose::Deregister) {
-            let reply = match end {
-                Some(_) => {
-                    watch.deregistered(member);
-                    heard
-                }
-                // It did not understand. It is told again when it notifies again.
-                None if purpose.is_some() => heard,
-                None => self.part(id, member, heard),
-            };
+        let end = end_of(message);
+        if watch.is_done_with(member) || purpose == Some(Purpose::Deregister) {
+            let reply = self.unwanted(id, member, purpose, end, heard);
             self.stop_early(id);
             self.step(now, id);
             return reply;
         }
         let latest = Latest {
             at: now,
-            number,
+            number: message.uint(OptionNumber::OBSERVE),
             bound: arrived.bound,
         };
         let Some(slot) = watch.slot(member) else {
             return Reply::Reset;
         };
-        // A response that acknowledges a request is newer than whatever came before that left. So is the answer of a member
-        // that had been silent, unless it is the same again: perhaps the member has started anew, with other numbers.
-        let acknowledges = message.kind() == Type::Ack;
-        let silent = slot.state == ObservedState::Silent;
-        let caused = |last: &Latest| {
-            last.bound.is_none()
-                && asked.is_some_and(|asked| last.at < asked)
-                && (acknowledges || (silent && last.number != number))
-        };
-        let newer = |last: Latest| last.precedes(&latest) || caused(&last);
-        let stale = !slot.latest.is_none_or(newer);
-        if stale {
-            slot.stale = slot.stale.saturating_add(1);
+        if slot.is_outdated_by(&latest, asked, message.kind()) {
+            slot.latest = Some(latest);
+            self.take(now, rng, id, member, &arrived, message, end);
+            self.stop_early(id);
+        } else {
+            self.stale(now, id, member, latest.number, purpose);
+        }
+        self.step(now, id);
+        heard
+    }
+
+    /// The request to a member has its answer. Says what it was for.
+    fn answered(
+        &mut self,
+        id: ObservationId,
+        member: ObservedIndex,
+        in_person: InPerson,
+    ) -> Option<Purpose> {
+        let watch = self.watches.get_mut(&id)?;
+        let before = watch.registrations;
+        let purpose = watch.answered_in_person(member, in_person);
+        let registration = watch.registrations;
+        if registration > before {
+            self.tell(ObservationEvent::Registered {
+                observation: id,
+                registration,
+            });
+        }
+        purpose
+    }
+
+    /// A member that is to forget the observation says that it has, or notifies all the same.
+    fn unwanted(
+        &mut self,
+        id: ObservationId,
+        member: ObservedIndex,
+        purpose: Option<Purpose>,
+        end: Option<MemberEnd>,
+        heard: Reply,
+    ) -> Reply {
+        match end {
+            Some(_) => {
+                if let Some(watch) = self.watches.get_mut(&id) {
+                    watch.deregistered(member);
+                }
+                heard
+            }
+            // It did not understand. It is told again when it notifies again.
+            None if purpose.is_some() => heard,
+            None => self.part(id, member, heard),
+        }
+    }
+
+    /// A notification is older than the one before.
+    fn stale(
+        &mut self,
+        now: Instant,
+        id: ObservationId,
+        member: ObservedIndex,
+        number: Option<u32>,
+        purpose: Option<Purpose>,
+    ) {
+        if let Some(watch) = self.watches.get_mut(&id) {
             watch.dropped.stale = watch.dropped.stale.saturating_add(1);
+            if let Some(slot) = watch.slot(member) {
+                slot.stale = slot.stale.saturating_add(1);
+            }
             if purpose.is_some() {
                 watch.ask_later(now, member); // this told nothing
             }
-            self.tell(ObservationEvent::Stale {
-                observation: id,
-                member,
-                number,
-            });
-            self.step(now, id);
-            return heard;
         }
-        slot.latest = Some(latest);
-        self.take(now, rng, id, member, &arrived, message, end);
-        self.stop_early(id);
-        self.step(now, id);
-        heard
+        self.tell(ObservationEvent::Stale {
+            observation: id,
+            member,
+            number,
+        });
     }
 
     /// Takes a fresh notification.
@@ -314,7 +328,7 @@ impl Observations {
         let Some(round) = watch.round else {
             return;
         };
-        let awaited = |slot: &super::watch::Slot| slot.state == ObservedState::Awaited;
+        let awaited = |slot: &Slot| slot.state == ObservedState::Awaited;
         let known = match watch.phase {
             Phase::Open => watch.members.len() > 0 && watch.slots.len() == watch.members.len(),
             // Whoever never answered may be notifying all the same.
@@ -369,6 +383,23 @@ impl Watch {
         }
     }
 
+    /// What is wrong with a message, if anything.
+    fn unacceptable(&self, message: &Message<'_>) -> Option<Rejection> {
+        let bytes = message.options_and_payload().len();
+        match unrecognised_critical(message) {
+            Some(option) => Some(Rejection::CriticalOption(option)),
+            None if bytes > self.limits.response_bytes => Some(Rejection::TooLarge(bytes)),
+            None => None,
+        }
+    }
+
+    /// Is this member to notify no more?
+    fn is_done_with(&self, member: ObservedIndex) -> bool {
+        let deregistered = ObservedState::Ended(MemberEnd::Deregistered);
+        self.phase != Phase::Open
+            || (self.slot_ref(member)).is_some_and(|slot| slot.state == deregistered)
+    }
+
     /// The request to a member has its answer. Says what it was for.
     fn answered_in_person(
         &mut self,
@@ -391,6 +422,33 @@ impl Watch {
             self.registrations = self.registrations.saturating_add(1);
         }
         Some(ask.purpose)
+    }
+}
+
+impl Slot {
+    /// Is this newer than what the member said last?
+    fn is_outdated_by(&self, latest: &Latest, asked: Option<Instant>, kind: Type) -> bool {
+        // A response that acknowledges a request is newer than whatever came before that left. So is the answer of a member
+        // that had been silent, unless it is the same again: perhaps the member has started anew, with other numbers.
+        let acknowledges = kind == Type::Ack;
+        let silent = self.state == ObservedState::Silent;
+        let caused = |last: &Latest| {
+            last.bound.is_none()
+                && asked.is_some_and(|asked| last.at < asked)
+                && (acknowledges || (silent && last.number != latest.number))
+        };
+        self.latest
+            .is_none_or(|last| last.precedes(latest) || caused(&last))
+    }
+}
+
+/// Why a member that says this notifies no more, if that is what it says.
+fn end_of(message: &Message<'_>) -> Option<MemberEnd> {
+    let success = message.code().class() == SUCCESS;
+    match (success, message.uint(OptionNumber::OBSERVE)) {
+        (true, Some(_)) => None,
+        (true, None) => Some(MemberEnd::NotObserved),
+        (false, _) => Some(MemberEnd::Error(message.code())),
     }
 }
 

@@ -80,45 +80,10 @@ impl Server {
         }
         let mut context = self.context(&asking, &resource.group_policy);
         context.tagged = resource.tagged;
-
-        let admission = Admission::of(
-            Known {
-                proven: sender.is_proven(),
-                fresh: standing.fresh,
-                reachable,
-            },
-            Demanded {
-                proof: !self.allows_nosec(discovery, &resource.access, method),
-                freshness: resource.fresh.contains(method),
-                reachability: self.demands_reachability(resource, &asking),
-            },
-        );
-        if admission == Admission::Refuse {
-            return turn_away(response, context, SilenceReason::NotSecured, NEEDS_SECURITY);
-        }
-        let group = coap.map(|coap| self.tuple(coap, application, standing));
-        if sender.is_proven() {
-            let asked_by = (id, application, group.as_ref());
-            match self.is_allowed(&asking, entry, asked_by) {
-                Ok(()) => {}
-                Err(Denied::TurnedAway(reason, text)) => {
-                    return turn_away(response, context, reason, text);
-                }
-                Err(Denied::Redirected) => {
-                    let text = "not in group mode by unicast";
-                    return refuse(response, context, Code::UNAUTHORIZED, text);
-                }
-            }
-        }
-        if member::is_for_others(resource, message, standing) {
-            return match coap {
-                Some(_) => Outcome::Silence(SilenceReason::Handler),
-                None => refuse(response, context, Code::NOT_FOUND, ""),
-            };
-        }
-        if admission == Admission::Challenge && again.is_none() {
-            return Outcome::Challenge(context);
-        }
+        let group = match self.admission(&asking, entry, (id, application), again.is_some()) {
+            Ok(group) => group,
+            Err(denied) => return denied.outcome(context, response),
+        };
         if !resource.methods.contains(method) {
             return refuse(response, context, Code::METHOD_NOT_ALLOWED, "");
         }
@@ -227,6 +192,50 @@ impl Server {
         }
     }
 
+    /// Whether a request is processed: its sender is proven, permitted, fresh and reachable as far as that is demanded.
+    /// Through which groups it came, if it did.
+    fn admission(
+        &self,
+        asking: &Asking<'_, '_>,
+        entry: &Entry,
+        (id, application): (ResourceId, Option<ApplicationGroupId>),
+        again: bool,
+    ) -> Result<Option<GroupTuple>, Denied> {
+        let (standing, resource) = (asking.standing, &entry.resource);
+        let method = asking.message.code();
+        let proven = standing.sender.is_proven();
+        let discovery = self.discovery == Some(id);
+        let admission = Admission::of(
+            Known {
+                proven,
+                fresh: standing.fresh,
+                reachable: asking.reachable,
+            },
+            Demanded {
+                proof: !self.allows_nosec(discovery, &resource.access, method),
+                freshness: resource.fresh.contains(method),
+                reachability: self.demands_reachability(resource, asking),
+            },
+        );
+        if admission == Admission::Refuse {
+            let reason = SilenceReason::NotSecured;
+            return Err(Denied::TurnedAway(reason, NEEDS_SECURITY));
+        }
+        let group = asking
+            .coap
+            .map(|coap| self.tuple(coap, application, standing));
+        if proven {
+            self.is_allowed(asking, entry, (id, application, group.as_ref()))?;
+        }
+        if member::is_for_others(resource, asking.message, standing) {
+            return Err(Denied::ForOthers);
+        }
+        match admission {
+            Admission::Challenge if !again => Err(Denied::Challenged),
+            _ => Ok(group),
+        }
+    }
+
     /// Whether a proven sender may do this: in this security group, in this mode, with this resource.
     fn is_allowed(
         &self,
@@ -291,10 +300,29 @@ impl Server {
     }
 }
 
-/// Why a proven sender may not do something.
+/// Why a request is not processed.
 enum Denied {
     /// With this reason, where it is told at all.
     TurnedAway(SilenceReason, &'static str),
-    /// It is to ask in pairwise mode.
+    /// A proven sender is to ask in pairwise mode.
     Redirected,
+    /// It is meant for other members: here it finds nothing.
+    ForOthers,
+    /// Its sender is to send an Echo value back first.
+    Challenged,
+}
+
+impl Denied {
+    fn outcome(self, context: Context, response: &mut Response) -> Outcome {
+        match self {
+            Self::TurnedAway(reason, text) => turn_away(response, context, reason, text),
+            Self::Redirected => {
+                let text = "not in group mode by unicast";
+                refuse(response, context, Code::UNAUTHORIZED, text)
+            }
+            Self::ForOthers if context.group => Outcome::Silence(SilenceReason::Handler),
+            Self::ForOthers => refuse(response, context, Code::NOT_FOUND, ""),
+            Self::Challenged => Outcome::Challenge(context),
+        }
+    }
 }

@@ -193,33 +193,8 @@ impl Observers {
         if strange {
             self.look_at = self.look_at.min(now + ObserveConfig::STRANGE);
         }
-        let group = match path.is_multicast() {
-            true => way,
-            false => NO_GROUP,
-        };
         let before = old.and_then(|old| self.take_over(now, old, asks));
-        // Nobody has heard yet whether anyone is there: the first notification asks.
-        let sure = if asks.reachable { 0 } else { u8::MAX };
-        let left = before.unwrap_or(Left {
-            number: 0,
-            unconfirmed: sure,
-            acknowledged: now,
-            group: NO_GROUP,
-            leisure: 0,
-        });
-        // Who asks in person once more stays one of those that the group is answered with.
-        let (group, leisure) = match group {
-            NO_GROUP => (left.group, left.leisure),
-            group => (
-                group,
-                u32::try_from(leisure.as_millis()).unwrap_or(u32::MAX),
-            ),
-        };
-        self.use_way(way);
-        self.use_way(group);
-        if left.group != NO_GROUP {
-            self.leave_way(left.group); // what `take_over` has held
-        }
+        let left = self.begin_with(now, asks, before, (way, leisure));
         let watched = self.watched.entry(asks.resource).or_default();
         watched.strangers += u32::from(strange);
         let version = watched.version;
@@ -233,13 +208,13 @@ impl Observers {
             number: left.number,
             due: now,
             acknowledged: left.acknowledged,
-            leisure,
+            leisure: left.leisure,
             peer,
             next: first,
             place,
             version,
             way,
-            group,
+            group: left.group,
             mid: 0,
             state: State::Underway,
             unconfirmed: left.unconfirmed,
@@ -262,6 +237,34 @@ impl Observers {
         }
         self.admitted = Some(id);
         Some(id)
+    }
+
+    /// What a new entry begins with: what was left to it, or nothing. From now on it uses its ways.
+    fn begin_with(
+        &mut self,
+        now: Instant,
+        asks: &Asks<'_, '_>,
+        before: Option<Left>,
+        (way, leisure): (u16, Duration),
+    ) -> Left {
+        let mut left = before.unwrap_or(Left {
+            number: 0,
+            // Nobody has heard yet whether anyone is there: the first notification asks.
+            unconfirmed: if asks.reachable { 0 } else { u8::MAX },
+            acknowledged: now,
+            group: NO_GROUP,
+            leisure: 0,
+        });
+        let held = left.group; // by `take_over`
+        // Who asks in person once more stays one of those that the group is answered with.
+        if asks.path.is_multicast() {
+            left.group = way;
+            left.leisure = u32::try_from(leisure.as_millis()).unwrap_or(u32::MAX);
+        }
+        self.use_way(way);
+        self.use_way(left.group);
+        self.leave_way(held);
+        left
     }
 
     /// Finds room in the list, a share of it and a way, or takes nothing and nobody's place.
