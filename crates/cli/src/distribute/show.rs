@@ -15,7 +15,7 @@ use crate::collecting::print_line;
 use crate::failure::Failure;
 use crate::terminal::{self, Style};
 
-/// More devices than this have no bar of their own.
+/// So many devices have a bar of their own: those that are not done yet before the others.
 const BARS: usize = 24;
 const BAR: usize = 30;
 
@@ -314,7 +314,9 @@ impl Screen {
             grouped(total)
         )];
         let longest = self.names.iter().map(|name| terminal::columns(name)).max();
-        for (index, device) in devices.iter().take(BARS).enumerate() {
+        let with_bar = with_bar(devices);
+        for &index in &with_bar {
+            let device = &devices[index];
             let name = terminal::line(self.names.get(index).map_or("", String::as_str));
             let pad = longest
                 .unwrap_or(0)
@@ -327,19 +329,29 @@ impl Screen {
                 state(device)
             ));
         }
-        if devices.len() > BARS {
-            let more = &devices[BARS..];
-            let done = more
-                .iter()
-                .filter(|device| device.state == Some(DeviceState::Activated));
+        let more = devices.len() - with_bar.len();
+        if more > 0 {
+            let of_those = with_bar.iter().filter(|index| is_done(&devices[**index]));
+            let done = devices.iter().filter(|device| is_done(device)).count() - of_those.count();
             lines.push(format!(
-                "  and {} more, of which {} have activated it",
-                more.len(),
-                done.count()
+                "  and {more} more, of which {done} have activated it"
             ));
         }
         lines
     }
+}
+
+fn is_done(device: &DeviceReport) -> bool {
+    device.state == Some(DeviceState::Activated)
+}
+
+/// Whose bars are shown, by index, in the order in which they were named.
+fn with_bar(devices: &[DeviceReport]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..devices.len()).collect();
+    order.sort_by_key(|index| is_done(&devices[*index]));
+    order.truncate(BARS);
+    order.sort_unstable();
+    order
 }
 
 /// `[#####.....]  50 %`
@@ -466,6 +478,13 @@ mod tests {
             "  lamp-2  [###############...............]  50 % receiving"
         );
         assert_eq!(lines[25], "  and 2 more, of which 1 have activated it");
+
+        // Who is done makes room for who is not.
+        devices[0].state = Some(DeviceState::Activated);
+        let lines = screen.bars(&progress, &devices);
+        assert!(lines[1].starts_with("  lamp-2 "), "{}", lines[1]);
+        assert!(lines[24].starts_with("  lamp-25 "), "{}", lines[24]);
+        assert_eq!(lines[25], "  and 2 more, of which 2 have activated it");
     }
 
     #[test]
