@@ -322,8 +322,8 @@ impl Endpoint {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(due) = self.confirmables.poll(now) {
             match due {
-                Due::Retransmit(route, bytes) if self.begins_again(now, &route, &bytes) => {}
-                Due::Retransmit(route, bytes) => {
+                Due::Retransmit(Sent::Request(id), ..) if self.begins_again(now, id) => {}
+                Due::Retransmit(_, route, bytes) => {
                     self.counters.retransmissions += 1;
                     self.outbox.push(route, |out| out.extend_from_slice(&bytes));
                 }

@@ -22,6 +22,7 @@ use crate::security::{Asked, Protection};
 use crate::time::Instant;
 
 use beside::Beside;
+use pause::Pause;
 
 pub(crate) use crate::event::ExchangeId;
 pub(crate) use crate::failure::{Failure, SendError};
@@ -156,8 +157,7 @@ pub(crate) struct Unprotected {
 struct Peer {
     outstanding: usize,
     queue: VecDeque<ExchangeId>,
-    /// Until then nothing more goes to a peer that does not respond (PROBING_RATE).
-    held_until: Instant,
+    pause: Pause,
     /// The instant for which a timer is set already.
     release_at: Option<Instant>,
     unanswered_bytes: u32,
@@ -560,10 +560,10 @@ impl<C: Clone> Exchanges<C> {
                     if exchange.owner.is_for_unproven() {
                         // Says nothing about the peer.
                     } else if responded {
-                        peer.held_until = Instant::ZERO;
+                        peer.pause.responded();
                     } else {
                         let pause = per_rate(peer.unanswered_bytes, self.parameters.probing_rate());
-                        peer.held_until = peer.held_until.max(sent + pause);
+                        peer.pause.silent(sent + pause);
                     }
                 }
                 None if self.beside.waits(id) => {}
@@ -622,10 +622,8 @@ impl<C: Clone> Exchanges<C> {
         if exchange.sent.is_some() || !peer.queue.contains(&id) {
             return None;
         }
-        if peer.held_until > now {
-            return Some(Waiting::ProbingRate(peer.held_until.since(now)));
-        }
-        Some(Waiting::Nstart)
+        let pause = peer.pause.left(now).map(Waiting::ProbingRate);
+        pause.or(Some(Waiting::Nstart))
     }
 
     /// The exchange whose request begins with the bytes that `quote` begins with: sent from this socket to this
@@ -695,12 +693,16 @@ impl<C: Clone> Exchanges<C> {
         let Some(peer) = self.peers.get_mut(&destination) else {
             return;
         };
-        if peer.held_until > now {
-            let due = peer.held_until;
-            // Also with an empty queue: the pause is remembered for as long as it lasts, then the peer is forgotten.
-            if peer.release_at.replace(due) != Some(due) {
-                self.schedule(due, Timer::Release(destination));
-            }
+        let remembered = peer.pause.remembered(now);
+        // Also with an empty queue: the pause is remembered for as long as it lasts, then the peer is forgotten.
+        if let Some(due) = remembered
+            && peer.release_at.replace(due) != Some(due)
+        {
+            self.next_serial += 1;
+            let timer = Timer::Release(destination);
+            self.timers.push(Reverse((due, self.next_serial, timer)));
+        }
+        if peer.pause.left(now).is_some() {
             return;
         }
         while peer.outstanding < nstart {
@@ -714,7 +716,7 @@ impl<C: Clone> Exchanges<C> {
                 false => self.ready.push_back(id),
             }
         }
-        if peer.outstanding == 0 && peer.queue.is_empty() {
+        if peer.outstanding == 0 && peer.queue.is_empty() && remembered.is_none() {
             self.peers.remove(&destination);
         }
     }

@@ -188,6 +188,12 @@ impl<T> ParkingLot<T> {
         self.slots.get_mut(&id).map(|slot| &mut slot.ticket)
     }
 
+    /// The messages that wait.
+    #[cfg(all(feature = "client", feature = "oscore"))]
+    pub(crate) fn tickets(&self) -> impl Iterator<Item = &T> {
+        self.slots.values().map(|slot| &slot.ticket)
+    }
+
     /// Messages waiting now.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()

@@ -50,7 +50,7 @@ struct Confirmable<O> {
 /// What became due.
 pub(crate) enum Due<O> {
     /// The message is to be sent again.
-    Retransmit(Route, Vec<u8>),
+    Retransmit(O, Route, Vec<u8>),
     /// MAX_RETRANSMIT is exhausted.
     GivenUp(O),
 }
@@ -124,13 +124,6 @@ impl<O: Clone> Confirmables<O> {
         Some(settled.owner)
     }
 
-    /// The message to `peer` for `mid`, if it waits for its acknowledgement.
-    #[cfg(all(feature = "client", feature = "oscore"))]
-    pub(crate) fn unsettled(&self, peer: SocketAddr, mid: MessageId) -> Option<(Route, &[u8])> {
-        let entry = self.waiting.get(&(peer_key(peer), mid.0))?;
-        Some((entry.route, &entry.bytes))
-    }
-
     /// Another message takes the place of that one: it is sent as often as that one would have been, at the same times.
     #[cfg(all(feature = "client", feature = "oscore"))]
     pub(crate) fn replace(&mut self, peer: SocketAddr, mid: MessageId, bytes: Vec<u8>) {
@@ -173,7 +166,8 @@ impl<O: Clone> Confirmables<O> {
             entry.timeout = entry.timeout.saturating_mul(2);
             entry.due = now + entry.timeout;
             self.timers.push(Reverse((entry.due, serial, key)));
-            Some(Due::Retransmit(entry.route, entry.bytes.clone()))
+            let owner = entry.owner.clone();
+            Some(Due::Retransmit(owner, entry.route, entry.bytes.clone()))
         };
         self.forget_stale_timers();
         result
@@ -211,6 +205,21 @@ impl<O: Clone> Confirmables<O> {
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
+    }
+}
+
+#[cfg(all(feature = "client", feature = "oscore"))]
+impl<I> Confirmables<Sent<I>> {
+    /// The message with which this request was sent to `peer`, if it waits for its acknowledgement.
+    pub(crate) fn unsettled(
+        &self,
+        id: ExchangeId,
+        peer: SocketAddr,
+        mid: MessageId,
+    ) -> Option<(Route, &[u8])> {
+        let entry = self.waiting.get(&(peer_key(peer), mid.0))?;
+        matches!(entry.owner, Sent::Request(owner) if owner == id)
+            .then_some((entry.route, &*entry.bytes))
     }
 }
 

@@ -6,18 +6,19 @@
 //! place of the repetition: a new request, protected at that moment, with a Partial IV, Message ID and token of its own. How
 //! often something is sent, and when, stays as it was.
 //!
-//! Whatever still comes to the earlier message is bound to its Partial IV, and is not taken for an answer to the new one.
+//! Whatever still comes to the earlier message is bound to its Partial IV, and is not taken for an answer to the new one. What
+//! has come is opened first. A request is not ordered with what was sent after it: when it begins again it comes after that.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use antiphon_wire::{Code, Header, MessageId, OptionNumber};
+use antiphon_wire::{Code, MessageId, OptionNumber};
 
 use super::Endpoint;
 use super::client::Question;
-use super::protect::Outgoing;
+use super::hear::HeardBy;
+use super::protect::{FromStranger, Outgoing, Parked};
 use crate::exchange::{ExchangeId, Owner, Unprotected};
-use crate::path::Route;
 use crate::security::{Asked, ContextId};
 use crate::time::Instant;
 
@@ -30,12 +31,11 @@ const BEHIND: u64 = WINDOW;
 const SOON_BEHIND: u64 = WINDOW / 2;
 
 impl Endpoint {
-    /// A Confirmable message is to be sent again. True: it is a protected request that begins again instead.
-    pub(super) fn begins_again(&mut self, now: Instant, route: &Route, bytes: &[u8]) -> bool {
-        let mid = Header::peek(bytes).map(|header| header.message_id);
-        let Some(id) = mid.and_then(|mid| self.is_outrun(route, mid)) else {
+    /// A Confirmable request is to be sent again. True: it is a protected one, and begins again instead.
+    pub(super) fn begins_again(&mut self, now: Instant, id: ExchangeId) -> bool {
+        if !self.is_outrun(id).unwrap_or(false) {
             return false;
-        };
+        }
         let Some(bare) = self.client.exchanges.begin_again(&mut self.rng, id) else {
             return false;
         };
@@ -43,16 +43,19 @@ impl Endpoint {
         true
     }
 
-    /// The exchange of this message, if that is a request to be begun again.
-    fn is_outrun(&self, route: &Route, mid: MessageId) -> Option<ExchangeId> {
+    /// Is this request one to be begun again? `None`: whatever has been sent since.
+    fn is_outrun(&self, id: ExchangeId) -> Option<bool> {
         let client = &self.client;
-        let (id, owner, unicast, asked) =
-            client.exchanges.may_begin_again(route.destination, mid)?;
+        let (owner, unicast, asked) = client.exchanges.may_begin_again(id)?;
+        let has = |number| unicast.request.options.get(number).is_some();
         let allowance = match unicast.request.method {
             // A server that has taken a block of a request knows it again by its Message ID alone.
-            _ if unicast.request.options.get(OptionNumber::BLOCK1).is_some() => return None,
-            Code::GET | Code::FETCH => SOON_BEHIND,
-            Code::PUT | Code::DELETE | Code::IPATCH => BEHIND,
+            _ if has(OptionNumber::BLOCK1) => return None,
+            // What the request itself has done may be what its condition forbids.
+            _ if has(OptionNumber::IF_MATCH) || has(OptionNumber::IF_NONE_MATCH) => return None,
+            // A registration takes the place of the one before, a deregistration ends it.
+            Code::GET | Code::FETCH if !has(OptionNumber::OBSERVE) => SOON_BEHIND,
+            Code::GET | Code::FETCH | Code::PUT | Code::DELETE | Code::IPATCH => BEHIND,
             _ => match owner {
                 Owner::Completion((collection, _))
                     if client.collections.may_be_processed_twice(*collection) =>
@@ -62,7 +65,18 @@ impl Endpoint {
                 _ => return None,
             },
         };
-        (self.sent_since(asked)? >= allowance && !self.is_fetching_for(id)).then_some(id)
+        Some(self.sent_since(asked)? >= allowance && !self.is_being_answered(id))
+    }
+
+    /// Has a response to what was sent come in, of which the rest is being fetched, or which is being opened?
+    fn is_being_answered(&self, id: ExchangeId) -> bool {
+        let to = HeardBy::Exchange(id);
+        let opened = |parked: &Parked| match parked {
+            Parked::Response(heard, _) => heard.to == to,
+            Parked::Stranger(FromStranger::Response(heard), _) => heard.to == to,
+            _ => false,
+        };
+        self.is_fetching_for(id) || self.parking.tickets().any(opened)
     }
 
     /// How many numbers were used after that of this request. `None`: it was protected under other keys, or in a pair,
@@ -79,7 +93,8 @@ impl Endpoint {
     }
 
     /// A request that begins again is protected, and leaves in the place of that message; unless that was acknowledged
-    /// meanwhile.
+    /// meanwhile. If a response is there that may answer that message, or if this one was protected under other keys or another
+    /// Sender ID, under which the earlier one could be processed after it, that message is repeated.
     pub(super) fn begun_again(
         &mut self,
         now: Instant,
@@ -89,10 +104,14 @@ impl Endpoint {
         asked: Option<Box<Asked>>,
     ) {
         let (id, peer) = (request.exchange, request.peer);
-        if self.is_fetching_for(id) {
+        let asked_before = self.client.exchanges.asked_mut(id);
+        let same = asked.as_deref().zip(asked_before).is_some_and(|(a, b)| {
+            (a.context(), a.kid(), a.kid_context()) == (b.context(), b.kid(), b.kid_context())
+        });
+        if !same || self.is_being_answered(id) {
             return self.repeat_as_before(id, instead_of);
         }
-        let unsettled = self.confirmables.unsettled(peer, instead_of);
+        let unsettled = self.confirmables.unsettled(id, peer, instead_of);
         let Some(route) = unsettled.map(|(route, _)| route) else {
             return;
         };
@@ -117,7 +136,7 @@ impl Endpoint {
         let Some((peer, mid)) = self.client.exchanges.sent_as(id) else {
             return;
         };
-        if let Some((route, bytes)) = self.confirmables.unsettled(peer, mid) {
+        if let Some((route, bytes)) = self.confirmables.unsettled(id, peer, mid) {
             self.counters.retransmissions += 1;
             self.outbox.push(route, |out| out.extend_from_slice(bytes));
         }

@@ -210,13 +210,14 @@ impl Endpoint {
     }
 
     #[cfg(not(feature = "oscore"))]
-    pub(super) fn begins_again(&mut self, _: Instant, _: &Route, _: &[u8]) -> bool {
+    pub(super) fn begins_again(&mut self, _: Instant, _: ExchangeId) -> bool {
         false
     }
 
-    /// A peer has proven that it is there: it is asked without a further pause (PROBING_RATE).
-    pub(super) fn heard_from(&mut self, now: Instant, peer: SocketAddr) {
-        self.client.exchanges.heard_from(now, peer);
+    /// A peer has shown that it is there: it is asked without a further pause (PROBING_RATE).
+    pub(super) fn heard_from(&mut self, now: Instant, peer: SocketAddr, sender: &Sender) {
+        let exchanges = &mut self.client.exchanges;
+        exchanges.heard_from(now, peer, sender.is_proven());
     }
 
     /// A datagram could not be sent.
@@ -310,7 +311,7 @@ impl Endpoint {
             self.client
                 .collections
                 .handle_response(now, path, message)
-                .map(|d| self.heed(now, path, d))
+                .map(|d| self.heed(now, path, &Sender::Unauthenticated, d))
         };
         self.settle(now, path, message, fingerprint, reply);
     }
@@ -336,12 +337,19 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn heed(&mut self, now: Instant, path: &Path, delivery: Delivery) -> Reply {
-        if delivery.verdict != Verdict::Dropped {
-            self.heard_from(now, path.peer);
-        }
-        if let Verdict::Rejected(_) = delivery.verdict {
-            self.counters.responses_rejected += 1;
+    pub(super) fn heed(
+        &mut self,
+        now: Instant,
+        path: &Path,
+        sender: &Sender,
+        delivery: Delivery,
+    ) -> Reply {
+        match delivery.verdict {
+            Verdict::Delivered | Verdict::Late | Verdict::Begun => {
+                self.heard_from(now, path.peer, sender);
+            }
+            Verdict::Rejected(_) => self.counters.responses_rejected += 1,
+            Verdict::Dropped => {}
         }
         delivery.reply
     }

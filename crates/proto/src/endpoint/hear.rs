@@ -222,7 +222,7 @@ impl Endpoint {
                         .challenged(&heard.path, id, &identity, echo);
                 if let Some(wanted) = challenged {
                     self.guard.counters.echoed += 1;
-                    self.heard_from(now, heard.path.peer);
+                    self.heard_from(now, heard.path.peer, &Sender::Proven(identity));
                     let unicast = UnicastRequest {
                         request: wanted.request,
                         route: wanted.route,
@@ -240,7 +240,7 @@ impl Endpoint {
                         .collections
                         .handle_response_of(now, &heard.path, &sender, &message);
                 if let Some(delivery) = delivery {
-                    self.heed(now, &heard.path, delivery);
+                    self.heed(now, &heard.path, &sender, delivery);
                 }
             }
         }

@@ -253,7 +253,7 @@ impl Endpoint {
             .observations
             .hear(now, &mut self.rng, id, arrived, message);
         if self.client.observations.passed_over(id) == passed_over {
-            self.heard_from(now, path.peer);
+            self.heard_from(now, path.peer, sender);
         }
         reply
     }

@@ -142,7 +142,7 @@ impl Endpoint {
         };
         self.guard.counters.requests += 1;
         let sender = Sender::Proven(Identity(opened.sender.identity().to_vec()));
-        self.heard_from(now, origin.path.peer);
+        self.heard_from(now, origin.path.peer, &sender);
         let reachable = self
             .guard
             .is_reachable(context, &opened.sender, origin.path.peer);

@@ -55,12 +55,12 @@ impl Endpoint {
 
     pub(super) fn handle_client_timeout(&mut self, _: Instant) {}
 
-    pub(super) fn begins_again(&mut self, _: Instant, _: &Route, _: &[u8]) -> bool {
+    pub(super) fn begins_again(&mut self, _: Instant, _: ExchangeId) -> bool {
         false
     }
 
     #[cfg(feature = "oscore")]
-    pub(super) fn heard_from(&mut self, _: Instant, _: SocketAddr) {}
+    pub(super) fn heard_from(&mut self, _: Instant, _: SocketAddr, _: &crate::identity::Sender) {}
 
     pub(super) fn not_sent(&mut self, _: Instant, _: &Route, _: SendError) {}
 

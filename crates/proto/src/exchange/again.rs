@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 
 use antiphon_wire::{Header, Message, MessageId};
 
@@ -11,17 +10,14 @@ use crate::rng::Rng;
 use crate::security::Asked;
 
 impl<C: Clone> Exchanges<C> {
-    /// A protected request that was sent with this Message ID, for whom, and what opens the responses to it. `None` as long as
-    /// it is being protected anew.
+    /// For whom a protected request was sent, and what opens the responses to it. `None` as long as it is being protected anew.
     pub(crate) fn may_begin_again(
         &self,
-        peer: SocketAddr,
-        mid: MessageId,
-    ) -> Option<(ExchangeId, &Owner<C>, &UnicastRequest, &Asked)> {
-        let id = self.sent_with(peer, mid)?;
+        id: ExchangeId,
+    ) -> Option<(&Owner<C>, &UnicastRequest, &Asked)> {
         let exchange = self.table.get(&id)?;
         let asked = exchange.asked.as_deref().filter(|_| !exchange.again)?;
-        Some((id, &exchange.owner, &exchange.unicast, asked))
+        Some((&exchange.owner, &exchange.unicast, asked))
     }
 
     /// The request as it is to be protected anew. Until that is done, the message that was sent is the one that counts.

@@ -390,9 +390,9 @@ fn the_pause_of_a_peer_that_was_heard_ends_and_begins_anew_if_it_stays_silent() 
         )
     };
     let other_port = ([10, 0, 0, 1], 5684).into();
-    bench.exchanges.heard_from(bench.now, other_port);
+    bench.exchanges.heard_from(bench.now, other_port, true);
     assert!(held(&bench, silent[0]), "another endpoint");
-    bench.exchanges.heard_from(bench.now, peer(1));
+    bench.exchanges.heard_from(bench.now, peer(1), true);
     assert!(!held(&bench, silent[0]));
     assert!(held(&bench, silent[1]), "that one was not heard");
     assert_eq!(bench.sent().unwrap().destination, peer(1));
@@ -410,11 +410,67 @@ fn the_pause_of_a_peer_that_was_heard_ends_and_begins_anew_if_it_stays_silent() 
         bench.ask(to(3, Reliability::NonConfirmable)),
     );
     assert_eq!(bench.sent().unwrap().destination, peer(3));
-    bench.exchanges.heard_from(bench.now, peer(3));
+    bench.exchanges.heard_from(bench.now, peer(3), true);
     assert!(bench.sent().is_none(), "NSTART");
     assert_eq!(bench.exchanges.waiting(bench.now, first), None);
     assert_eq!(
         bench.exchanges.waiting(bench.now, second),
         Some(Waiting::Nstart)
     );
+}
+
+#[test]
+fn a_peer_that_is_heard_and_does_not_respond_is_not_asked_sooner_a_second_time() {
+    let mut bench = bench(Transmission::default(), 10);
+    let ask = |bench: &mut Bench| bench.ask(to(1, Reliability::NonConfirmable));
+    let silent = |bench: &mut Bench| {
+        let id = ask(bench);
+        assert!(bench.sent().is_some());
+        bench.exchanges.end(bench.now, id, false).unwrap();
+        ask(bench)
+    };
+    let hear = |bench: &mut Bench, id| {
+        bench.exchanges.heard_from(bench.now, peer(1), true);
+        bench.exchanges.waiting(bench.now, id)
+    };
+    let first = silent(&mut bench);
+    let pause = Duration::from_secs(bench.out.len() as u64);
+    let held = Some(Waiting::ProbingRate(pause));
+    assert_eq!(hear(&mut bench, first), None);
+    assert!(bench.sent().is_some());
+    bench.now = bench.now + Duration::from_secs(1);
+    bench.exchanges.end(bench.now, first, false).unwrap();
+    bench.now = Instant::ZERO;
+    let second = ask(&mut bench);
+    assert_eq!(bench.exchanges.waiting(bench.now, second), held);
+    assert_eq!(hear(&mut bench, second), held, "it has not responded");
+    bench.now = bench.now + pause;
+    assert_eq!(bench.exchanges.poll_timeout(bench.now), None);
+    assert!(bench.sent().is_some());
+    bench.exchanges.end(bench.now, second, false).unwrap();
+    let third = ask(&mut bench);
+    assert_eq!(hear(&mut bench, third), held, "nor now");
+    bench.now = bench.now + pause;
+    assert_eq!(bench.exchanges.poll_timeout(bench.now), None);
+    assert!(bench.sent().is_some());
+    bench.exchanges.end(bench.now, third, true).unwrap();
+    let fourth = silent(&mut bench);
+    assert_eq!(bench.exchanges.waiting(bench.now, fourth), held);
+    assert_eq!(hear(&mut bench, fourth), None, "it has responded since");
+}
+
+#[test]
+fn that_a_peer_was_heard_is_remembered_for_as_long_as_its_pause_would_have_lasted() {
+    let mut bench = bench(Transmission::default(), 10);
+    let id = bench.ask(to(1, Reliability::NonConfirmable));
+    assert!(bench.sent().is_some());
+    bench.exchanges.end(bench.now, id, false).unwrap();
+    let pause = Duration::from_secs(bench.out.len() as u64);
+    bench.exchanges.heard_from(bench.now, peer(1), true);
+    let moment = Duration::from_micros(1);
+    for (now, known) in [(pause - moment, 1), (pause, 0)] {
+        bench.now = Instant::ZERO + now;
+        assert_eq!(bench.exchanges.poll_timeout(bench.now), None);
+        assert_eq!(bench.exchanges.peers.len(), known);
+    }
 }

@@ -347,10 +347,12 @@ impl Observations {
         self.watches.get(&id)?.round.map(|round| round.id)
     }
 
-    /// How many messages were too old, or of a member for which there is no room.
+    /// How many messages were too old, unacceptable, or of a member for which there is no room.
     pub(crate) fn passed_over(&self, id: ObservationId) -> u32 {
         self.watches.get(&id).map_or(0, |watch| {
-            watch.dropped.stale.saturating_add(watch.dropped.no_room)
+            let dropped = &watch.dropped;
+            let outdated = dropped.stale.saturating_add(dropped.no_room);
+            outdated.saturating_add(dropped.rejected)
         })
     }
 

@@ -45,10 +45,10 @@ fn backs_off_exponentially_and_gives_up_after_max_retransmit() {
             "not a moment early"
         );
         match confirmables.poll(due).unwrap() {
-            Due::Retransmit(to, bytes) => {
+            Due::Retransmit(owner, to, bytes) => {
                 assert_eq!(
-                    (to, bytes),
-                    (route(), message()),
+                    (owner, to, bytes),
+                    (7, route(), message()),
                     "the same bytes to the same place"
                 );
                 sent.push(due.as_micros() / 1_000_000);
@@ -109,4 +109,34 @@ fn the_stated_memory_grows_with_messages_and_their_size() {
     assert_eq!(total(0, 0), 3 * STALE * timer + 256);
     assert_eq!(total(5, 0) - total(0, 0), 5 * entry + 3 * 10 * timer);
     assert_eq!(total(5, 100) - total(5, 0), 500);
+}
+
+#[cfg(all(feature = "client", feature = "oscore"))]
+#[test]
+fn whose_message_waits_is_not_told_by_its_message_id_alone() {
+    let mut rng = Rng::from_seed([1; 32]);
+    let mut start = |owner| {
+        let mut confirmables: Confirmables<Sent<u8>> = Confirmables::new(&mut rng);
+        confirmables.start(
+            Instant::ZERO,
+            &mut rng,
+            &exact(2),
+            owner,
+            route(),
+            message(),
+        );
+        confirmables
+    };
+    let (one, other) = (ExchangeId(1), ExchangeId(2));
+    let peer = route().destination;
+    let request = start(Sent::Request(one));
+    let found = request.unsettled(one, peer, MID);
+    assert_eq!(found, Some((route(), message().as_slice())));
+    assert_eq!(request.unsettled(other, peer, MID), None);
+    assert_eq!(request.unsettled(one, peer, MessageId(1)), None);
+    assert_eq!(
+        start(Sent::Response(1)).unsettled(one, peer, MID),
+        None,
+        "a response that was given the Message ID of a request"
+    );
 }

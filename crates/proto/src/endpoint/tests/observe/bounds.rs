@@ -316,3 +316,45 @@ fn a_token_stays_taken_as_long_as_a_member_may_notify_under_it() {
     assert_eq!(parsed(&sent[0].1).0, Type::Rst);
     assert!(client.events().is_empty());
 }
+
+#[test]
+fn a_notification_lifts_a_pause_once_and_only_if_it_is_delivered() {
+    use crate::exchange::{Reliability, UnicastRequest, Waiting};
+
+    let mut request = of_group();
+    request.limits.response_bytes = 40;
+    let (mut client, _) = observing(request);
+    let ask = |client: &mut Client| {
+        let unicast = UnicastRequest {
+            request: Request::new(Code::GET).path("x"),
+            route: Route {
+                socket: UNICAST,
+                source: None,
+                interface: 0,
+                destination: server(11),
+            },
+            reliability: Reliability::NonConfirmable,
+            response_timeout: Some(secs(1)),
+            protection: Protection::None,
+        };
+        let now = client.bench.now;
+        client.bench.endpoint.request(now, unicast).unwrap()
+    };
+    let waits = |client: &Client, id| {
+        let waiting = client.bench.endpoint.waiting(client.bench.now, id);
+        matches!(waiting, Some(Waiting::ProbingRate(_)))
+    };
+    ask(&mut client);
+    assert_eq!(client.bench.sent().len(), 1);
+    client.bench.pass(secs(1));
+    let held = ask(&mut client);
+    assert!(waits(&client, held));
+    client.notify(11, 1, &[b'x'; 60]);
+    assert!(waits(&client, held), "too large");
+    let sent = client.notify(11, 2, b"x");
+    assert_eq!((sent.len(), waits(&client, held)), (1, false));
+    client.bench.pass(secs(1));
+    let held = ask(&mut client);
+    client.notify(11, 3, b"y");
+    assert!(waits(&client, held), "it has not responded");
+}

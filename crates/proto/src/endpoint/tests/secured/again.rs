@@ -1,15 +1,22 @@
 //! A protected request whose repetition its receiver would take for a replay begins again; what may not be processed twice,
 //! and what is not behind, is repeated as it was.
 
+mod meanwhile;
+
 use super::*;
 use crate::exchange::Reliability;
+use crate::observation::{ObservationEvent, ObserveRequest};
 
 /// Commands to the group leave at once.
 fn hasty(modes: Modes) -> World {
+    hasty_with(modes, Settings::default())
+}
+
+fn hasty_with(modes: Modes, settings: Settings) -> World {
     let mut config = trusting();
     let transmission = &mut config.collections.transmission;
     transmission.set_probing_rate(1_000_000_000).unwrap();
-    let mut world = world_with(modes, Settings::default(), config);
+    let mut world = world_with(modes, settings, config);
     let set = |_: &crate::resource::Incoming<'_>, response: &mut Response| {
         response.set_payload(ContentFormat::TEXT, b"set");
     };
@@ -150,6 +157,39 @@ fn a_block_of_a_request_is_repeated_as_it_was() {
     assert_eq!(sent[0].bytes, sent[1].bytes);
 }
 
+#[test]
+fn a_condition_that_the_request_itself_has_changed_is_not_asked_again() {
+    for (method, condition) in [
+        (Code::PUT, OptionNumber::IF_NONE_MATCH),
+        (Code::PUT, OptionNumber::IF_MATCH),
+        (Code::DELETE, OptionNumber::IF_MATCH),
+    ] {
+        let mut world = hasty(Modes::Both);
+        let done = Arc::new(AtomicU32::new(0));
+        let once = move |_: &crate::resource::Incoming<'_>, response: &mut Response| {
+            response.code = match done.fetch_add(1, Ordering::Relaxed) {
+                0 => Code::CHANGED,
+                _ => Code::PRECONDITION_FAILED,
+            };
+        };
+        let resource = Resource::at("/once").put(once.clone()).delete(once);
+        let server = world.nodes[LAMP].endpoint.server_mut();
+        server.add(resource.evaluates_preconditions()).unwrap();
+        let mut unicast = request_to(LAMP, "once", to_member(&world, LAMP));
+        unicast.request.method = method;
+        unicast.request.options.push(condition, b"");
+        world.lossy = |datagram| datagram.from == LAMP;
+        world.ask(unicast);
+        command(&mut world, 40);
+        world.lossy = |_| false;
+        world.pass(Duration::from_secs(3));
+        let sent = in_person(&world);
+        assert_eq!(sent.len(), 2);
+        assert_eq!(sent[0].bytes, sent[1].bytes, "{method} {condition:?}");
+        assert_eq!(world.response().unwrap().0.code, Code::CHANGED);
+    }
+}
+
 /// When the client sends something to one peer, and when the request fails.
 fn schedule(commands: usize) -> (Vec<Instant>, Instant) {
     let mut world = hasty(Modes::Both);
@@ -222,14 +262,17 @@ fn an_answer_to_the_earlier_message_is_not_taken_for_one_to_the_later() {
 
 /// The signature of a request that begins again is still missing.
 fn signing() -> World {
-    let mut world = hasty(Modes::GroupOnly);
+    signing_in(hasty(Modes::GroupOnly), Code::GET).0
+}
+
+fn signing_in(mut world: World, method: Code) -> (World, ExchangeId) {
     world.lossy = |datagram| datagram.from == LAMP;
-    world.ask(to_lamp(&world, Code::GET));
+    let id = world.ask(to_lamp(&world, method));
     command(&mut world, 40);
     world.nodes[CLIENT].worker = Worker::Held;
     world.pass(Duration::from_secs(3));
     assert_eq!(in_person(&world).len(), 1, "not protected yet");
-    world
+    (world, id)
 }
 
 #[test]
@@ -323,13 +366,7 @@ fn without_security_the_same_bytes_are_sent_again() {
 fn a_registration_begins_again_under_its_token_and_notifies() {
     let mut world = hasty(Modes::Both);
     world.lossy = lose_unicast;
-    let route = request_to(LAMP, "t", Protection::None).route;
-    let protection = to_member(&world, LAMP);
-    let request = Request::new(Code::GET).path("t");
-    let request = crate::observation::ObserveRequest::one(request, route, protection);
-    let now = world.now;
-    world.nodes[CLIENT].endpoint.observe(now, request).unwrap();
-    world.run();
+    observe(&mut world, "t");
     command(&mut world, 40);
     world.lossy = |_| false;
     world.pass(Duration::from_secs(3));
@@ -337,13 +374,48 @@ fn a_registration_begins_again_under_its_token_and_notifies() {
     assert_eq!(sent.len(), 2);
     assert_eq!(sent[0].message().token(), sent[1].message().token());
     assert_ne!(sent[0].option().partial_iv, sent[1].option().partial_iv);
-    let told = world.nodes[CLIENT].events.iter().any(|event| {
-        matches!(
-            event,
-            Event::Observation(crate::observation::ObservationEvent::Notification(_))
-        )
-    });
-    assert!(told, "{:?}", world.nodes[CLIENT].events);
+    assert_eq!(notified(&world), 1, "{:?}", world.nodes[CLIENT].events);
+}
+
+/// The client observes a resource of the lamp.
+fn observe(world: &mut World, at: &str) {
+    let route = request_to(LAMP, at, Protection::None).route;
+    let request = Request::new(Code::GET).path(at);
+    let request = ObserveRequest::one(request, route, to_member(world, LAMP));
+    let now = world.now;
+    world.nodes[CLIENT].endpoint.observe(now, request).unwrap();
+    world.run();
+}
+
+fn notified(world: &World) -> usize {
+    let is =
+        |event: &&Event| matches!(event, Event::Observation(ObservationEvent::Notification(_)));
+    world.nodes[CLIENT].events.iter().filter(is).count()
+}
+
+#[test]
+fn a_registration_that_was_delayed_does_not_displace_the_later_one() {
+    for (commands, again) in [(20, false), (31, false), (32, true)] {
+        let mut world = hasty(Modes::Both);
+        let seen = Resource::at("/seen").get(|_, r| r.set_payload(ContentFormat::TEXT, b"seen"));
+        let server = world.nodes[LAMP].endpoint.server_mut();
+        let seen = server.add(seen.observable()).unwrap();
+        world.lossy = lose_unicast;
+        observe(&mut world, "seen");
+        let early = in_person(&world)[0].bytes.clone();
+        command(&mut world, commands);
+        world.lossy = |_| false;
+        world.pass(Duration::from_secs(3));
+        let sent = in_person(&world);
+        assert_eq!(early != sent[1].bytes, again, "{commands}");
+        assert_eq!(notified(&world), 1);
+        world.inject(LAMP, false, address(CLIENT), &early);
+        let now = world.now;
+        world.nodes[LAMP].endpoint.changed(now, seen);
+        world.pass(Duration::from_secs(1));
+        assert_eq!(notified(&world), 2, "{commands}");
+        assert_eq!(world.nodes[CLIENT].counters().not_verified, 0);
+    }
 }
 
 /// The lamp is asked in person for a collection that may be processed twice, or not.
@@ -429,8 +501,7 @@ fn of_lamp(world: &mut World) -> Vec<u8> {
     let bytes = world.from(LAMP).last().unwrap().bytes.clone();
     // As if it had been answered, so that the lamp goes on.
     let lamp = &mut world.nodes[LAMP].endpoint;
-    lamp.cancel(now, id);
-    lamp.client.exchanges.heard_from(now, address(CLIENT));
+    lamp.client.exchanges.end(now, id, true).unwrap();
     bytes
 }
 
@@ -461,15 +532,48 @@ fn a_verified_request_lifts_the_pause_of_its_sender_and_nothing_less_does() {
     let asks = |d: &Datagram| d.message().code().is_request() || d.is_protected();
     assert!(in_person(&world).iter().any(asks), "it has left");
 
-    // It stays silent: the rate is kept, also if what it said comes again.
+    // It stays silent: the rate is kept, also if it is heard again.
     world.pass(Duration::from_secs(3));
     let again = ask_and_wait_again(&mut world);
+    let another = of_lamp(&mut world);
+    world.inject(CLIENT, false, address(LAMP), &another);
+    assert!(waits(&world, again), "it has not responded");
+    // It responds, and is silent once more: what it said before lifts nothing.
+    world.nodes[LAMP].deaf = false;
+    world.pass(Duration::from_secs(200));
+    assert!(world.response().is_some());
+    world.nodes[LAMP].deaf = true;
+    world.forget_sent();
+    let again = ask_and_wait(&mut world);
     let mut replayed = elsewhere.clone();
     replayed[2..4].copy_from_slice(&[0xee, 0xef]);
     let before = world.nodes[CLIENT].counters().replayed;
     world.inject(CLIENT, false, address(LAMP), &replayed);
     assert_eq!(world.nodes[CLIENT].counters().replayed, before + 1);
     assert!(waits(&world, again), "a replay");
+    let genuine = of_lamp(&mut world);
+    world.inject(CLIENT, false, address(LAMP), &genuine);
+    assert!(!waits(&world, again));
+}
+
+#[test]
+fn an_answer_that_nobody_has_protected_lifts_nothing_that_a_protected_request_waits_for() {
+    let (mut world, id) = paused();
+    let unsecured = crate::collection::NoSec::Accepted;
+    world.ask_group(GroupRequest {
+        security: Security::Unsecured(unsecured),
+        ..question(&world, "t")
+    });
+    let token = world.from(CLIENT)[0].message().token();
+    let mut plain = alloc::vec![0x58, 0x45, 9, 9];
+    plain.extend_from_slice(token.as_bytes());
+    world.inject(CLIENT, false, address(LAMP), &plain);
+    let mut from = world.answers().into_iter().map(|answer| answer.from.peer);
+    assert!(from.any(|peer| peer == address(LAMP)), "delivered");
+    assert!(waits(&world, id));
+    let genuine = of_lamp(&mut world);
+    world.inject(CLIENT, false, address(LAMP), &genuine);
+    assert!(!waits(&world, id));
 }
 
 fn ask_and_wait_again(world: &mut World) -> ExchangeId {
