@@ -213,6 +213,8 @@ struct Play<'a> {
     memory: Memory,
     application: Application,
     working: Option<(WorkId, Task)>,
+    /// Work failed or was lost since the device was started.
+    in_vain: bool,
     asking: Vec<Repair>,
     reached: Reached,
 }
@@ -240,6 +242,7 @@ impl<'a> Play<'a> {
             memory: Memory::default(),
             application: Application::default(),
             working: None,
+            in_vain: false,
             asking: Vec::new(),
             reached: Reached::default(),
         }
@@ -376,6 +379,7 @@ impl<'a> Play<'a> {
     fn work(&mut self) {
         match self.working.take() {
             Some((id, task)) => {
+                self.in_vain |= self.memory.failing;
                 let result = task.perform(&mut self.memory, &mut self.application);
                 self.device.work_done(self.now, id, result);
             }
@@ -394,7 +398,7 @@ impl<'a> Play<'a> {
             0..=31 => {
                 self.device = Device::new(config(), [self.now.as_micros() as u8; 32])
                     .expect("within its limits");
-                self.working = None;
+                (self.working, self.in_vain) = (None, false);
                 self.asking.clear();
             }
             32..=47 => self.memory.failing = true,
@@ -402,6 +406,7 @@ impl<'a> Play<'a> {
             56..=63 => self.application.fails = true,
             64..=71 => {
                 if let Some((id, _)) = self.working.take() {
+                    self.in_vain = true;
                     self.device.work_done(self.now, id, TaskResult::lost());
                 }
             }
@@ -431,8 +436,13 @@ impl<'a> Play<'a> {
             let in_use = self.application.in_use.as_ref().map(|(id, _)| *id);
             assert_eq!(status.id, in_use);
         }
-        if status.state.is_final() || status.state == DeviceState::Idle {
-            assert_eq!(self.device.next_timeout(), None, "nothing is due");
+        let due = self.device.next_timeout();
+        if status.state == DeviceState::Activated && self.in_vain {
+            // That it is in use is noted again, if that was what failed.
+            let soon = self.now + config().note_after;
+            assert!(due.is_none_or(|due| due <= soon), "{due:?}");
+        } else if status.state.is_final() || status.state == DeviceState::Idle {
+            assert_eq!(due, None, "nothing is due");
         }
     }
 }
