@@ -67,6 +67,11 @@ pub(crate) fn published() -> Value {
     parse(file!("aiocoap-deterministic-draft-example"))
 }
 
+/// The deterministic requests of draft-ietf-core-cacheable-oscore and their responses: the published example, and the same with other keys.
+pub(crate) fn deterministic() -> [Value; 2] {
+    [published(), parse(file!("aiocoap-deterministic-own"))]
+}
+
 pub(crate) fn derived() -> Value {
     parse(file!("derived"))
 }

@@ -3,6 +3,7 @@
 mod checker;
 mod context;
 mod contexts;
+mod deterministic;
 mod echo;
 mod exchange;
 mod floor;

@@ -145,6 +145,16 @@ fn the_published_signature_encryption_key() {
     }
 }
 
+#[test]
+fn the_key_of_a_deterministic_request_is_derived_as_sender_keys_are() {
+    for file in vectors::deterministic() {
+        let (case, gid) = (&list(&file, "cases")[0], bytes(&file["group"], "gid"));
+        let id = bytes(&file["deterministic_client"], "sender_id");
+        let info = info(&id, Some(&gid), 10, "Key", 16);
+        assert_eq!(info, bytes(case, "derived_info"), "{}", text(&file, "name"));
+    }
+}
+
 // Covers: GO-2.3-01, GO-2.3-02, GO-2.3-03
 #[test]
 fn keys_are_for_the_group_algorithm_if_there_is_one() {

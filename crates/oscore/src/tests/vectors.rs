@@ -6,7 +6,7 @@ use crate::option::OscoreOption;
 use crate::test_vectors::*;
 
 /// A member of a recorded group, that has received nothing yet.
-fn recorded(file: &Value, name: &str) -> One {
+pub(super) fn recorded(file: &Value, name: &str) -> One {
     let group = &file["group"];
     let parameters = Parameters {
         gid: Gid::new(&bytes(group, "gid")).unwrap(),
