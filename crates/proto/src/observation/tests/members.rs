@@ -4,9 +4,7 @@ use alloc::string::ToString;
 
 use super::*;
 use crate::collection::{Rejection, Reply};
-use crate::expect::{Expectation, Member};
-use crate::path::Route;
-use crate::security::Protection;
+use crate::expect::Member;
 
 const MICRO: Duration = Duration::from_micros(1);
 
@@ -576,6 +574,9 @@ mod protected {
     };
 
     use super::*;
+    use crate::expect::Expectation;
+    use crate::path::Route;
+    use crate::security::Protection;
 
     /// Two groups and two pairs.
     fn contexts() -> ([GroupId; 2], [PairId; 2]) {
