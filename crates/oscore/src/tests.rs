@@ -15,6 +15,7 @@ mod meanwhile;
 mod members;
 mod messages;
 mod modes;
+mod naive;
 mod names;
 mod protection;
 mod receive;

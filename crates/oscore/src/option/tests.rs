@@ -251,10 +251,36 @@ fn expected(value: &[u8]) -> Result<(), OptionMalformed> {
     }
 }
 
+/// What a reader without the checks makes of a value: it passes over bits and bytes that say nothing to it, and takes what is there of
+/// what is announced.
+fn read_without_checks(value: &[u8]) -> OscoreOption<'_> {
+    let Some((&flags, rest)) = value.split_first() else {
+        return OscoreOption::default();
+    };
+    let there = |rest: &[u8], announced: u8| rest.len().min(announced.into());
+    let (number, rest) = rest.split_at(there(rest, flags & 7));
+    let value = number
+        .iter()
+        .fold(0, |n: u64, byte| n << 8 | u64::from(*byte));
+    let (kid_context, rest) = match rest.split_first() {
+        Some((&len, rest)) if flags & 0x10 != 0 => {
+            let (context, rest) = rest.split_at(there(rest, len));
+            (Some(context), rest)
+        }
+        _ => (None, rest),
+    };
+    OscoreOption {
+        partial_iv: (!number.is_empty()).then(|| piv(value % (1 << 40)).unwrap()),
+        kid_context,
+        kid: (flags & 8 != 0).then_some(rest),
+        group_flag: flags & 0x20 != 0,
+    }
+}
+
 // Covers: GO-B-6.1-01
 #[test]
 fn threat_24_every_first_byte_at_every_length_is_read_or_refused_for_its_reason() {
-    let mut accepted = 0;
+    let (mut accepted, mut misread) = (0, 0);
     for flags in 0..=255 {
         for len in 0..=40_usize {
             // contents: zeros, small, ascending, large, so that lengths inside of the value are right and wrong
@@ -267,7 +293,12 @@ fn threat_24_every_first_byte_at_every_length_is_read_or_refused_for_its_reason(
                 assert_eq!(parsed.map(drop), expected(&value), "{value:02x?}");
                 if let Ok(option) = parsed {
                     assert_eq!(written(&option), value);
+                    assert_eq!(read_without_checks(&value), option);
                     accepted += 1;
+                } else {
+                    // The control: without the checks it would pass for fields that are written in another way.
+                    assert_ne!(written(&read_without_checks(&value)), value);
+                    misread += 1;
                 }
                 if len > 0 && (flags & 0xc0 != 0 || flags & 7 > 5) {
                     assert!(parsed.is_err());
@@ -276,6 +307,7 @@ fn threat_24_every_first_byte_at_every_length_is_read_or_refused_for_its_reason(
         }
     }
     assert!(accepted > 2_000, "{accepted}");
+    assert!(misread > 20_000, "{misread}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Echo challenges: freshness, and Replay Windows that became invalid (draft section 9).
 
 use super::floor::*;
-use crate::echo::EchoNote;
+use crate::echo::{Challenges, Client, EchoNote, EchoSettings, Echoes};
 use crate::replay::{ReplayWindow, WindowSize};
 
 const NOTE: EchoNote = *b"note";
@@ -22,8 +22,18 @@ fn challenged(one: &mut One, bytes: &[u8]) -> Challenged {
 }
 
 /// Sends the challenge; gives the Echo value that the client finds in it.
-fn challenge(floor: &mut Floor, mut to: Challenged, random: u8, asked: &mut Asked) -> Vec<u8> {
-    let one = &mut floor.members[1];
+fn challenge(floor: &mut Floor, to: Challenged, random: u8, asked: &mut Asked) -> Vec<u8> {
+    challenge_by(floor, 1, to, random, asked)
+}
+
+fn challenge_by(
+    floor: &mut Floor,
+    server: usize,
+    mut to: Challenged,
+    random: u8,
+    asked: &mut Asked,
+) -> Vec<u8> {
+    let one = &mut floor.members[server];
     let header = (Type::Non, MessageId(9), Token::new(&[0xaa]).unwrap());
     let plain = one
         .contexts
@@ -192,6 +202,55 @@ fn threat_20_a_value_in_group_mode_proves_nothing_where_there_is_pairwise_mode()
     }
 }
 
+#[test]
+fn threat_20_the_value_of_one_server_is_none_at_another() {
+    // The control: two servers that drew the same secret.
+    for (secrets, taken) in [([1, 2], false), ([3, 3], true)] {
+        let mut floor = Floor::new(3, Suite::default());
+        let mut values = vec![];
+        for (server, secret) in [(1, secrets[0]), (2, secrets[1])] {
+            floor.members[server].group().windows_unknown();
+            let (request, mut asked) =
+                floor.ask(0, To::Member(kid(server)), &get(1, &[0xaa], "lock"));
+            let to_it = challenged(&mut floor.members[server], &request);
+            values.push(challenge_by(&mut floor, server, to_it, secret, &mut asked));
+        }
+        // The client is made to send the value of member 1 to member 2.
+        let (echo, _) = floor.ask(0, To::Member(kid(2)), &with_echo("lock", &values[0]));
+        match floor.members[2].hear_any(&echo, false).unwrap() {
+            Opened::Request(opened) => assert!(taken && opened.fresh),
+            Opened::Challenge(_) => assert!(!taken),
+        }
+    }
+}
+
+/// For whom the values of member 1 for this member are.
+fn client(one: &mut One, member: usize) -> Client {
+    let serial = one
+        .group()
+        .current
+        .recipients
+        .get(kid(member))
+        .unwrap()
+        .serial;
+    Client {
+        kid: kid(member),
+        serial,
+    }
+}
+
+/// Installs new keys at a member.
+fn install_new(one: &mut One) {
+    let all = Stale::Since {
+        generation: 1,
+        kids: vec![],
+    };
+    let parameters = parameters(b"new", 2, Suite::default());
+    let prepared = one.group().prepare_install(parameters, None, all, 100);
+    let prepared = prepared.unwrap();
+    one.group().commit_install(prepared, seconds(1000)).unwrap();
+}
+
 // Covers: GO-9-05, GO-9-06
 #[test]
 fn threat_20_a_challenge_is_for_one_client_and_ends_with_the_keys() {
@@ -203,7 +262,19 @@ fn threat_20_a_challenge_is_for_one_client_and_ends_with_the_keys() {
     // Member 2 has the value too, and gets no further with it.
     let (stolen, _) = floor.ask(2, To::Member(kid(1)), &with_echo("lock", &value));
     challenged(&mut floor.members[1], &stolen);
-    // The control: from the client that it was sent to the same value is taken.
+    // The control: sealed without the client that it is for, the value would do for member 2, who was sent none.
+    let (first_client, thief) = (
+        client(&mut floor.members[1], 0),
+        client(&mut floor.members[1], 2),
+    );
+    let now = floor.members[1].now;
+    let mut check = |sealed_for: Client| {
+        let echo = &floor.members[1].group().echo;
+        echo.verify(sealed_for, &mut Challenges::default(), &value, now)
+    };
+    assert_eq!(check(thief), None);
+    assert_eq!(check(first_client), Some(NOTE));
+    // From the client that it was sent to the same value is taken.
     let mut same = Floor::new(3, Suite::default());
     same.members[1].group().windows_unknown();
     let (first, mut asked) = same.ask(0, To::Member(kid(1)), &get(1, &[0xaa], "lock"));
@@ -215,23 +286,28 @@ fn threat_20_a_challenge_is_for_one_client_and_ends_with_the_keys() {
     let (second, _) = floor.ask(0, To::Member(kid(1)), &get(2, &[0xaa], "lock"));
     let late = challenged(&mut floor.members[1], &second);
     let one = &mut floor.members[1];
-    let all = Stale::Since {
-        generation: 1,
-        kids: vec![],
-    };
-    let parameters = parameters(b"new", 2, Suite::default());
-    let prepared = one
-        .group()
-        .prepare_install(parameters, None, all, 100)
-        .unwrap();
-    one.group().commit_install(prepared, seconds(1000)).unwrap();
+    install_new(one);
     assert!(one.group().echo.is_empty());
+    let mut none_waits = Challenges::default();
+    let after = one
+        .group()
+        .echo
+        .verify(first_client, &mut none_waits, &value, now);
+    assert_eq!(after, None);
     let header = (Type::Non, MessageId(9), Token::EMPTY);
     assert!(
         one.contexts
             .challenge(one.now, &late.received, || [5; 32], NOTE, header)
             .is_none()
     );
+    // The control: a server whose secret outlives the keys.
+    let one = &mut same.members[1];
+    let first_client = client(one, 0);
+    let none = Echoes::new(EchoSettings::default());
+    let secret = core::mem::replace(&mut one.group().echo, none);
+    install_new(one);
+    let after = secret.verify(first_client, &mut none_waits, &value, now);
+    assert_eq!(after, Some(NOTE));
 }
 
 /// RFC 8613, Appendix B.1.2.

@@ -3,8 +3,11 @@
 use proptest::prelude::*;
 
 use super::floor::*;
-use crate::aad::OscoreAad;
+use super::naive;
+use crate::aad::{Aad, GroupAad, OscoreAad};
+use crate::crypto::{AeadKey, CryptoError};
 use crate::option::OscoreOption;
+use crate::suite::{GroupEncryption, Hkdf, SignatureAlgorithm};
 
 /// Everything of a member that a message could move, as bytes.
 fn state(one: &mut One) -> (Vec<u8>, usize, u64) {
@@ -111,9 +114,41 @@ fn threat_10_a_message_whose_mode_is_flipped_is_refused() {
         };
         assert_eq!(reason, expected);
     }
-    // The control: unflipped, both are taken.
+    // Unflipped, both are taken.
     assert!(floor.hear(1, &signed).is_ok());
     assert!(floor.hear(1, &paired).is_ok());
+    // The control: a reader that does not authenticate the flag, and has the same keys in both modes. It misses no signature in what is
+    // now a message in pairwise mode, and takes what is in pairwise mode for signed.
+    let one = &mut floor.members[1];
+    let flipped = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        bytes[at] ^= 0x20;
+        bytes
+    };
+    let mut unsigned = flipped(&signed);
+    let end = unsigned.len() - 64;
+    unsigned[end..].fill(0); // `naive` wants as many bytes there
+    for (forged, as_sent, keys) in [
+        (unsigned, option(&signed), Mode::Group),
+        (flipped(&paired), option(&paired), Mode::Pairwise),
+    ] {
+        let plaintext = naive::decrypt(one, keys, &forged, &as_sent);
+        assert_eq!(plaintext.unwrap(), b"\x01\xb4temp");
+        // Either defence is enough: the authenticated flag, the keys of the mode that the flag says.
+        let authenticated = naive::decrypt(one, keys, &forged, &option(&forged));
+        assert_eq!(authenticated, Err(Reason::NotVerified));
+        let other = match keys {
+            Mode::Group => naive::decrypt(one, Mode::Pairwise, &forged, &as_sent),
+            _ => naive::decrypt(one, Mode::Group, &with_room(&forged), &as_sent),
+        };
+        assert_eq!(other, Err(Reason::NotVerified));
+    }
+}
+
+/// A message with room for a signature.
+fn with_room(bytes: &[u8]) -> Vec<u8> {
+    let payload = Message::parse(bytes).unwrap().payload().to_vec();
+    naive::with_payload(bytes, &[&payload[..], &[0; 64]].concat())
 }
 
 // Covers: GO-4.1-01, GO-4.1-02
@@ -140,6 +175,23 @@ fn threat_24_truncated_messages_are_refused() {
         }
         assert!(floor.hear(1, &bytes).is_ok());
     }
+    // The control: with encryption that has no tag, whoever does not verify the signature reads another value.
+    let (counter, signature) = (GroupEncryption::A128Ctr, SignatureAlgorithm::EdDsa);
+    let suite = Suite::new(Hkdf::Sha256, None, Some(counter), Some(signature), None).unwrap();
+    let mut floor = Floor::new(2, suite);
+    let path = [(OptionNumber::URI_PATH, &b"lamp"[..])];
+    let (bytes, _) = floor.ask(
+        0,
+        To::Group,
+        &message(Type::Non, Code::PUT, 1, &[0xaa], &path, b"100"),
+    );
+    let mut payload = Message::parse(&bytes).unwrap().payload().to_vec();
+    payload.remove(payload.len() - 64 - 1);
+    let short = naive::with_payload(&bytes, &payload);
+    assert_eq!(floor.hear(1, &short).unwrap_err(), Reason::NotVerified);
+    let plaintext = naive::decrypt(&mut floor.members[1], Mode::Group, &short, &option(&short));
+    assert_eq!(plaintext.unwrap(), b"\x03\xb4lamp\xff10");
+    assert!(floor.hear(1, &bytes).is_ok());
 }
 
 // Covers: GO-7.2-06, GO-7.2-07
@@ -168,7 +220,15 @@ fn threat_08_a_member_cannot_sign_for_another() {
         .try_ask(To::Group, &get(1, &[0xaa], "lock"))
         .unwrap();
     assert_eq!(floor.hear(1, &forged).unwrap_err(), Reason::NotVerified);
-    // The control: with the private key it is member 0.
+    // The control: whoever looks at the tag alone takes it for a message of member 0. The tag tells strangers only.
+    let one = &mut floor.members[1];
+    let plaintext = naive::decrypt(one, Mode::Group, &forged, &option(&forged));
+    assert_eq!(plaintext.unwrap(), b"\x01\xb4lock");
+    let mut strange = forged.clone();
+    strange[forged.len() - 64 - 1] ^= 1;
+    let strange = naive::decrypt(one, Mode::Group, &strange, &option(&forged));
+    assert_eq!(strange, Err(Reason::NotVerified));
+    // With the private key it is member 0.
     impostor.key = key(0);
     let (genuine, _) = impostor
         .try_ask(To::Group, &get(2, &[0xaa], "lock"))
@@ -282,15 +342,18 @@ fn threat_26_a_forged_large_number_does_not_close_the_window() {
 #[test]
 fn threat_11_a_pair_and_a_group_with_equal_names_are_not_mixed_up() {
     let mut floor = Floor::new(2, Suite::default());
+    // Even with one Master Secret, by mistake.
+    let of_both = parameters(GID, 1, Suite::default());
+    let aead = of_both.suite.aead().unwrap();
     let pair = |own: usize, peer: usize| {
         let parameters = PairParameters {
-            master_secret: Secret::new(vec![0x5a; 16]),
-            master_salt: Secret::new(vec![]),
-            id_context: Gid::new(GID),
+            master_secret: of_both.master_secret.clone(),
+            master_salt: of_both.master_salt.clone(),
+            id_context: Some(of_both.gid.clone()),
             sender_id: kid(own),
             recipient_id: kid(peer),
-            hkdf: crate::suite::Hkdf::Sha256,
-            aead: crate::suite::Aead::AesCcm16_64_128,
+            hkdf: of_both.suite.hkdf(),
+            aead,
         };
         let settings = PairSettings {
             send_id_context: true,
@@ -301,6 +364,9 @@ fn threat_11_a_pair_and_a_group_with_equal_names_are_not_mixed_up() {
     let of_client = floor.members[0].contexts.add_pair(pair(0, 1));
     let of_server = floor.members[1].contexts.add_pair(pair(1, 0));
     let plain = get(1, &[0xaa], "temp");
+    // So that the pairwise keys of the group are there.
+    let (paired, _) = floor.ask(0, To::Member(kid(1)), &plain);
+    assert_eq!(floor.hear(1, &paired).unwrap().mode, Mode::Pairwise);
     let message = Message::parse(&plain).unwrap();
     let client = &mut floor.members[0];
     let mut protect = || {
@@ -315,6 +381,41 @@ fn threat_11_a_pair_and_a_group_with_equal_names_are_not_mixed_up() {
     assert_eq!(opened.mode, Mode::Plain);
     assert_eq!(opened.message, plain);
     assert_eq!(opened.sender.group(), "pair");
+    // The control: a group that keeps neither its keys nor its authenticated data apart takes it for the member's message. Either is enough.
+    let raw = option(&protected.bytes);
+    let piv = OscoreOption::parse(&raw).unwrap().partial_iv.unwrap();
+    let client = kid(0);
+    let of_pair = OscoreAad {
+        aead,
+        request_kid: client.as_bytes(),
+        request_piv: piv,
+        class_i_options: &[],
+    };
+    let group = &floor.members[1].group().current;
+    let member = group.recipients.get(kid(0)).unwrap();
+    let of_group = GroupAad {
+        suite: &of_both.suite,
+        request_kid: client.as_bytes(),
+        request_piv: piv,
+        class_i_options: &[],
+        request_kid_context: GID,
+        oscore_option: &raw,
+        sender_credential: member.credential.bytes(),
+        group_manager_credential: b"manager",
+    };
+    let nonce = group.common.nonce(Mode::Pairwise, kid(0), piv).unwrap();
+    let payload = Message::parse(&protected.bytes).unwrap().payload().to_vec();
+    let read = |key: &Secret, mut aad: Aad| {
+        let (key, mut body) = (AeadKey::new(aead, key.as_bytes()).unwrap(), payload.clone());
+        let opened = key.open(nonce.as_bytes(), aad.enc_structure(), &mut body);
+        opened.map(|()| body)
+    };
+    let (shared, own) = (&member.key, &member.pairwise.as_ref().unwrap().receive);
+    let plaintext = read(shared, Aad::oscore(&of_pair, vec![]));
+    assert_eq!(plaintext.unwrap(), b"\x01\xb4temp");
+    let refused = Err(CryptoError::NotAuthentic);
+    assert_eq!(read(own, Aad::oscore(&of_pair, vec![])), refused);
+    assert_eq!(read(shared, Aad::group(&of_group, vec![])), refused);
     // With the Group Flag it never reaches the pair.
     let (bytes, _) = floor.ask(0, To::Group, &plain);
     let group = floor.members[1].group;

@@ -1,6 +1,8 @@
 //! What comes while keys, members or the own Sender ID change: from strangers, from those who are expelled, and from time.
 
 use super::floor::*;
+use crate::context::{CredentialHash, Recipient};
+use crate::nonce::PartialIv;
 
 /// A group that takes in whoever a directory knows, with room for two beside the members 0 and 2.
 fn open_to_strangers() -> Settings {
@@ -91,6 +93,92 @@ fn a_stranger_takes_no_sender_id_that_is_about_to_be_the_own_one() {
         let superseded = group.commit_sender_id(prepared);
         assert_eq!(superseded, Err(InstallError::Superseded));
         assert_eq!(group.sender_id(), Some(kid(9)));
+    }
+}
+
+/// Which ID a member takes for its own: with another one than it has, it has no rule against its own messages.
+fn believes(one: &mut One, member: usize) {
+    one.group().current.sender.as_mut().unwrap().id = kid(member);
+}
+
+#[test]
+fn threat_05_a_request_with_the_own_id_is_never_opened_nor_answered() {
+    let mut floor = Floor::new(2, Suite::default());
+    let request = get(1, &[0xaa], "lock");
+    for to in [To::Group, To::Member(kid(1))] {
+        let (reflected, _) = floor.ask(0, to, &request);
+        // It comes back, or somebody who has the keys made it: the first response would have this key and this nonce.
+        assert_eq!(floor.hear(0, &reflected).unwrap_err(), Reason::OwnKid);
+        // For who has another ID it is a request as any other.
+        assert!(floor.hear(1, &reflected).is_ok());
+    }
+    let one = &mut floor.members[0];
+    let added = one.group().add_peer(kid(0), credential(0));
+    assert_eq!(added, Err(GroupError::OwnId));
+    let to_itself = one.try_ask(To::Member(kid(0)), &request);
+    assert_eq!(to_itself.unwrap_err(), ProtectError::UnknownMember);
+    // An ID that was its own once does not come back either.
+    let (old, _) = one.try_ask(To::Group, &request).unwrap();
+    let prepared = one.group().prepare_sender_id(kid(7), 99).unwrap();
+    one.group().commit_sender_id(prepared).unwrap();
+    assert_eq!(one.hear(&old).unwrap_err(), Reason::NoContext);
+    let replayed = one.group().add_peer_on_reception(kid(0), credential(0));
+    assert_eq!(replayed, Err(GroupError::OwnId), "nor as another's");
+    let again = one.group().prepare_sender_id(kid(0), 99);
+    assert_eq!(again.err(), Some(InstallError::UsedSenderId));
+}
+
+#[test]
+fn threat_05_an_answer_to_the_own_request_would_repeat_its_key_and_nonce() {
+    let mut floor = Floor::new(1, Suite::default());
+    let one = &mut floor.members[0];
+    // The defences are out: it knows itself as a peer, and does not know its own ID when it hears it.
+    let context = &mut one.group().current;
+    let key = context.common.key_of(kid(0)).unwrap();
+    let hash = CredentialHash::of(credential(0).bytes());
+    let itself = Recipient {
+        serial: 1 << 20,
+        key,
+        credential: credential(0),
+        hash,
+        window: crate::replay::ReplayWindow::valid(Default::default()),
+        pairwise: None,
+        provisional: false,
+        fresh: false,
+        challenges: Default::default(),
+        knows_sender_id: false,
+        failures: 0,
+        used_at: None,
+    };
+    assert!(context.recipients.insert(kid(0), itself).is_ok());
+    let inside = |bytes: &[u8]| Message::parse(bytes).unwrap().payload()[..6].to_vec();
+    let difference = |one: &[u8], two: &[u8]| -> Vec<u8> {
+        let pairs = one.iter().zip(two);
+        pairs.map(|(one, two)| one ^ two).collect()
+    };
+    let of_plaintexts = difference(b"\x01\xb4lock", b"\x45\xffopen");
+    let answer = content(2, &[0xaa], b"open");
+    let plain = Message::parse(&answer).unwrap();
+    for (to, mode) in [
+        (To::Group, Mode::Group),
+        (To::Member(kid(0)), Mode::Pairwise),
+    ] {
+        let (request, _) = one.try_ask(to, &get(1, &[0xaa], "lock")).unwrap();
+        assert_eq!(one.hear(&request).unwrap_err(), Reason::OwnKid);
+        believes(one, 9);
+        let mut opened = one.hear(&request).unwrap();
+        believes(one, 0);
+        let mut respond = |numbered: Option<PartialIv>| {
+            let to_it = &mut opened.received;
+            let response = one.protect(|it, now| {
+                it.protect_response_numbered(now, &plain, to_it, Some(mode), numbered)
+            });
+            difference(&inside(&request), &inside(&response.unwrap().bytes))
+        };
+        // Two contents under one keystream: an eavesdropper has the difference of the two.
+        assert_eq!(respond(None), of_plaintexts, "{mode:?}");
+        // Not so with a number of its own.
+        assert_ne!(respond(PartialIv::new(900)), of_plaintexts, "{mode:?}");
     }
 }
 

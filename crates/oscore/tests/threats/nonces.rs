@@ -1,4 +1,4 @@
-//! Nothing is encrypted twice with the same key and nonce, and no keystream comes twice (threats 3, 4, 5, 46 and 51).
+//! Nothing is encrypted twice with the same key and nonce, and no keystream comes twice (threats 3, 4, 46 and 51).
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -147,36 +147,6 @@ fn threat_04_the_nonce_of_a_request_serves_for_one_response_at_most() {
     }
     assert_eq!(tracker.twice, 1);
     assert!(share_a_keystream((&both[0], b"one"), (&both[1], b"two")));
-}
-
-#[test]
-fn threat_05_a_request_with_the_own_id_is_never_opened_nor_answered() {
-    let mut members = floor(2);
-    for to in [To::Group, To::Member(kid(1))] {
-        let (reflected, _) = members[0].ask(to, &get(1));
-        // It comes back, or somebody who has the keys made it: the first response would have this key and this nonce.
-        assert_eq!(members[0].refuses(&reflected), Reason::OwnKid);
-        // The control: for who has another ID it is a request as any other.
-        assert!(members[1].hear(&reflected).is_ok());
-    }
-    let own = credential(0);
-    assert_eq!(
-        members[0].group().add_peer(kid(0), own),
-        Err(GroupError::OwnId)
-    );
-    let to_itself = members[0].try_ask(To::Member(kid(0)), &get(1));
-    assert_eq!(to_itself.unwrap_err(), ProtectError::UnknownMember);
-    // An ID that was its own once does not come back either.
-    let (old, _) = members[0].ask(To::Group, &get(1));
-    let prepared = members[0].group().prepare_sender_id(kid(7), 99).unwrap();
-    members[0].group().commit_sender_id(prepared).unwrap();
-    assert_eq!(members[0].refuses(&old), Reason::NoContext);
-    let replayed = members[0]
-        .group()
-        .add_peer_on_reception(kid(0), credential(0));
-    assert_eq!(replayed, Err(GroupError::OwnId), "nor as another's");
-    let again = members[0].group().prepare_sender_id(kid(0), 99);
-    assert_eq!(again.err(), Some(InstallError::UsedSenderId));
 }
 
 #[test]
