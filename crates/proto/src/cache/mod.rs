@@ -24,6 +24,11 @@
 //! before has been sent and has arrived, in the network for which the observation was configured. MAX_LATENCY in their place would be
 //! the worst case of any network, and with 105 s more than most answers are fresh: a client that gives commands now and then would
 //! not get a fresh notification at all. The next one, or a request, brings what is fresh again.
+//!
+//! Such a notification takes the place also of an answer that came since the change and is fresh: it may as well have been made after
+//! that, and then what it says holds, while no other would come. Which of them is newer is for the server to say, so neither is given
+//! until it has been asked. Changes are noted by resource, whichever server they were made at: for so long no notification about this
+//! path is fresh, of whatever server. Answers that were there are outdated of the server that was concerned only.
 
 mod changes;
 mod entry;
@@ -51,7 +56,9 @@ pub(crate) use key::{Context, Key, RequestKey, ResourcePath, Responder};
 use overtaken::Overtaken;
 
 /// What the cache of a client may take. As long as no request asks for it, it takes no more than the paths of the last 64 resources
-/// that requests of this client have changed. Of answers that are not kept, it remembers about which resources the last 1,024 were.
+/// that requests of this client have changed, and for as many as 1,024 resources of servers whose answers were not kept, the path and
+/// who that was; these count against none of the limits here, and stay when everything is forgotten. When they become more, the
+/// oldest of whoever has most gives way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheConfig {
     /// Answers that are kept; default 1024.
@@ -217,8 +224,11 @@ impl Cache {
         if entry.is_useless() {
             return false;
         }
-        // Also without an entity tag it keeps the place, which the next notification refreshes.
         self.outdate_if_late(key, &mut entry, heard.made_since);
+        // Also without an entity tag it keeps the place that there is, which the next notification refreshes; it takes no new one.
+        if entry.is_useless() && old.is_none() {
+            return false;
+        }
         if let Some(old) = old {
             entry.replaces(old, heard.through.is_none());
         }
@@ -323,6 +333,22 @@ impl Cache {
         self.note_change(now, path);
         self.outdate(path, |key, entry| {
             key.context == context || entry.came_through(groups)
+        });
+    }
+
+    /// A resource may have been changed by whoever was asked at this address, in this context: by that one, if it is known
+    /// who it is. Nobody has said so.
+    pub(crate) fn perhaps_changed(
+        &mut self,
+        now: Instant,
+        path: &ResourcePath,
+        address: SocketAddr,
+        (context, asked): (Context, Option<Responder>),
+    ) {
+        self.note_change(now, path);
+        self.outdate(path, |key, entry| {
+            let was_asked = || asked.as_ref().is_none_or(|one| key.responder == *one);
+            responder_address(&entry.path) == address || key.context == context && was_asked()
         });
     }
 

@@ -9,10 +9,12 @@ use super::{Context, Key, ResourcePath, Responder, Shareholder};
 /// its server has revoked, until its Max-Age; only if it is still under way after so many others have come.
 const PLACES: usize = 1_024;
 
-/// When the requests left whose answers were not kept, by resource and server.
+/// When the requests left whose answers were not kept, by server and resource.
 #[derive(Debug, Default)]
 pub(super) struct Overtaken {
-    last: BTreeMap<Answered, u64>,
+    /// By whose share they count against. None is empty.
+    shares: BTreeMap<Shareholder, BTreeMap<Answered, u64>>,
+    len: usize,
 }
 
 /// Who has answered, about what.
@@ -31,45 +33,70 @@ impl Answered {
             responder: key.responder.clone(),
         }
     }
-
-    fn shareholder(&self) -> Shareholder {
-        Shareholder::of(self.context, &self.responder)
-    }
 }
 
 impl Overtaken {
     /// An answer to a request that left at this moment is not kept.
     pub(super) fn note(&mut self, key: &Key, asked: u64) {
-        let answered = Answered::of(key);
-        if !self.last.contains_key(&answered) && self.last.len() >= PLACES {
+        let (holder, answered) = (key.shareholder(), Answered::of(key));
+        if let Some(last) = self.last_mut(&holder, &answered) {
+            *last = asked.max(*last);
+            return;
+        }
+        if self.len >= PLACES {
             self.make_room();
         }
-        let last = self.last.entry(answered).or_default();
-        *last = asked.max(*last);
+        let share = self.shares.entry(holder).or_default();
+        share.insert(answered, asked);
+        self.len += 1;
     }
 
     /// Was there one to a request that left after this moment, from the same server about the same resource?
     pub(super) fn since(&self, key: &Key, asked: u64) -> bool {
-        !self.last.is_empty()
-            && self
-                .last
-                .get(&Answered::of(key))
-                .is_some_and(|last| *last > asked)
+        if self.shares.is_empty() {
+            return false; // the usual case
+        }
+        let share = self.shares.get(&key.shareholder());
+        share
+            .and_then(|share| share.get(&Answered::of(key)))
+            .is_some_and(|last| *last > asked)
     }
 
-    /// The oldest of whoever has most gives way.
+    fn last_mut(&mut self, holder: &Shareholder, answered: &Answered) -> Option<&mut u64> {
+        self.shares.get_mut(holder)?.get_mut(answered)
+    }
+
+    /// The oldest of whoever has most gives way; where several have as much, the oldest of theirs, of strangers first.
     fn make_room(&mut self) {
-        let mut shares: BTreeMap<Shareholder, usize> = BTreeMap::new();
-        for answered in self.last.keys() {
-            *shares.entry(answered.shareholder()).or_default() += 1;
-        }
-        let Some((largest, _)) = shares.into_iter().max_by_key(|(_, places)| *places) else {
+        let claim = |holder: &Shareholder, share: &BTreeMap<_, _>| {
+            let is_stranger = matches!(holder, Shareholder::Host(_));
+            (share.len(), is_stranger)
+        };
+        let claims = self
+            .shares
+            .iter()
+            .map(|(holder, share)| claim(holder, share));
+        let Some(largest) = claims.max() else {
             return;
         };
-        let own = self.last.iter().filter(|(a, _)| a.shareholder() == largest);
-        let oldest = own.min_by_key(|(_, last)| **last);
-        if let Some(oldest) = oldest.map(|(answered, _)| answered.clone()) {
-            self.last.remove(&oldest);
+        let largest_ones =
+            (self.shares.iter()).filter(|(holder, share)| claim(holder, share) == largest);
+        let oldest = largest_ones
+            .filter_map(|(holder, share)| {
+                let (answered, last) = share.iter().min_by_key(|(_, last)| **last)?;
+                Some((*last, holder, answered))
+            })
+            .min_by_key(|(last, ..)| *last);
+        let Some((_, holder, answered)) = oldest else {
+            return;
+        };
+        let (holder, answered) = (holder.clone(), answered.clone());
+        if let Some(share) = self.shares.get_mut(&holder) {
+            share.remove(&answered);
+            if share.is_empty() {
+                self.shares.remove(&holder);
+            }
+            self.len -= 1;
         }
     }
 }
@@ -89,6 +116,15 @@ mod tests {
             request: RequestKey::of_unicast(&request).unwrap(),
             context: Context::Open,
             responder: Responder::Address((address, 5683).into()),
+        }
+    }
+
+    impl Overtaken {
+        fn counted(&self) -> usize {
+            assert!(self.shares.values().all(|share| !share.is_empty()));
+            let counted = self.shares.values().map(BTreeMap::len).sum();
+            assert_eq!(self.len, counted);
+            counted
         }
     }
 
@@ -115,9 +151,9 @@ mod tests {
         }
         assert!(overtaken.since(&key(0, 2, 4), 0), "all are remembered");
         overtaken.note(&key(0, 2, 4), 5_000);
-        assert_eq!(overtaken.last.len(), PLACES);
+        assert_eq!(overtaken.counted(), PLACES);
         overtaken.note(&key(0, 3, 1), 9); // in place of the oldest of the second prefix
-        assert_eq!(overtaken.last.len(), PLACES);
+        assert_eq!(overtaken.counted(), PLACES);
         assert!(overtaken.since(&key(0, 3, 1), 8));
         assert!(!overtaken.since(&key(0, 2, 5), 0));
         assert!(overtaken.since(&key(0, 2, 6), 0));
@@ -125,5 +161,41 @@ mod tests {
         for n in 0..4 {
             assert!(overtaken.since(&key(0, 1, n), 0));
         }
+    }
+
+    /// The oldest of all gives way where everybody has one, but for those who are proven, who come after all strangers.
+    #[test]
+    fn among_equals_the_oldest_of_a_stranger_gives_way_first() {
+        use crate::identity::Identity;
+        let proven = |name: &[u8]| Key {
+            responder: Responder::Proven(Identity(name.to_vec())),
+            ..key(0, 0, 0)
+        };
+        let mut overtaken = Overtaken::default();
+        overtaken.note(&proven(b"lamp"), 1);
+        overtaken.note(&key(0, 1, 0), 900);
+        for prefix in 2..PLACES as u16 {
+            let moment = if prefix == 500 { 2 } else { 1_000 };
+            overtaken.note(&key(0, prefix, 0), moment);
+        }
+        assert_eq!(overtaken.counted(), PLACES);
+        for (n, gives_way) in [(500, 500), (1, 1)] {
+            assert!(overtaken.since(&key(0, gives_way, 0), 0));
+            overtaken.note(&key(0, 5_000 + n, 0), 2_000);
+            assert!(!overtaken.since(&key(0, gives_way, 0), 0), "{gives_way}");
+            assert_eq!(overtaken.counted(), PLACES);
+        }
+        assert!(overtaken.since(&proven(b"lamp"), 0));
+        // Whoever has more than one gives way before them, also if it is proven.
+        let other = Key {
+            request: key(1, 0, 0).request,
+            ..proven(b"lamp")
+        };
+        overtaken.note(&other, 3_000); // in place of a stranger's
+        assert!(overtaken.since(&proven(b"lamp"), 0));
+        overtaken.note(&key(0, 6_000, 0), 4_000);
+        assert!(!overtaken.since(&proven(b"lamp"), 0));
+        assert!(overtaken.since(&other, 2_999));
+        assert_eq!(overtaken.counted(), PLACES);
     }
 }

@@ -119,6 +119,14 @@ impl Collections {
         &self.cache
     }
 
+    /// What a question that is open may change.
+    pub(crate) fn path_it_changes(&self, id: CollectionId) -> Option<&ResourcePath> {
+        match &self.questions.get(&id)?.memory {
+            Memory::Changes(path, ..) => Some(path),
+            Memory::None | Memory::Kept(_) => None,
+        }
+    }
+
     /// What a new question has to do with the cache. What it may change is not fresh from now on.
     pub(super) fn memory_of(&mut self, now: Instant, request: &GroupRequest) -> Memory {
         let context = match request.security {

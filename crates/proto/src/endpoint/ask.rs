@@ -126,6 +126,7 @@ impl Endpoint {
                 self.completed(now, completing, &sender, Ok((&path, response)));
             }
             (Owner::Completion(completing), Err(failure)) => {
+                self.not_answered(now, ended.id, &ended);
                 self.client.completing.remove(&completing);
                 let nobody = Sender::Unauthenticated;
                 self.completed(now, completing, &nobody, Err(failure));
@@ -160,7 +161,7 @@ impl Endpoint {
                 self.events.push_back(event);
             }
             (Owner::Application, Err(failure)) => {
-                self.forget_recall(ended.id);
+                self.not_answered(now, ended.id, &ended);
                 self.events.push_back(Event::Failed {
                     exchange: ended.id,
                     failure,

@@ -1,21 +1,23 @@
 //! Unicast requests and the cache: answers that are given without asking, kept, confirmed, or outdated.
 
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use antiphon_wire::{Code, OptionNumber};
 
 use super::Endpoint;
+use super::client::Completing;
 use crate::cache::{Context, Found, Heard, Key, RequestKey, ResourcePath, Responder};
 use crate::collection::{changes, note_change};
 use crate::event::Event;
-use crate::exchange::{ExchangeId, Failure, RequestError, UnicastRequest};
+use crate::exchange::{Ended, ExchangeId, Failure, Owner, RequestError, UnicastRequest};
 use crate::expect::responder_address;
 #[cfg(feature = "oscore")]
 use crate::identity::Identity;
 use crate::identity::Sender;
 use crate::message::{Request, Response};
 use crate::observation::Told;
-use crate::path::Path;
+use crate::path::{Path, Route};
 use crate::security::Protection;
 use crate::time::Instant;
 
@@ -98,8 +100,7 @@ impl Endpoint {
         unicast: UnicastRequest,
     ) -> Result<ExchangeId, RequestError> {
         check_options(&unicast.request)?;
-        let path =
-            changes(unicast.request.method).then(|| ResourcePath::of(&unicast.request.options));
+        let path = changes(unicast.request.method).then(|| path_of(&unicast.request));
         let id = self.request_in_blocks(now, unicast)?;
         if let Some(path) = path {
             self.client.recalls.insert(id, Recall::Changes(path));
@@ -108,35 +109,32 @@ impl Endpoint {
     }
 
     fn cache_key(&self, unicast: &UnicastRequest) -> Option<Key> {
-        let (context, responder) = match &unicast.protection {
-            Protection::None => {
-                let route = &unicast.route;
-                let way = Path {
-                    socket: route.socket,
-                    local: route.destination,
-                    interface: route.interface,
-                    peer: route.destination,
-                };
-                let address = Responder::Address(responder_address(&way));
-                (Context::Open, address)
-            }
-            #[cfg(feature = "oscore")]
-            Protection::Pair(pair) => (Context::Pair(*pair), Responder::Peer),
-            #[cfg(feature = "oscore")]
-            Protection::Member { group, credential } => {
-                let name = self.guard.contexts.group(*group)?.name();
-                let member = Identity::member(name, credential);
-                (Context::Group(*group), Responder::Proven(member))
-            }
-            // Whoever of the group has this address: no one in particular.
-            #[cfg(feature = "oscore")]
-            Protection::Group(_) => return None,
-        };
+        let (context, responder) = self.asked_of(unicast);
         Some(Key {
             request: RequestKey::of_unicast(&unicast.request)?,
             context,
-            responder,
+            responder: responder?,
         })
+    }
+
+    /// In which context a request is made, and to whom; `None`: whoever of the group has its address, no one in particular.
+    fn asked_of(&self, unicast: &UnicastRequest) -> (Context, Option<Responder>) {
+        match &unicast.protection {
+            Protection::None => {
+                let address = asked_at(&unicast.route);
+                (Context::Open, Some(Responder::Address(address)))
+            }
+            #[cfg(feature = "oscore")]
+            Protection::Pair(pair) => (Context::Pair(*pair), Some(Responder::Peer)),
+            #[cfg(feature = "oscore")]
+            Protection::Member { group, credential } => {
+                let known = self.guard.contexts.group(*group);
+                let member = known.map(|group| Identity::member(group.name(), credential));
+                (Context::Group(*group), member.map(Responder::Proven))
+            }
+            #[cfg(feature = "oscore")]
+            Protection::Group(group) => (Context::Group(*group), None),
+        }
     }
 
     /// The response to a request of the application, as the cache makes of it.
@@ -253,16 +251,37 @@ impl Endpoint {
         cache.review(|group, credential| is_member(guard, group, credential));
     }
 
-    /// A request has ended without a response.
-    pub(super) fn forget_recall(&mut self, id: ExchangeId) {
-        if let Some(Recall::Keeps {
-            key,
-            validates: true,
-            ..
-        }) = self.client.recalls.remove(&id)
-        {
-            self.client.collections.cache_mut().release(&key);
-        }
+    /// A request, of this name for whoever asked, has ended without a response. What it was to change is taken for changed:
+    /// nobody says that it was not processed, and a response of which the rest is lost says that it was.
+    pub(super) fn not_answered(&mut self, now: Instant, id: ExchangeId, ended: &Ended<Completing>) {
+        let unicast = &ended.unicast;
+        let path = match ended.owner {
+            Owner::Application => match self.client.recalls.remove(&id) {
+                Some(Recall::Changes(path)) => path,
+                Some(Recall::Keeps { key, validates, .. }) => {
+                    if validates {
+                        self.client.collections.cache_mut().release(&key);
+                    }
+                    return;
+                }
+                None => return,
+            },
+            // What the question was to change, or if that is over, what this request was.
+            Owner::Completion((collection, _)) => {
+                let of_request =
+                    || changes(unicast.request.method).then(|| path_of(&unicast.request));
+                let of_question = self.client.collections.path_it_changes(collection);
+                match of_question.cloned().or_else(of_request) {
+                    Some(path) => path,
+                    None => return,
+                }
+            }
+            _ => return,
+        };
+        let asked = self.asked_of(unicast);
+        let address = asked_at(&unicast.route);
+        let cache = self.client.collections.cache_mut();
+        cache.perhaps_changed(now, &path, address, asked);
     }
 
     /// Servers that have confirmed what is not kept are asked again, by a Confirmable exchange each.
@@ -284,6 +303,20 @@ impl Endpoint {
 fn is_member(guard: &super::Guard, group: crate::security::GroupId, credential: &[u8]) -> bool {
     let group = guard.contexts.group(group);
     group.is_some_and(|group| group.holder_of(credential).is_some())
+}
+
+/// The address of a request's peer, in the form in which responders are told apart.
+fn asked_at(route: &Route) -> SocketAddr {
+    responder_address(&Path {
+        socket: route.socket,
+        local: route.destination,
+        interface: route.interface,
+        peer: route.destination,
+    })
+}
+
+fn path_of(request: &Request) -> ResourcePath {
+    ResourcePath::of(&request.options)
 }
 
 /// Multi-ETag is for groups only, or for a proxy that forwards to one (seed -03 section 3.2.2). Observe belongs to observations:

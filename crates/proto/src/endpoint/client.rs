@@ -141,12 +141,13 @@ impl Endpoint {
 
     /// Gives up a unicast request. No event follows.
     pub fn cancel(&mut self, now: Instant, id: ExchangeId) {
-        self.forget_recall(id);
-        let id = self.client.transfers.remove(id).unwrap_or(id);
-        if let Some((peer, mid)) = self.client.exchanges.sent_as(id) {
+        let current = self.client.transfers.remove(id).unwrap_or(id);
+        if let Some((peer, mid)) = self.client.exchanges.sent_as(current) {
             self.confirmables.settle(peer, mid);
         }
-        self.client.exchanges.end(now, id, false);
+        if let Some(ended) = self.client.exchanges.end(now, current, false) {
+            self.not_answered(now, id, &ended);
+        }
     }
 
     /// Why a unicast request has not left yet; `None` if it has, or is over.

@@ -206,3 +206,36 @@ fn what_was_created_is_named_by_path_and_query() {
     let without = Response::new(Code::CREATED);
     assert_eq!(ResourcePath::created(&without), None);
 }
+
+#[test]
+fn a_late_notification_without_a_tag_takes_a_place_only_if_it_has_one() {
+    let told = |cache: &mut Cache, key: &Key, options: &[(OptionNumber, &[u8])]| {
+        let response = content(options, b"told");
+        let heard = Heard {
+            response: &response,
+            path: &path(address(1)),
+            sender: &Sender::Unauthenticated,
+            through: None,
+            asked: cache.moment(),
+            made_since: Some(at(0)),
+        };
+        cache.hear(at(1), key.clone(), &heard);
+        cache.check();
+    };
+    let mut cache = Cache::with(|config| config.entries_per_responder = 1);
+    for m in 0..=1 {
+        let resource = &key(1, m).request.path;
+        let whoever = Sender::Unauthenticated;
+        cache.changed(at(0), resource, &path(address(9)), &whoever);
+    }
+    cache.hear_from(at(0), &key(1, 0), &content(&[], b"fresh"));
+    told(&mut cache, &key(1, 1), &[]);
+    assert!(cache.holds(&key(1, 0)), "does not give way");
+    assert!(!cache.holds(&key(1, 1)));
+    // With a tag it can be validated.
+    told(&mut cache, &key(1, 1), &[(ETAG, b"t")]);
+    assert!(cache.holds(&key(1, 1)) && !cache.holds(&key(1, 0)));
+    // Where something is, the next notification refreshes it.
+    told(&mut cache, &key(1, 1), &[]);
+    assert!(cache.holds(&key(1, 1)) && cache.tag(&key(1, 1)).is_none());
+}

@@ -2,6 +2,7 @@
 
 mod notified;
 mod poisoning;
+mod unanswered;
 
 use super::*;
 use crate::cache::{CacheConfig, CacheCounters};

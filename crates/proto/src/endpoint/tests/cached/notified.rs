@@ -260,6 +260,15 @@ fn a_notification_that_may_have_been_made_before_a_change_serves_for_validation_
     };
     assert_eq!(tags_after(secs(6), of_group(), to_all), Some(1));
     assert_eq!(tags_after(secs(6) + micro, of_group(), to_all), None);
+    // By a command of which nobody knows whether it was processed.
+    let unanswered = |bench: &mut Bench| {
+        let put = to(1, Request::new(Code::PUT).path("r"));
+        let id = bench.endpoint.request(bench.now, put).unwrap();
+        assert_eq!(bench.sent().len(), 1);
+        bench.endpoint.cancel(bench.now, id);
+    };
+    assert_eq!(tags_after(secs(6), of_group(), unanswered), Some(1));
+    assert_eq!(tags_after(secs(6) + micro, of_group(), unanswered), None);
     // Another resource was changed.
     let other = |bench: &mut Bench| bench.commands(1, "other");
     assert_eq!(tags_after(Duration::ZERO, of_group(), other), None);

@@ -126,6 +126,38 @@ fn a_command_outdates_what_came_through_its_groups_in_another_context() {
 }
 
 #[test]
+fn a_command_that_is_given_up_outdates_what_is_kept_of_whom_it_was_for() {
+    type Whom = fn(&World) -> Protection;
+    let cases: [(Whom, [bool; 2]); 4] = [
+        (|_| Protection::None, [false, true]),
+        (|world| to_member(world, LAMP), [false, true]),
+        // By address and by name.
+        (|world| to_member(world, BELL), [false, false]),
+        // Whoever of the group is there.
+        (|world| Protection::Group(world.group()), [false, false]),
+    ];
+    for (n, (whom, fresh)) in cases.into_iter().enumerate() {
+        let mut world = world();
+        world.ask_group(kept(&world));
+        world.pass(Duration::from_secs(20));
+        world.lossy = |datagram| datagram.from == CLIENT;
+        let mut command = request_to(LAMP, "t", whom(&world));
+        command.request = Request::new(Code::PUT).path("t");
+        let now = world.now;
+        let client = &mut world.nodes[CLIENT].endpoint;
+        let id = client.request(now, command).unwrap();
+        world.run();
+        world.nodes[CLIENT].endpoint.cancel(now, id);
+        let given = [LAMP, BELL].map(|node| {
+            world.nodes[CLIENT].events.clear();
+            world.ask_cached(request_to(node, "t", to_member(&world, node)));
+            world.given_from_cache().is_some()
+        });
+        assert_eq!(given, fresh, "{n}");
+    }
+}
+
+#[test]
 fn whoever_leaves_a_group_forgets_what_was_said_in_it() {
     let mut world = world();
     world.ask_group(kept(&world));
