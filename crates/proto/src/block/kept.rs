@@ -167,8 +167,14 @@ impl KeptBodies {
 
     /// Forgets what nobody asks for any more.
     pub(crate) fn expire(&mut self, now: Instant) {
-        self.bodies.retain(|body| body.expires > now);
-        self.bytes = self.bodies.iter().map(Kept::footprint).sum();
+        let bytes = &mut self.bytes;
+        self.bodies.retain(|body| {
+            let stays = body.expires > now;
+            if !stays {
+                *bytes = bytes.saturating_sub(body.footprint());
+            }
+            stays
+        });
     }
 
     /// When [`expire`](Self::expire) has something to forget.

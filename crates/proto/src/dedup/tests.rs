@@ -427,3 +427,27 @@ fn a_ring_that_empties_gives_its_memory_back_when_a_quarter_is_left() {
     assert!(!dedup.remove_front(0), "nothing is left");
     check_occupied(&dedup);
 }
+
+#[test]
+fn address_port_and_message_id_each_make_another_key() {
+    let hash = Rng::from_seed([9; 32]).keyed_hash();
+    let of = |address: &str, port, mid| key(&hash, address.parse().unwrap(), port, mid);
+    for [one, other] in [
+        ["10.0.0.1", "10.0.0.2"],
+        ["10.0.0.1", "11.0.0.1"],
+        ["2001:db8::1", "2001:db8::2"],
+    ] {
+        let mut keys = Vec::new();
+        for address in [one, other] {
+            for port in [0x1633, 0x1634, 0x9633] {
+                for mid in [0x0007, 0x0008, 0x8007] {
+                    keys.push(of(address, port, mid));
+                    assert_eq!(keys.last(), Some(&of(address, port, mid)));
+                }
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), 18, "{one}");
+    }
+}

@@ -166,3 +166,26 @@ fn hash_path<'p>(hash: &KeyedHash, path: impl Iterator<Item = &'p [u8]>) -> u64 
     }
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_path_has_another_hash() {
+        let hash = crate::rng::Rng::from_seed([9; 32]).keyed_hash();
+        let of = |path: &[&str]| hash_path(&hash, path.iter().map(|segment| segment.as_bytes()));
+        let mut hashes = [
+            of(&[]),
+            of(&[""]),
+            of(&["a"]),
+            of(&["b"]),
+            of(&["ab"]),
+            of(&["a", "b"]),
+            of(&["a", "b", ""]),
+        ];
+        assert_eq!(of(&["a", "b"]), hashes[5]);
+        hashes.sort_unstable();
+        assert!(hashes.windows(2).all(|two| two[0] != two[1]));
+    }
+}
