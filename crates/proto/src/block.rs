@@ -190,8 +190,8 @@ pub enum BodyFailure {
     Changed,
     /// The blocks do not fit together: wrong number, size or sender, an end that is none, or none of the options that say so.
     Inconsistent,
-    /// The request was processed, and is not one to be processed twice; the server answered the request for the rest of its response
-    /// with this, because it has forgotten it.
+    /// The request, neither GET nor FETCH, was processed; the server answered the request for the rest of its response with this
+    /// code. 4.08: it has forgotten it.
     Lost(Code),
     /// It took longer than is allowed as a whole.
     TimedOut,

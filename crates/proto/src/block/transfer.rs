@@ -26,7 +26,8 @@ pub struct TransferLimits {
     /// How often a transfer begins anew because the representation changed meanwhile, or the server lost what it had; default 2.
     pub restarts: u8,
     /// How many members' answers to group requests are fetched at the same time; default 16. Towards each member NSTART holds.
-    /// Expected and proven members go before strangers, who have half of these places, and one of an address. While others wait, whoever
+    /// Expected and proven members go before strangers, who have half of these places, and one of an address; those of one /64
+    /// prefix leave one of them to others, if there is more than one. While others wait, whoever
     /// has sent no block for a round trip and ACK_TIMEOUT gives its place to the next, and goes on later where it was.
     pub at_once: usize,
 }

@@ -3,7 +3,7 @@
 //! Expected members, and whoever is proven, go before strangers. Strangers have half of what there is, in the line and of
 //! what is fetched at the same time, and one address of theirs is fetched once at a time; those come first of whose /64 prefix
 //! none is. One prefix has no more of the line than is left free to others: half of what strangers have if it is alone, the less the
-//! more are full. Of what is fetched at the same time it leaves one place to others.
+//! more are full. Of what is fetched at the same time it leaves one place to others, if strangers have more than one.
 
 use alloc::collections::VecDeque;
 use core::net::IpAddr;

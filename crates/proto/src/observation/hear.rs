@@ -400,7 +400,7 @@ impl Watch {
             || (self.slot_ref(member)).is_some_and(|slot| slot.state == deregistered)
     }
 
-    /// The request to a member has its answer. Says what it was for.
+    /// Takes down that a member was heard by the answer to its request, and says what that was for.
     fn answered_in_person(
         &mut self,
         member: ObservedIndex,
@@ -426,7 +426,7 @@ impl Watch {
 }
 
 impl Slot {
-    /// Is this newer than what the member said last?
+    /// Is `latest` newer than what the member said last?
     fn is_outdated_by(&self, latest: &Latest, asked: Option<Instant>, kind: Type) -> bool {
         // A response that acknowledges a request is newer than whatever came before that left. So is the answer of a member
         // that had been silent, unless it is the same again: perhaps the member has started anew, with other numbers.

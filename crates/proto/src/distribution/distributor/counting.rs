@@ -189,8 +189,8 @@ impl Distributor {
     }
 
     /// During a pass members are asked now and then how far they are, so that somebody who watches sees it. A question that
-    /// is protected grows old with every block: repeated, it would be a replay to a device that missed it at first, and
-    /// nothing else could be asked there until its time is over. So a fast pass asks nobody.
+    /// is protected grows old with every block: repeated, it would be a replay to a device that missed it at first. It
+    /// then begins again in the place of the repetition; a fast pass asks nobody all the same.
     fn watch(&mut self, now: Instant) {
         if self.config.protection > 0 && !self.is_slow() {
             return;
