@@ -18,7 +18,7 @@ Examples:
 
 The key is written into a file for you alone, and never shown. What is printed is public: the other members need the credential.")]
 pub(crate) struct KeygenArgs {
-    /// Kind of key: ed25519 and p256 sign; x25519 is for groups that have only the pairwise mode
+    /// Kind of key: all sign but x25519, which is for groups that have only the pairwise mode
     #[arg(long, value_name = "CURVE", value_enum, default_value_t)]
     curve: CurveChoice,
 
@@ -42,6 +42,10 @@ pub(crate) enum CurveChoice {
     Ed25519,
     X25519,
     P256,
+    #[cfg(feature = "p384")]
+    P384,
+    #[cfg(feature = "p521")]
+    P521,
 }
 
 impl CurveChoice {
@@ -50,6 +54,10 @@ impl CurveChoice {
             Self::Ed25519 => Curve::Ed25519,
             Self::X25519 => Curve::X25519,
             Self::P256 => Curve::P256,
+            #[cfg(feature = "p384")]
+            Self::P384 => Curve::P384,
+            #[cfg(feature = "p521")]
+            Self::P521 => Curve::P521,
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct NewGroupArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// Kind of keys: ed25519 and p256 sign; x25519 makes a group that has only the pairwise mode
+    /// Kind of keys: all sign but x25519, which makes a group that has only the pairwise mode
     #[arg(long, value_name = "CURVE", value_enum, default_value_t)]
     curve: CurveChoice,
 
@@ -142,7 +142,9 @@ impl NewGroupArgs {
         match self.curve.curve() {
             Curve::X25519 => lines.push_str("signature = \"none\"\ngroup-encryption = \"none\"\n"),
             Curve::P256 => lines.push_str("signature = \"ES256\"\n"),
-            _ => {}
+            Curve::P384 => lines.push_str("signature = \"ES384\"\n"),
+            Curve::P521 => lines.push_str("signature = \"ES512\"\n"),
+            Curve::Ed25519 => {}
         }
         match lines.is_empty() {
             true => lines,

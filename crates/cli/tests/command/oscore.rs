@@ -22,7 +22,16 @@ fn mode(path: &str) -> u32 {
 #[test]
 fn a_key_is_made_for_its_owner_alone_and_never_shown() {
     let folder = Folder::new("oscore-keygen");
-    for curve in ["ed25519", "x25519", "p256"] {
+    let curves = [
+        ("ed25519", 64),
+        ("x25519", 64),
+        ("p256", 64),
+        #[cfg(feature = "p384")]
+        ("p384", 96),
+        #[cfg(feature = "p521")]
+        ("p521", 132),
+    ];
+    for (curve, digits) in curves {
         let file = folder.path(curve);
         let made = antiphon(&[
             "oscore",
@@ -41,7 +50,7 @@ fn a_key_is_made_for_its_owner_alone_and_never_shown() {
             .find_map(|line| line.strip_prefix("private-key = "))
             .unwrap();
         let secret = secret.trim_matches('"');
-        assert_eq!(secret.len(), 64);
+        assert_eq!(secret.len(), digits);
         assert!(!out(&made).contains(secret) && !err(&made).contains(secret));
         assert!(out(&made).contains("a CCS of \"lamp-1\""), "{}", out(&made));
         #[cfg(unix)]
@@ -65,6 +74,44 @@ fn a_key_is_made_for_its_owner_alone_and_never_shown() {
             .starts_with("a108a101a4"),
         "{first}"
     );
+}
+
+/// The curves that a build leaves out are no choice of its `--curve`; those that it has make groups that can be used.
+#[test]
+fn curves_are_a_choice_where_they_are_built() {
+    let folder = Folder::new("oscore-curves");
+    for (curve, is_built) in [
+        ("p256", true),
+        ("p384", cfg!(feature = "p384")),
+        ("p521", cfg!(feature = "p521")),
+    ] {
+        let files = folder.path(curve);
+        let made = antiphon(&[
+            "oscore",
+            "new-group",
+            "lights",
+            "--member",
+            "switch",
+            "--member",
+            "lamp",
+            "--curve",
+            curve,
+            "--out",
+            &files,
+        ]);
+        assert_eq!(code(&made) == 0, is_built, "{curve}: {}", err(&made));
+        if is_built {
+            let checked = antiphon(&[
+                "oscore",
+                "context",
+                &format!("{files}/lamp.toml"),
+                "--check",
+            ]);
+            assert_eq!(code(&checked), 0, "{curve}: {}", err(&checked));
+        } else {
+            assert_eq!(code(&made), 2);
+        }
+    }
 }
 
 #[test]
