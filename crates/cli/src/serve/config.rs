@@ -194,6 +194,8 @@ pub(crate) struct Resource {
     pub(crate) limit: Option<usize>,
     pub(crate) source: Source,
     pub(crate) writable: bool,
+    /// Each representation gets an entity tag.
+    pub(crate) etag: bool,
     pub(crate) observable: bool,
     /// Observers get its state this often, whether it has changed or not.
     pub(crate) notify_every: Option<Duration>,

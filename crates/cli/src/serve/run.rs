@@ -351,6 +351,9 @@ fn provided(
     if resource.observable {
         net = net.observable();
     }
+    if resource.etag {
+        net = net.tagged();
+    }
     if let Some(index) = resource.application
         && let Some(application) = config.applications.get(index)
     {

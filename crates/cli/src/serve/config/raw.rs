@@ -139,6 +139,8 @@ pub(super) struct RawResource {
     #[serde(default)]
     pub(super) writable: bool,
     #[serde(default)]
+    pub(super) etag: bool,
+    #[serde(default)]
     pub(super) observable: bool,
     pub(super) notify_every: Option<Spanned<String>>,
 }

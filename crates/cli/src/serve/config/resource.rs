@@ -96,6 +96,12 @@ pub(super) fn resource(
             );
         }
     }
+    if raw.etag && matches!(source, Source::Counter(_)) && !raw.writable {
+        return lines.fail(
+            at,
+            "etag has no meaning for a counter of its reads: no representation of it comes twice",
+        );
+    }
     let suppress = classes(&raw.suppress, lines)?;
     let answer = classes(&raw.answer, lines)?;
     if let Some(both) = suppress.iter().find(|class| answer.contains(class)) {
@@ -151,6 +157,7 @@ pub(super) fn resource(
         observable: raw.observable,
         source,
         writable: raw.writable,
+        etag: raw.etag,
     })
 }
 

@@ -105,6 +105,28 @@ fn what_is_observable_says_when_it_changes() {
 }
 
 #[test]
+fn entity_tags_are_for_what_stays_the_same() {
+    let read = |keys: &str| {
+        let text = format!("[server]\nunsecured = true\n[[resource]]\npath = \"/x\"\n{keys}");
+        parse(&text, Path::new("")).map(|config| config.resources[0].etag)
+    };
+    for keys in [
+        "value = \"v\"\n",
+        "file = \"f\"\n",
+        "command = [\"date\"]\n",
+        "counter = 0\nwritable = true\n",
+    ] {
+        assert_eq!(read(keys), Ok(false), "{keys}");
+        assert_eq!(read(&format!("{keys}etag = true\n")), Ok(true), "{keys}");
+    }
+    let refused = read("counter = 0\netag = true\n").unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "3: etag has no meaning for a counter of its reads: no representation of it comes twice"
+    );
+}
+
+#[test]
 fn reads_everything() {
     let config = parse(LAMP, Path::new("/etc/lamp")).unwrap();
     let server = &config.server;
