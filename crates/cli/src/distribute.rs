@@ -120,6 +120,25 @@ pub(crate) struct DistributeArgs {
     #[arg(long, value_name = "KEYFILE", help_heading = "What is announced")]
     sign: Option<PathBuf>,
 
+    /// A signature that was made elsewhere, over what --to-sign wrote for the same image and the same options
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "sign",
+        help_heading = "What is announced"
+    )]
+    signature: Option<PathBuf>,
+
+    /// Write the bytes of the announcement that are to be signed, with --dry-run, for --signature
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "dry_run",
+        conflicts_with_all = ["sign", "signature"],
+        help_heading = "What is announced"
+    )]
+    to_sign: Option<PathBuf>,
+
     /// One JSON object a line
     #[arg(long, help_heading = "Output")]
     json: bool,
@@ -232,6 +251,10 @@ impl DistributeArgs {
         keys: Option<&Keys>,
     ) -> Result<u8, Failure> {
         let prepared = self.prepare(devices, keys).await?;
+        if let Some(path) = &self.to_sign {
+            let bytes = prepared.announcement().signed_part();
+            std::fs::write(path, bytes).map_err(|error| in_file(path, &error))?;
+        }
         let names = devices.iter().map(|(name, _)| name.clone()).collect();
         let mut screen = Screen::new(self.json, names);
         screen.plan(&self.uri, &prepared, &self.speed(keys))?;
@@ -298,6 +321,10 @@ impl DistributeArgs {
         if let Some(path) = &self.sign {
             let key = signing_key(path)?;
             distribute = distribute.sign_with(move |part| Ok(key.sign(part).to_bytes().to_vec()));
+        }
+        if let Some(path) = &self.signature {
+            let signature = std::fs::read(path).map_err(|error| in_file(path, &error))?;
+            distribute = distribute.sign_with(move |_| Ok(signature));
         }
         distribute = match keys {
             None => distribute.unsecured(NoSec::Accepted),

@@ -232,6 +232,61 @@ fn an_announcement_is_signed_with_a_key_of_its_own() {
 }
 
 #[test]
+fn a_signature_that_was_made_elsewhere_is_announced() {
+    use ed25519_dalek::{Signer as _, SigningKey};
+    let folder = Folder::new("distribute-signature");
+    let image = image(&folder, "lamp.bin", 1_000);
+    let (to_sign, signature) = (folder.path("to-sign"), folder.path("signature"));
+    let distribute = |more: &[&str]| {
+        let args = ["distribute", &image, "coap://[ff05::fd]/fw", "-u"];
+        antiphon(&[&args, more].concat())
+    };
+    let said = distribute(&["--dry-run", "--version", "7", "--to-sign", &to_sign]);
+    assert_eq!(code(&said), 0, "{}", err(&said));
+    assert!(!out(&said).contains("signed"), "{}", out(&said));
+    let part = std::fs::read(&to_sign).unwrap();
+    // It is what a key here would sign: the announcement is the same, up to its signature.
+    let announced =
+        antiphon::distribution::Announcement::decode(&part).expect("an announcement, unsigned");
+    assert_eq!((announced.size(), announced.version()), (1_000, 7));
+    assert_eq!(
+        (announced.name(), announced.signature()),
+        ("lamp.bin", None)
+    );
+    let key = SigningKey::from_bytes(&[7; 32]);
+    std::fs::write(&signature, key.sign(&part).to_bytes()).unwrap();
+    let signed = [
+        "--dry-run",
+        "--version",
+        "7",
+        "--signature",
+        &signature,
+        "--json",
+    ];
+    let plan = lines(&distribute(&signed));
+    assert_eq!(plan[0]["signed"], true);
+    assert_eq!(plan[0]["id"], announced.id().to_string());
+
+    std::fs::write(&signature, [0; 129]).unwrap();
+    let long = distribute(&signed);
+    assert_eq!(code(&long), 2, "{}", err(&long));
+    assert!(err(&long).contains("1 to 128 bytes"), "{}", err(&long));
+    for wrong in [
+        &["--to-sign", &to_sign][..],
+        &[
+            "--dry-run",
+            "--to-sign",
+            &to_sign,
+            "--signature",
+            &signature,
+        ],
+        &["--dry-run", "--sign", &image, "--signature", &signature],
+    ] {
+        assert_eq!(code(&distribute(wrong)), 2, "{wrong:?}");
+    }
+}
+
+#[test]
 fn without_members_it_ends_when_nobody_asks_any_more() {
     let folder = Folder::new("distribute-quiet");
     let image = image(&folder, "lamp.bin", 5_000);
