@@ -44,6 +44,10 @@ impl Pause {
         holds.then(|| self.until.since(now))
     }
 
+    fn may_lift(&self, now: Instant) -> bool {
+        self.until > now && self.lifted == Lifted::Never
+    }
+
     /// Until when there is something to remember, also of a pause that was lifted.
     pub(super) fn remembered(&self, now: Instant) -> Option<Instant> {
         (self.until > now).then_some(self.until)
@@ -57,16 +61,13 @@ impl<C: Clone> Exchanges<C> {
     /// What nobody has `proven` to be of the peer lifts nothing for which a protected request waits.
     pub(crate) fn heard_from(&mut self, now: Instant, peer: SocketAddr, proven: bool) {
         let key = peer_key(peer);
-        let protected = |id| self.is_protected(id);
-        let Some(paused) = self.peers.get(&key) else {
+        let Some(paused) = self.peers.get(&key).filter(|it| it.pause.may_lift(now)) else {
             return;
         };
-        let trusts = proven || !paused.queue.iter().copied().any(protected);
-        if trusts
-            && let Some(paused) = self.peers.get_mut(&key)
-            && paused.pause.left(now).is_some()
-            && paused.pause.lifted == Lifted::Never
-        {
+        if !proven && paused.queue.iter().any(|id| self.is_protected(*id)) {
+            return;
+        }
+        if let Some(paused) = self.peers.get_mut(&key) {
             paused.pause.lifted = Lifted::Now;
             self.release(now, key);
         }
