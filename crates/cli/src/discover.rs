@@ -64,9 +64,9 @@ pub(crate) struct DiscoverArgs {
     #[arg(short, long, value_name = "INTERFACE")]
     interface: Vec<String>,
 
-    /// How long to wait for answers after the last transmission
-    #[arg(short = 't', long, value_name = "TIME", value_parser = duration::parse, default_value = "6s")]
-    collect_for: Duration,
+    /// How long to wait for answers after the last transmission [default: 6s; with --group 25s]
+    #[arg(short = 't', long, value_name = "TIME", value_parser = duration::parse)]
+    collect_for: Option<Duration>,
 
     /// Ask again this many times
     #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=16))]
@@ -88,6 +88,9 @@ pub(crate) struct DiscoverArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// The leisure of discovery without security, and a second for the way.
+const UNSECURED_WAIT: Duration = Duration::from_secs(6);
 
 /// How far, and by which address family, All CoAP Nodes are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +156,11 @@ impl DiscoverArgs {
         });
         let closed = keys.map_or(Ok(()), Keys::close);
         code.and_then(|code| closed.map(|()| code))
+    }
+
+    /// How long answers are collected; `None`: as long as for every question to a security group, which is its leisure and 5 s.
+    fn waits(&self, secured: bool) -> Option<Duration> {
+        self.collect_for.or((!secured).then_some(UNSECURED_WAIT))
     }
 
     /// The query, percent-encoded, with its question mark; empty without a filter.
@@ -248,8 +256,11 @@ impl DiscoverArgs {
             Some(group) => call.secure(group),
             None => call.unsecured(NoSec::Discovery),
         };
+        let call = match self.waits(group.is_some()) {
+            Some(time) => call.collect_for(time),
+            None => call,
+        };
         let mut collection = call
-            .collect_for(self.collect_for)
             .repeat(match self.repeat {
                 0 => Repeat::None,
                 n => Repeat::NewMessageId(n),
@@ -454,6 +465,16 @@ mod tests {
         }
         assert!(args(&["--filter", "ct"]).query().is_err());
         assert!(Line::try_parse_from(["discover", "--rt", "a", "--href", "/"]).is_err());
+    }
+
+    #[test]
+    fn members_of_a_security_group_have_their_leisure_to_answer() {
+        let (none, given) = (args(&[]), args(&["-t", "2s"]));
+        assert_eq!(none.waits(false), Some(Duration::from_secs(6)));
+        assert_eq!(none.waits(true), None, "the library knows the leisure");
+        for secured in [false, true] {
+            assert_eq!(given.waits(secured), Some(Duration::from_secs(2)));
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Protected messages without a network: opened and measured with keys that are looked at and not used. No sequence number is taken and no
 //! window moved.
 
+mod failed;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use antiphon::proto::NotProtected;
 use antiphon_oscore::credential::Credential;
 use antiphon_oscore::crypto::{PrivateKey, SoftwareKey};
 use antiphon_oscore::option::OscoreOption;
@@ -13,8 +16,8 @@ use antiphon_oscore::secret::Secret;
 use antiphon_oscore::sequence::{Sequence, SequenceSettings};
 use antiphon_oscore::{
     Contexts, Gid, Group, GroupId, GroupManagerCredential, Job, JobResult, Kid, Member, Mode,
-    Opened, Own, Pair, PairParameters, PairSettings, Parameters, Protecting, Reason, Settings,
-    Step, To,
+    Opened, Own, Pair, PairParameters, PairSettings, Parameters, ProtectError, Protecting, Reason,
+    Settings, Step, To,
 };
 use antiphon_wire::{Message, OptionNumber};
 
@@ -159,13 +162,13 @@ impl<'a> Assembled<'a> {
         for one in keys {
             match one {
                 Preconfigured::Group(file) => {
-                    let id = contexts.add_group(group(file, listening)?);
+                    let id = contexts.add_group(group(file, listening, None)?);
                     if let Some(own) = file.own.as_ref().filter(|_| !listening) {
                         keys_of.insert(id, &own.key);
                     }
                 }
                 Preconfigured::Pair(file) => {
-                    contexts.add_pair(pair(file)?);
+                    contexts.add_pair(pair(file, None)?);
                 }
             }
         }
@@ -211,7 +214,11 @@ impl<'a> Assembled<'a> {
                         name_of(keys, &challenged.sender)
                     ));
                 }
-                Err(refused) => return Err(explained(refused.reason, keys, option)),
+                Err(refused) => {
+                    return Err(failed::explained(refused.reason, keys, option, || {
+                        failed::signature(keys, message, option, None)
+                    }));
+                }
             }
         }
     }
@@ -270,11 +277,13 @@ impl<'a> Assembled<'a> {
                 }
             }
         }
-        Err(explained(last, keys, &option))
+        Err(failed::explained(last, keys, &option, || {
+            failed::signature(keys, message, &option, Some(request))
+        }))
     }
 }
 
-fn group(file: &GroupFile, listening: bool) -> Result<Group, String> {
+fn group(file: &GroupFile, listening: bool, next: Option<u64>) -> Result<Group, String> {
     let wrong = |what: &str| format!("{}: {what}", line(&file.name));
     let kid = |id: &[u8]| Kid::new(id).ok_or_else(|| wrong("a Sender ID is too long"));
     let parameters = Parameters {
@@ -290,7 +299,7 @@ fn group(file: &GroupFile, listening: bool) -> Result<Group, String> {
         Some(own) if !listening => Some(Own {
             sender_id: kid(&own.sender_id)?,
             credential: own.credential.clone(),
-            sequence: numbers(),
+            sequence: numbers(next),
         }),
         _ => None,
     };
@@ -315,11 +324,12 @@ fn group(file: &GroupFile, listening: bool) -> Result<Group, String> {
 }
 
 /// Numbers of which nothing leaves this process.
-fn numbers() -> Sequence {
-    Sequence::exact(0, 256, SequenceSettings::default())
+fn numbers(next: Option<u64>) -> Sequence {
+    let next = next.unwrap_or(0);
+    Sequence::exact(next, next.saturating_add(256), SequenceSettings::default())
 }
 
-fn pair(file: &PairFile) -> Result<Pair, String> {
+fn pair(file: &PairFile, next: Option<u64>) -> Result<Pair, String> {
     let wrong = || format!("{}: an ID is too long", line(&file.name));
     let id_context = match &file.id_context {
         None => None,
@@ -334,8 +344,13 @@ fn pair(file: &PairFile) -> Result<Pair, String> {
         hkdf: file.hkdf,
         aead: file.aead,
     };
-    Pair::new(&file.name, &parameters, numbers(), PairSettings::default())
-        .map_err(|_| format!("{}: the context cannot be put together", line(&file.name)))
+    Pair::new(
+        &file.name,
+        &parameters,
+        numbers(next),
+        PairSettings::default(),
+    )
+    .map_err(|_| format!("{}: the context cannot be put together", line(&file.name)))
 }
 
 fn plain(keys: &[Preconfigured], message: Vec<u8>, sender: &Member, mode: Mode) -> Plain {
@@ -364,49 +379,6 @@ fn name_of(keys: &[Preconfigured], sender: &Member) -> String {
     preconfigured::name_of(sender.kid().as_bytes(), subject)
 }
 
-/// Which step failed, and what that may mean.
-fn explained(reason: Reason, keys: &[Preconfigured], option: &OscoreOption<'_>) -> String {
-    let kid = option.kid.map(hex::plain).unwrap_or_default();
-    match reason {
-        Reason::Malformed => "a field that it must have is missing from the OSCORE option, or the payload is too short for what the \
-             algorithms append: was it captured whole?"
-            .into(),
-        Reason::NoContext => {
-            let ids: Vec<String> = keys
-                .iter()
-                .map(|one| match one {
-                    Preconfigured::Group(file) => format!("Gid {}", hex::plain(&file.gid)),
-                    Preconfigured::Pair(file) => format!("peer {}", hex::plain(&file.recipient_id)),
-                })
-                .collect();
-            let known = keys.iter().any(|one| {
-                matches!((one, option.kid_context), (Preconfigured::Group(file), Some(gid)) if file.gid == gid)
-            });
-            match option.kid_context {
-                Some(_) if known => format!("the group is known, and no member in it has the Sender ID {kid}"),
-                Some(gid) => format!(
-                    "no keys for it: it is for Gid {}, and the file has {}",
-                    hex::plain(gid),
-                    ids.join(", ")
-                ),
-                None => format!("no keys for it (Sender ID {kid}): the file has {}", ids.join(", ")),
-            }
-        }
-        Reason::NotVerified => {
-            "the keys were found, and signature or tag do not verify: it was changed on its way, or Master Secret, salt, algorithms, \
-             Group Manager's credential or the sender's credential are not the same at both ends"
-                .into()
-        }
-        Reason::ModeUnavailable(mode) => format!("{} is not used in this group", mode_name(mode)),
-        Reason::OwnKid | Reason::OtherMember => {
-            "it was sent by this member, or is for another one: in pairwise mode a message is opened with the file of its receiver".into()
-        }
-        Reason::Content => "it verifies, and what it holds is no CoAP message that may come here".into(),
-        Reason::KeyFailure => "the private key does not agree with the sender's key".into(),
-        other => format!("refused: {other:?}"),
-    }
-}
-
 /// A mode in words.
 pub(crate) fn mode_name(mode: Mode) -> &'static str {
     match mode {
@@ -428,16 +400,54 @@ pub(crate) struct Sizes {
     pub(crate) tag: usize,
     pub(crate) signature: usize,
     pub(crate) total: usize,
+    /// The sequence number that it was measured with; `None`: the first ones, as it is not known which come next.
+    pub(crate) number: Option<u64>,
 }
 
-/// Measures how long a request becomes: for the group, or for one of its members (any: all are alike, if none is named).
+/// The sequence number that these keys use next, or the bound below which all may have been used. `None` if no state file counts
+/// them, or if that cannot be read.
+pub(crate) fn next_number(path: &Path, keys: &Preconfigured) -> Option<u64> {
+    let beside = secured::state_beside(path);
+    let state = match secured::is_toml(path) {
+        true => beside.as_path(),
+        false => path,
+    };
+    let contents = state::contents(state).ok()?;
+    let kind = match keys {
+        Preconfigured::Group(_) => "group",
+        Preconfigured::Pair(_) => "pair",
+    };
+    let records = contents.records.get(&format!("{kind}/{}", keys.name()))?;
+    let restored = Restored::fold(records);
+    let is_of_these = match (restored.context.as_ref()?, keys) {
+        (Established::Group(group), Preconfigured::Group(file)) => {
+            let own = file.own.as_ref().map(|own| own.sender_id.as_slice());
+            group.gid == file.gid && restored.sender_id() == own
+        }
+        (Established::Pair(_), Preconfigured::Pair(_)) => true,
+        _ => false,
+    };
+    match is_of_these {
+        true => {
+            let sequence = restored.sequence(SequenceSettings::default())?;
+            (!sequence.is_lost()).then(|| sequence.next())
+        }
+        // The state has those before: new keys begin anew.
+        false => Some(0),
+    }
+}
+
+/// Measures how long a request becomes: for the group, or for one of its members (any: all are alike, if none is named). `next` is
+/// the sequence number that comes next, if it is known.
 pub(crate) fn measure(
     keys: &Preconfigured,
     message: &Message<'_>,
     for_group: bool,
     to: Option<&str>,
+    next: Option<u64>,
 ) -> Result<Sizes, Failure> {
     let failed = |what: String| Failure::usage(format!("it cannot be protected: {what}"));
+    let unprotected = |error: ProtectError| failed(NotProtected::from(error).to_string());
     let mut contexts = Contexts::new();
     let (id, to, tag, signature, key): (antiphon_oscore::ContextId, _, _, _, _) = match keys {
         Preconfigured::Pair(_) if for_group => {
@@ -446,14 +456,14 @@ pub(crate) fn measure(
             ));
         }
         Preconfigured::Pair(file) => {
-            let id = contexts.add_pair(pair(file).map_err(failed)?);
+            let id = contexts.add_pair(pair(file, next).map_err(failed)?);
             (id.into(), To::Peer, file.aead.tag_len(), 0, None)
         }
         Preconfigured::Group(file) => {
             let Some(own) = &file.own else {
                 return Err(failed("a silent server sends nothing".into()));
             };
-            let id = contexts.add_group(group(file, false).map_err(failed)?);
+            let id = contexts.add_group(group(file, false, next).map_err(failed)?);
             let in_group_mode = for_group || !file.suite.has_pairwise_mode();
             let tag = match in_group_mode {
                 true => file.suite.group_encryption().map_or(0, |a| a.tag_len()),
@@ -491,14 +501,12 @@ pub(crate) fn measure(
     };
     let protected = loop {
         let protecting = contexts.protect_request(Duration::ZERO, id, message, to);
-        match protecting.map_err(|error| failed(format!("{error:?}")))? {
+        match protecting.map_err(unprotected)? {
             Protecting::Done(protected) => break protected,
             Protecting::Sign(signing) => {
                 // As long as a signature, and never seen by anybody.
                 let place = vec![0; signature];
-                break signing
-                    .finish(&place)
-                    .map_err(|error| failed(format!("{error:?}")))?;
+                break signing.finish(&place).map_err(unprotected)?;
             }
             Protecting::Agree(job) => {
                 let Some(key) = key else {
@@ -506,7 +514,9 @@ pub(crate) fn measure(
                 };
                 let key: &dyn PrivateKey = key;
                 let agreed = contexts.agreed(job.run(key));
-                agreed.map_err(|error| failed(format!("{error:?}")))?;
+                agreed.map_err(|_| {
+                    failed("the private key does not agree with the member's key".into())
+                })?;
             }
         }
     };
@@ -527,5 +537,10 @@ pub(crate) fn measure(
         tag,
         signature,
         total,
+        number: next,
     })
 }
+
+#[cfg(test)]
+#[path = "offline/tests.rs"]
+mod tests;

@@ -40,7 +40,7 @@ pub(crate) struct Question {
     #[arg(long, help_heading = "Request")]
     non: bool,
 
-    /// How long to wait for answers after the last transmission [default: 10s; with --group 25s; one member: up to 93s]
+    /// How long to wait for answers after the last transmission [default: 10s; with --group 25s, the leisure and 5s; one member: up to 93s]
     #[arg(short = 't', long, value_name = "TIME", value_parser = duration::parse, help_heading = "Waiting")]
     collect_for: Option<Duration>,
 

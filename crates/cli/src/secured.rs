@@ -225,6 +225,8 @@ pub(crate) struct Glance {
     pub(crate) name: String,
     /// An OSCORE context is none.
     pub(crate) is_group: bool,
+    /// A security group without it has the pairwise mode alone.
+    pub(crate) has_group_mode: bool,
     /// The other members: names and credentials.
     pub(crate) members: Vec<(String, Vec<u8>)>,
 }
@@ -234,6 +236,7 @@ pub(crate) fn glance(path: &Path) -> Result<Vec<Glance>, Failure> {
     let of = |one: &Preconfigured| Glance {
         name: one.name().to_owned(),
         is_group: matches!(one, Preconfigured::Group(_)),
+        has_group_mode: matches!(one, Preconfigured::Group(group) if group.suite.has_group_mode()),
         members: match one {
             Preconfigured::Pair(_) => Vec::new(),
             Preconfigured::Group(group) => group

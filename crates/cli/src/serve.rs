@@ -2,6 +2,7 @@
 
 mod config;
 mod images;
+mod leisure;
 mod observe;
 mod report;
 mod run;

@@ -61,7 +61,8 @@ fn protected(plan: &Plan<'_>, message: &Message<'_>) -> Result<Option<Protected>
         )));
     };
     let to = plan.question.whom.to.as_deref();
-    offline::measure(keys, message, plan.uri.is_multicast(), to).map(Some)
+    let next = offline::next_number(path, keys);
+    offline::measure(keys, message, plan.uri.is_multicast(), to, next).map(Some)
 }
 
 /// The whole message; zeros stand for what is chosen when it is sent.
@@ -295,7 +296,14 @@ fn as_text(
     ));
     match protected {
         // What is encrypted is never shown under two keystreams, and a dry run has no number of its own.
-        Some(_) => out.push_str("  Nothing was sent, and no sequence number was used.\n"),
+        Some(of) => {
+            let numbers = match of.number {
+                Some(next) => format!("sequence number {next} is next"),
+                None => "measured with the first ones; up to 4 bytes more as numbers grow".into(),
+            };
+            out.push_str(&format!("  numbers   {numbers}\n"));
+            out.push_str("  Nothing was sent, and no sequence number was used.\n");
+        }
         None => {
             out.push_str(&format!("  datagram  {}\n", template(message)));
             out.push_str(
@@ -380,7 +388,7 @@ fn as_json(
         object.insert("protected".into(), match protected {
             Some(p) => json!({
                 "header": 4, "token": TOKEN_LEN, "outer_options": p.outer, "oscore_option": p.option,
-                "ciphertext": p.ciphertext, "tag": p.tag, "signature": p.signature, "total": p.total,
+                "ciphertext": p.ciphertext, "tag": p.tag, "signature": p.signature, "total": p.total, "sequence_number": p.number,
             }),
             None => json!(null),
         });

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
+use antiphon::BlockSize;
 use antiphon_wire::Scope;
 use serde_json::json;
 
-use super::config::{
-    Access, Allow, Config, GroupAddress, Leisure, OnGroup, Resource, Source, class_name,
-};
+use super::config::{Access, Allow, Config, GroupAddress, OnGroup, Resource, Source, class_name};
+use super::leisure;
+use crate::render;
 use crate::table::{Align, Cell, Table, Tone};
 use crate::terminal::{self, Style};
-use crate::{duration, render};
 
-/// Answers to group requests larger than 5 % of an MTU of 1280 are not sent by default.
+/// Answers to group requests larger than 5 % of an MTU of 1280 are not sent whole by default.
 const DEFAULT_ANSWER_LIMIT: usize = 64;
 
 /// The remarks, in the order of the file.
@@ -166,15 +165,22 @@ fn resource_remarks(config: &Config, resource: &Resource, remarks: &mut Vec<Stri
         if let Source::Fixed(value) = &resource.source
             && value.len() > limit
         {
+            let then = match BlockSize::at_most(limit) {
+                Some(_) => {
+                    "members send the first block of it, and the rest is fetched from each by unicast"
+                }
+                None => "and no block is as small, so that it is asked in vain",
+            };
             remarks.push(format!(
-                "{path} has {} bytes, more than the {limit} that an answer to a group may have: it is asked in vain",
+                "{path} has {} bytes, more than the {limit} that an answer to a group may have: {then}",
                 value.len()
             ));
         }
         if resource.limit.is_some_and(|limit| limit > 1_024) {
             remarks.push(format!("{path} allows answers that do not fit one packet"));
         }
-        if interval(config, resource).is_zero() {
+        let spreads = leisure::spreads(config, resource);
+        if spreads.iter().any(|spread| spread.time.is_zero()) {
             remarks.push(format!(
                 "{path} has no leisure: all members answer at the same moment"
             ));
@@ -212,20 +218,6 @@ fn permissions(resource: &Resource) -> Vec<String> {
     resource.allow.iter().map(line).collect()
 }
 
-fn interval(config: &Config, resource: &Resource) -> Duration {
-    match resource.leisure {
-        Some(Leisure::Fixed(time)) => time,
-        Some(Leisure::Estimated {
-            response_size,
-            group_size,
-            rate,
-        }) => Duration::from_secs_f64(
-            f64::from(response_size) * f64::from(group_size) / f64::from(rate.max(1)),
-        ),
-        None => config.server.leisure.unwrap_or(Duration::from_secs(5)),
-    }
-}
-
 fn access_name(access: Access) -> &'static str {
     match access {
         Access::Verified => "verified",
@@ -251,7 +243,10 @@ fn group_name(config: &Config, resource: &Resource) -> String {
         OnGroup::Ignore => "ignored".into(),
         OnGroup::Silent => "silent".into(),
         OnGroup::Respond => {
-            let mut text = format!("answers in {}", duration::show(interval(config, resource)));
+            let mut text = format!(
+                "answers in {}",
+                leisure::text(&leisure::spreads(config, resource))
+            );
             if !resource.suppress.is_empty() {
                 let names: Vec<&str> = resource.suppress.iter().map(|c| class_name(*c)).collect();
                 text.push_str(&format!(", not {}", names.join(" ")));
@@ -389,6 +384,10 @@ pub(crate) fn as_json(config: &Config) -> serde_json::Value {
         .resources
         .iter()
         .map(|resource| {
+            let spreads = match resource.on_group {
+                OnGroup::Respond => leisure::spreads(config, resource),
+                OnGroup::Ignore | OnGroup::Silent => Vec::new(),
+            };
             json!({
                 "path": config.full_path(resource),
                 "access": access_name(resource.access),
@@ -402,7 +401,10 @@ pub(crate) fn as_json(config: &Config) -> serde_json::Value {
                 "observable": resource.observable,
                 "notify_every_ms": resource.notify_every.map(|every| every.as_millis() as u64),
                 "content_format": render::format_name(resource.format),
-                "leisure_ms": (resource.on_group == OnGroup::Respond).then(|| interval(config, resource).as_millis() as u64),
+                "leisure_ms": spreads.iter().map(|spread| spread.time.as_millis() as u64).max(),
+                "leisures": spreads.iter().map(|spread| json!({
+                    "group": spread.group, "security": spread.security, "leisure_ms": spread.time.as_millis() as u64,
+                })).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -477,12 +479,13 @@ writable = true
             "/run can be read and changed by anyone",
             "/run lets anyone on the network start a program, with input of their choice",
             "/run has no leisure",
-            "/big has 70 bytes, more than the 64",
+            "/big has 70 bytes, more than the 64 that an answer to a group may have: members send the first block of it",
             "/big can be read by anyone",
             "/state lets anyone on the network replace a file",
         ] {
             assert!(all.contains(remark), "{remark:?} is not in:\n{all}");
         }
+        assert!(!all.contains("in vain"), "{all}");
         assert!(!all.contains("no resource takes requests"));
         let json = as_json(&config);
         assert_eq!(
@@ -491,11 +494,54 @@ writable = true
         );
         assert_eq!(json["resources"][1]["leisure_ms"], 0);
         assert_eq!(json["resources"][2]["leisure_ms"], 5000);
+        assert_eq!(json["resources"][3]["leisure_ms"], json!(null));
         assert_eq!(json["resources"][3]["on_group"], "ignore");
         let text = as_text(&config, Style::PLAIN);
         assert!(
             text.contains("/run      unsecured  GET PUT POST  answers in 0 ms"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn the_leisure_of_each_group_is_stated() {
+        let config = parse_for_test(
+            r#"
+[server]
+unsecured = true
+discoverable = "groups"
+leisure = "1s"
+[[group]]
+name = "floor"
+address = "239.0.0.1"
+leisure = "500ms"
+unsecured = true
+[[group]]
+name = "hall"
+address = "239.0.0.2"
+unsecured = true
+[[resource]]
+path = "/x"
+value = "0123456789012345"
+access = "public"
+on-group = "respond"
+limit = 15
+"#,
+        );
+        let text = as_text(&config, Style::PLAIN);
+        let row =
+            "/x        public  GET      answers in 500 ms by floor, 1 s by hall  value, 16 bytes";
+        assert!(text.contains(row), "{text}");
+        // The smallest block has 16 bytes.
+        assert!(text.contains("so that it is asked in vain"), "{text}");
+        let resource = &as_json(&config)["resources"][0];
+        assert_eq!(resource["leisure_ms"], 1_000);
+        assert_eq!(
+            resource["leisures"],
+            json!([
+                {"group": "floor", "security": null, "leisure_ms": 500},
+                {"group": "hall", "security": null, "leisure_ms": 1_000},
+            ])
         );
     }
 

@@ -14,8 +14,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::config::{
-    Application, Config, Discoverable, Echo, GroupAddress, GroupMode, Leisure, Naming, OnGroup,
-    Profile, Resource, Source, net_access,
+    Application, Config, Discoverable, Echo, GroupAddress, GroupMode, Naming, OnGroup, Profile,
+    Resource, Source, net_access,
 };
 use super::value::{self, PATIENCE, Reply, Stored};
 use super::{images, observe, report};
@@ -295,20 +295,8 @@ fn group_policy(resource: &Resource) -> GroupPolicy {
     if resource.consider_no_response {
         policy = policy.consider_no_response();
     }
-    match resource.leisure {
-        None => {}
-        Some(Leisure::Fixed(time)) => policy = policy.leisure(antiphon::Leisure::Fixed(time)),
-        Some(Leisure::Estimated {
-            response_size,
-            group_size,
-            rate,
-        }) => {
-            policy = policy.leisure(antiphon::Leisure::Estimated {
-                response_size,
-                group_size,
-                rate,
-            });
-        }
+    if let Some(leisure) = resource.leisure {
+        policy = policy.leisure(leisure.net());
     }
     if let Some(limit) = resource.limit {
         policy = policy.limit(limit);

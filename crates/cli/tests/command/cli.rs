@@ -359,7 +359,7 @@ fn help_has_examples_and_no_colour_where_nobody_wants_it() {
         if !["serve", "decode", "oscore"].contains(&command) {
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             for default in [
-                "after the last transmission [default: 10s; with --group 25s; one member: up to 93s]",
+                "after the last transmission [default: 10s; with --group 25s, the leisure and 5s; one member: up to 93s]",
                 "before they answer [default: 5s; with --group 20s]",
                 "to a member and back [default: 1s]",
             ] {
@@ -367,6 +367,10 @@ fn help_has_examples_and_no_colour_where_nobody_wants_it() {
             }
         }
     }
+    let discover = out(&antiphon(&["discover", "--help"]));
+    let discover = discover.split_whitespace().collect::<Vec<_>>().join(" ");
+    let default = "after the last transmission [default: 6s; with --group 25s]";
+    assert!(discover.contains(default), "{discover}");
     assert_eq!(code(&antiphon(&[])), 2);
     assert_eq!(code(&antiphon(&["sing"])), 2);
 }

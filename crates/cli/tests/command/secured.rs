@@ -318,6 +318,7 @@ fn a_dry_run_counts_the_bytes_of_protection() {
         group["protected"],
         serde_json::json!({
             "header": 4, "token": 8, "outer_options": 0, "oscore_option": 9, "ciphertext": 8, "tag": 16, "signature": 64, "total": 109,
+            "sequence_number": null,
         })
     );
     assert_eq!(group["frame"]["fits"], false);
@@ -331,6 +332,11 @@ fn a_dry_run_counts_the_bytes_of_protection() {
     ]);
     assert!(
         out(&text).contains("Without its signature of 64 bytes it would"),
+        "{}",
+        out(&text)
+    );
+    assert!(
+        out(&text).contains("up to 4 bytes more as numbers grow"),
         "{}",
         out(&text)
     );
@@ -353,6 +359,31 @@ fn a_dry_run_counts_the_bytes_of_protection() {
     assert!(
         !std::path::Path::new(&place.path("lights/switch.state")).exists(),
         "nothing is used, so nothing is counted"
+    );
+    // Where a state file counts, it is the number that comes next.
+    let sent = place.ask(&["notify", &place.uri("/light"), "-i", "127.0.0.1"]);
+    assert_eq!(code(&sent), 0, "{}", err(&sent));
+    for file in ["lights/switch.toml", "lights/switch.state"] {
+        let keys = place.path(file);
+        let uri = "coap://[ff05::fd]/light";
+        let next = antiphon(&["get", uri, "--group", &keys, "--dry-run", "--json"]);
+        let next = &lines(&next)[0]["protected"];
+        assert_eq!(
+            (&next["sequence_number"], &next["total"]),
+            (&1.into(), &109.into())
+        );
+    }
+    let text = antiphon(&[
+        "get",
+        "coap://[ff05::fd]/light",
+        "--group",
+        &keys,
+        "--dry-run",
+    ]);
+    let text = out(&text);
+    assert!(
+        text.contains("  numbers   sequence number 1 is next\n"),
+        "{text}"
     );
 }
 
@@ -437,7 +468,7 @@ fn a_protected_message_is_opened_or_told_which_step_failed() {
         (
             "lights/lamp-1.toml",
             &[changed.as_str()][..],
-            "do not verify",
+            "the tag does not verify",
         ),
         (
             "lights/switch.toml",

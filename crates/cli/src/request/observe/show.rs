@@ -187,7 +187,13 @@ impl<'a> Screen<'a> {
         };
         let width = terminal::width().unwrap_or(80);
         let height = terminal_size::terminal_size().map_or(24, |(_, height)| height.0);
-        let lines = self.table(*style, *ending, width, usize::from(height).max(5) - 1);
+        let lines = self.table(
+            *style,
+            *ending,
+            width,
+            usize::from(height).max(5) - 1,
+            Instant::now(),
+        );
         let mut out = std::io::stdout().lock();
         if let Form::Live { drawn, .. } = &mut self.form {
             if *drawn > 0 {
@@ -203,7 +209,14 @@ impl<'a> Screen<'a> {
     }
 
     /// The lines of the live table: titles, a row for each member as far as they fit, and one of progress.
-    fn table(&self, style: Style, ending: bool, width: usize, height: usize) -> Vec<String> {
+    fn table(
+        &self,
+        style: Style,
+        ending: bool,
+        width: usize,
+        height: usize,
+        now: Instant,
+    ) -> Vec<String> {
         let names = self.rows.iter().filter_map(|row| row.name.as_deref());
         let widest = names.map(|name| terminal::columns(&terminal::line(name)));
         let columns = [
@@ -220,7 +233,12 @@ impl<'a> Screen<'a> {
             true => room.saturating_sub(1),
             false => self.rows.len(),
         };
-        let cells: Vec<[Cell; 6]> = self.rows.iter().take(shown).map(Row::cells).collect();
+        let cells: Vec<[Cell; 6]> = self
+            .rows
+            .iter()
+            .take(shown)
+            .map(|row| row.cells(now))
+            .collect();
         for row in &cells {
             let _widened = table.row(row);
         }
@@ -235,7 +253,7 @@ impl<'a> Screen<'a> {
             false => format!(
                 "{fresh} of {} fresh, {} s; Ctrl-C ends it",
                 self.rows.len(),
-                self.begun.elapsed().as_secs()
+                now.duration_since(self.begun).as_secs()
             ),
         }));
         lines
@@ -358,13 +376,15 @@ fn columns(names: &[String]) -> [(&'static str, Align, usize); 5] {
 
 impl Row {
     /// In the live table.
-    fn cells(&self) -> [Cell; 6] {
+    fn cells(&self, now: Instant) -> [Cell; 6] {
         let tone = match (&self.state, self.code.and_then(Code::response_class)) {
             (Some(_), _) => Tone::Warn,
             (None, Some(Class::Success)) => Tone::Good,
             (None, _) => Tone::Bad,
         };
-        let age = self.heard.map(|at| at.elapsed().as_secs().to_string());
+        let age = self
+            .heard
+            .map(|at| now.duration_since(at).as_secs().to_string());
         let mut shown = self.said();
         if let Some(state) = &self.state {
             shown = format!("({}) {shown}", terminal::line(state));
@@ -448,5 +468,141 @@ fn aside(event: &ObservationEvent) -> Option<String> {
             Some(format!("not registered again: {}", not_registered(*why)))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use antiphon::proto::{ObservationId, Path, Response, Sender, SocketId};
+
+    use super::*;
+
+    fn notification(member: u32, code: Code, value: &str, number: Option<u32>) -> ObservationEvent {
+        let response = Response::new(code).with_payload(ContentFormat::TEXT, value.as_bytes());
+        ObservationEvent::Notification(Notification {
+            observation: ObservationId(1),
+            member: ObservedIndex(member),
+            news: News::Update,
+            from: Path {
+                socket: SocketId(0),
+                local: "127.0.0.1:5683".parse().unwrap(),
+                interface: 0,
+                peer: format!("127.0.0.{}:5683", member + 2).parse().unwrap(),
+            },
+            sender: Sender::Unauthenticated,
+            response,
+            number,
+            count: 1,
+            after: Duration::ZERO,
+        })
+    }
+
+    fn silent(member: u32) -> ObservationEvent {
+        ObservationEvent::Silent {
+            observation: ObservationId(1),
+            member: ObservedIndex(member),
+        }
+    }
+
+    /// The table 75 s after the beginning, with room for so many columns and lines.
+    fn shown(screen: &Screen<'_>, ending: bool, width: usize, height: usize) -> Vec<String> {
+        let now = screen.begun + Duration::from_secs(75);
+        screen.table(Style::PLAIN, ending, width, height, now)
+    }
+
+    fn screen() -> Screen<'static> {
+        Screen::new(true, vec!["lamp-east".into(), "lamp".into()], None)
+    }
+
+    /// Shows an event so long after the beginning.
+    fn hear(screen: &mut Screen<'_>, event: &ObservationEvent, seconds: u64) {
+        screen.note(event);
+        let begun = screen.begun;
+        if let ObservationEvent::Notification(n) = event {
+            screen.row(n.member).heard = Some(begun + Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn the_live_table_shows_value_age_order_and_what_was_missed() {
+        let mut screen = screen();
+        assert_eq!(
+            shown(&screen, false, 80, 24),
+            [
+                "member     address             age s     order  missed  value",
+                "lamp-east                                               (awaited)",
+                "lamp                                                    (awaited)",
+                "0 of 2 fresh, 75 s; Ctrl-C ends it",
+            ]
+        );
+        hear(
+            &mut screen,
+            &notification(0, Code::CONTENT, "21.5", Some(7)),
+            5,
+        );
+        hear(
+            &mut screen,
+            &notification(0, Code::CONTENT, "21.6", Some(32_530)),
+            65,
+        );
+        hear(
+            &mut screen,
+            &notification(1, Code::CONTENT, "on", Some(3)),
+            0,
+        );
+        for _ in 0..2 {
+            hear(&mut screen, &silent(1), 70);
+        }
+        // Somebody who was not expected, with an error and without a number.
+        hear(
+            &mut screen,
+            &notification(2, Code::NOT_FOUND, "gone", None),
+            74,
+        );
+        assert_eq!(
+            shown(&screen, false, 80, 24),
+            [
+                "member     address             age s     order  missed  value",
+                "lamp-east  127.0.0.2:5683         10     32530          21.6",
+                "lamp       127.0.0.3:5683         75         3       2  (silent) on",
+                "           127.0.0.4:5683          1                    4.04 Not Found gone",
+                "2 of 3 fresh, 75 s; Ctrl-C ends it",
+            ]
+        );
+        // It is back: fresh, and what was missed still counts.
+        hear(
+            &mut screen,
+            &notification(1, Code::CONTENT, "off", Some(4)),
+            75,
+        );
+        let lines = shown(&screen, true, 80, 24);
+        assert_eq!(
+            lines[2],
+            "lamp       127.0.0.3:5683          0         4       2  off"
+        );
+        assert_eq!(lines[4], ENDING);
+    }
+
+    #[test]
+    fn the_live_table_keeps_to_the_screen() {
+        let mut screen = screen();
+        let long = "x".repeat(200);
+        for member in 0..6 {
+            hear(
+                &mut screen,
+                &notification(member, Code::CONTENT, &long, Some(1)),
+                1,
+            );
+        }
+        // All six with titles and progress; one line less, and the last two are counted.
+        assert_eq!(shown(&screen, false, 80, 8).len(), 8);
+        let lines = shown(&screen, false, 80, 7);
+        assert_eq!(lines.len(), 7);
+        assert_eq!(lines[5], "... and 2 more");
+        for line in &lines {
+            assert!(terminal::columns(line) <= 80, "{line}");
+        }
     }
 }
