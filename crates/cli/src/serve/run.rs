@@ -1,5 +1,6 @@
 //! Serving what the configuration describes, until Ctrl-C or SIGTERM.
 
+use std::io;
 use std::sync::Arc;
 
 use antiphon::distribution::OpenDevice;
@@ -43,6 +44,8 @@ pub(super) fn run(config: &Config, json: bool) -> Result<u8, Failure> {
 }
 
 async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
+    // Before the keys are in use: whoever ends it from now on has it ended in order.
+    let mut stop = StopSignal::new()?;
     let (log, mut lines) = mpsc::channel::<Served>(LOG_LINES);
     let mut keys = Vec::new();
     for file in &config.security {
@@ -104,7 +107,7 @@ async fn serve(config: &Config, json: bool) -> Result<u8, Failure> {
     let mut counted = None;
     server
         .run(async {
-            stop_signal().await;
+            stop.wait().await;
             counted = handle.counters().await.ok();
         })
         .await;
@@ -147,20 +150,43 @@ async fn tell_news(group: String, mut news: NewsReceiver, json: bool) {
     }
 }
 
-/// Ctrl-C, or SIGTERM where there is such a thing.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
+/// Ctrl-C, or SIGTERM where there is such a thing. From its making on they do not end the process by themselves.
+#[cfg(unix)]
+struct StopSignal {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl StopSignal {
+    fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
+}
+
+#[cfg(not(unix))]
+struct StopSignal;
+
+#[cfg(not(unix))]
+impl StopSignal {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn wait(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
 
 pub(super) async fn build(
