@@ -14,6 +14,21 @@ use antiphon_oscore::{
 
 use super::*;
 
+/// A context of two devices under this name.
+fn pair(name: &str) -> Pair {
+    let parameters = PairParameters {
+        master_secret: Secret::new(alloc::vec![1; 16]),
+        master_salt: Secret::new(Vec::new()),
+        id_context: Gid::new(name.as_bytes()),
+        sender_id: Kid::new(&[1]).unwrap(),
+        recipient_id: Kid::new(&[2]).unwrap(),
+        hkdf: Hkdf::Sha256,
+        aead: Aead::AesCcm16_64_128,
+    };
+    let sequence = Sequence::new(SequenceSettings::default());
+    Pair::new(name, &parameters, sequence, PairSettings::default()).unwrap()
+}
+
 /// The name of a group of a silent server.
 fn some_group() -> GroupId {
     let suite = Suite::new(
@@ -75,18 +90,7 @@ fn each_reason_is_counted_under_its_name() {
 fn a_store_that_fails_holds_up_its_own_context_alone() {
     let mut guard = Guard::new(SecurityConfig::default(), &mut Rng::from_seed([1; 32]));
     for name in ["one", "two"] {
-        let parameters = PairParameters {
-            master_secret: Secret::new(alloc::vec![1; 16]),
-            master_salt: Secret::new(Vec::new()),
-            id_context: Gid::new(name.as_bytes()),
-            sender_id: Kid::new(&[1]).unwrap(),
-            recipient_id: Kid::new(&[2]).unwrap(),
-            hkdf: Hkdf::Sha256,
-            aead: Aead::AesCcm16_64_128,
-        };
-        let sequence = Sequence::new(SequenceSettings::default());
-        let pair = Pair::new(name, &parameters, sequence, PairSettings::default());
-        guard.contexts.add_pair(pair.unwrap());
+        guard.contexts.add_pair(pair(name));
     }
     let start = Instant::from_millis(5_000);
     let (first, _) = guard.poll_reservation(start).unwrap();

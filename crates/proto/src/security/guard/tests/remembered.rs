@@ -32,20 +32,7 @@ fn silent(name: &str) -> Group {
 #[test]
 fn each_pair_whose_numbers_are_lost_is_told_once() {
     let mut guard = guard();
-    let ids = ["one", "two"].map(|name| {
-        let parameters = PairParameters {
-            master_secret: Secret::new(alloc::vec![1; 16]),
-            master_salt: Secret::new(Vec::new()),
-            id_context: Gid::new(name.as_bytes()),
-            sender_id: Kid::new(&[1]).unwrap(),
-            recipient_id: Kid::new(&[2]).unwrap(),
-            hkdf: Hkdf::Sha256,
-            aead: Aead::AesCcm16_64_128,
-        };
-        let sequence = Sequence::new(SequenceSettings::default());
-        let pair = Pair::new(name, &parameters, sequence, PairSettings::default());
-        guard.contexts.add_pair(pair.unwrap())
-    });
+    let ids = ["one", "two"].map(|name| guard.contexts.add_pair(pair(name)));
     assert_eq!(guard.poll_event(), None);
     for id in ids {
         let pair = guard.contexts.pair_mut(id).unwrap();
